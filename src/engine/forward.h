@@ -1,0 +1,77 @@
+/*
+ * forward.h - the network over a packed batch of rows.
+ *
+ * Rows of different length lie end to end, no padding, attention per row.
+ * One code path for every family, driven by dl_config. Work is cut in slices:
+ * begin, then step until it no longer says DLM_MORE.
+ *
+ * A row has *live* and *fixed* positions. Under `full` attention everything
+ * is live. Under `context` a live position sees the whole row; a fixed one
+ * sees the fixed positions at or before it. Attention walks the keys of a row
+ * with the fixed ones first, each kind in the order of positions; that order
+ * is the definition of its sums. Keys and values of fixed positions depend on
+ * the fixed (id, position) list alone and may be kept in a dl_kv.
+ */
+#ifndef DL_FORWARD_H
+#define DL_FORWARD_H
+
+#include "arena.h"
+#include "model.h"
+
+/*
+ * Keys and values of fixed tokens, all layers, with the list of (id,
+ * position) they belong to. A forward uses the longest common prefix of that
+ * list and the row's own, drops the rest and appends what is new, so any row
+ * may be given any kv: a wrong guess costs time, never bits.
+ */
+typedef struct dl_kv dl_kv;
+
+dl_kv	   *dl_kv_create(const dlm_model *model, dl_arena *a);	/* NULL: out of memory */
+void		dl_kv_free(dl_kv *kv);
+
+/*
+ * Called once per asked position, possibly on a helper thread and in any
+ * order, each (row, ask) exactly once: logits [vocab] of the token at
+ * ask[i] (shift already applied), which the sink may overwrite. Rows of ids
+ * that the tokenizer does not know are included: the sink ignores them.
+ * Must touch nothing but its own (row, ask)'s memory.
+ */
+typedef void (*dl_logits_sink) (void *ctx, int ask, float *logits);
+
+typedef struct dl_row
+{
+	int			n;				/* tokens, 1 .. config.context */
+	const int32_t *ids;			/* [n] */
+	const uint8_t *live;		/* [n], 1 = live; NULL = all live. Ignored under full attention */
+	int			n_ask;
+	const int32_t *ask;			/* [n_ask] positions to predict, >= logit_shift; ascending, distinct */
+	dl_logits_sink sink;
+	void	   *ctx;
+	float	   *hidden;			/* NULL, or [n, hidden] gets the last hidden states (after the final norm) */
+	dl_kv	   *kv;				/* NULL, or a cache. Rows of one batch may share one only if their fixed lists are equal */
+} dl_row;
+
+typedef struct dl_forward dl_forward;
+
+/* One per session; workspaces come from the arena and grow as needed. */
+dl_forward *dl_forward_create(const dlm_model *model, dl_arena *a, int threads, uint32_t cpu_mask);
+void		dl_forward_free(dl_forward *f);
+
+/* Bytes of workspace for a batch of so many tokens and asked positions: lets the scheduler size its batches. */
+size_t		dl_forward_workspace(const dlm_model *model, int tokens, int asks);
+
+/* rows are borrowed until the batch is done. DLM_ENOMEM, DLM_EINVAL. */
+dlm_status	dl_forward_begin(dl_forward *f, const dl_row *rows, int n_rows, dlm_error *err);
+
+/*
+ * One small piece of work (a few ms). DLM_MORE, DLM_OK: all sinks called;
+ * DLM_EDAMAGED: non-finite logits. Abandoning a batch between steps and
+ * beginning another is fine: the caches stay valid.
+ */
+dlm_status	dl_forward_step(dl_forward *f, dlm_error *err);
+
+/* Scores of the length head: states [n, hidden] of the backbone -> logprobs [length_classes]. Scratch from the arena, rewound. */
+dlm_status	dl_length_head_run(const dlm_model *model, const float *states, int n, int threads, uint32_t cpu_mask,
+							   dl_arena *a, float *logprobs, dlm_error *err);
+
+#endif							/* DL_FORWARD_H */

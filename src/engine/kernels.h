@@ -1,0 +1,78 @@
+/*
+ * kernels.h - one table of function pointers; plain C is the definition.
+ *
+ * Weights lie in *panels* of 16 output columns, the same bytes for every ISA:
+ *		f32, bf16:	panel[p][k][16]				(k = 0 .. K-1)
+ *		int8:		panel[p][k/4][16][4]		(K padded with zeros to a multiple of 4)
+ * Output columns are padded with zeros to a multiple of 16.
+ *
+ * The contract of DESIGN 5, bit for bit in every implementation:
+ *		float product	y[i][j] = one chain of fmaf over k ascending, starting at +0 (or at y, see `accumulate`)
+ *		int8 product	exact int32 sum, then fmaf((float) sum, sx[i] * sw[j], bias[j])
+ *		reduction		16 lanes (lane l takes l, l+16, ...; missing elements leave the lane alone),
+ *						folded 8, 4, 2, 1
+ *		functions		exp, tanh, erf, ...: our own polynomials, the same operations in every ISA
+ */
+#ifndef DL_KERNELS_H
+#define DL_KERNELS_H
+
+#include "dlm.h"
+
+#define DL_PANEL	16
+
+typedef struct dl_kernels
+{
+	const char *name;
+
+	/*
+	 * Y[m, 16*panels] = X[m, K] * panels. x row stride ldx, y row stride ldy
+	 * (floats). Panel p starts at w + p * panel_stride elements; inside it,
+	 * step k starts at k * k_stride elements (16 for packed weights; larger
+	 * strides serve attention's V). accumulate: the chain starts at y.
+	 * Columns beyond `columns` of the last panel are not stored.
+	 */
+	void		(*gemm_f32) (const float *x, size_t ldx, int m, int k, const float *w, size_t panel_stride,
+							 size_t k_stride, int panels, int columns, float *y, size_t ldy, bool accumulate);
+	/* bf16 weights, packed [p][k][16], widened exactly to f32. */
+	void		(*gemm_bf16) (const float *x, size_t ldx, int m, int k, const uint16_t *w,
+							  int panels, int columns, float *y, size_t ldy);
+	/*
+	 * int8: x s8 [m, k4*4] rows of stride ldx bytes with scales sx [m]; w
+	 * [p][k4][16][4]; sw [16*panels]; wsum [16*panels] = sum of w over k (VNNI
+	 * needs it); bias [16*panels] or NULL (taken as +0).
+	 */
+	void		(*gemm_s8) (const int8_t *x, size_t ldx, const float *sx, int m, int k4, const int8_t *w,
+							const float *sw, const int32_t *wsum, const float *bias,
+							int panels, int columns, float *y, size_t ldy);
+	/* q = round half even(x * (127 / max|x|)), *scale = max|x| / 127; a zero row: q = 0, scale 0. pads q to k4*4 with 0 */
+	void		(*quantize_s8) (const float *x, int k, int k4, int8_t *q, float *scale);
+
+	float		(*sum) (const float *x, int n);		/* 16-lane reduction */
+	float		(*sum_squares) (const float *x, int n);	/* lane: fmaf(x, x, lane) */
+	float		(*max) (const float *x, int n);		/* exact; n >= 1 */
+
+	void		(*add) (float *y, const float *x, int n);		/* y += x */
+	void		(*add_bias) (float *y, const float *bias, int n);	/* y += bias (same as add) */
+	void		(*mul) (float *y, const float *x, int n);		/* y *= x */
+	/* y = (x - mean) / sqrt(var + eps) * w + b; b may be NULL; y may be x */
+	void		(*layer_norm) (const float *x, const float *w, const float *b, float eps, int n, float *y);
+	void		(*rms_norm) (const float *x, const float *w, float eps, int n, float *y);
+	void		(*gelu_erf) (float *x, int n);
+	void		(*gelu_tanh) (float *x, int n);
+	void		(*silu) (float *x, int n);
+	void		(*relu) (float *x, int n);
+	void		(*tanh) (float *x, int n);
+	/* y[i] = exp(x[i] - shift); returns the 16-lane sum of y. y may be x */
+	float		(*exp_sum) (const float *x, float shift, int n, float *y);
+	/* half-split rotary embedding of one head [2*half] in place: cos, sin [half] */
+	void		(*rope) (float *x, const float *cos, const float *sin, int half);
+} dl_kernels;
+
+/* The table for this CPU, without what mask forbids. Static, immutable, never NULL. */
+const dl_kernels *dl_kernels_get(uint32_t cpu_mask);
+extern const dl_kernels dl_kernels_ref;
+
+/* Usable DLM_CPU_* of this CPU and operating system (XGETBV checked), without those in mask. */
+uint32_t	dl_cpu_flags(uint32_t cpu_mask);
+
+#endif							/* DL_KERNELS_H */

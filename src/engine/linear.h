@@ -1,0 +1,20 @@
+/*
+ * linear.h - y = x W^T + b for packed matrices of any weight type.
+ */
+#ifndef DL_LINEAR_H
+#define DL_LINEAR_H
+
+#include "model.h"
+
+/* Bytes of scratch that dl_linear needs for `rows` rows of k inputs (int8 activations). */
+size_t		dl_linear_scratch(int rows, int k);
+
+/*
+ * Y[rows, n] = X[rows, k] W^T (+ bias). Strides in floats. Splits columns and
+ * rows over the team; every output element is computed the same way whatever
+ * the split.
+ */
+void		dl_linear(const dl_kernels *kernels, int threads, const dl_matrix *w, const float *x, size_t ldx,
+					  int rows, float *y, size_t ldy, void *scratch);
+
+#endif							/* DL_LINEAR_H */

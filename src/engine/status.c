@@ -1,0 +1,49 @@
+/*
+ * status.c - error reports of engine and loader.
+ */
+#include "status.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+dlm_status
+dl_fail(dlm_error *err, dlm_status status, const char *hint, const char *format, ...)
+{
+	va_list		args;
+
+	if (err == NULL)
+		return status;
+	err->status = status;
+	va_start(args, format);
+	vsnprintf(err->message, sizeof(err->message), format, args);
+	va_end(args);
+	snprintf(err->hint, sizeof(err->hint), "%s", hint ? hint : "");
+	return status;
+}
+
+dlm_status
+dl_fail_memory(dlm_error *err)
+{
+	return dl_fail(err, DLM_ENOMEM, "Raise dlm.max_session_memory, or send shorter texts or fewer rows at once.",
+				   "out of memory for the model's buffers");
+}
+
+dlm_status
+dl_fail_errno(dlm_error *err, int errnum, const char *what, const char *path)
+{
+	char		reason[128];
+	dlm_status	status = DLM_EIO;
+
+	/* the XSI form: fills the buffer, or leaves a number */
+	if (strerror_r(errnum, reason, sizeof(reason)) != 0)
+		snprintf(reason, sizeof(reason), "error %d", errnum);
+	if (errnum == ENOENT || errnum == ENOTDIR)
+		status = DLM_ENOENT;
+	else if (errnum == ENOSPC || errnum == EDQUOT)
+		status = DLM_ENOSPC;
+	else if (errnum == ENOMEM)
+		status = DLM_ENOMEM;
+	return dl_fail(err, status, "", "could not %s \"%.200s\": %s", what, path, reason);
+}
