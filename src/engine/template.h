@@ -1,0 +1,52 @@
+/*
+ * template.h - fill the holes of a row's template (DESIGN 4).
+ *
+ * A template is text with holes: text holes ({prompt}, {instruction}, {input},
+ * {labels}, {descriptions}, {examples}, {text}) are tokenised together with
+ * the text around them; {canvas} and {label} split the row, and one space just
+ * before them belongs to them. {?input}...{/input} is left out when the hole
+ * is empty. In a model's own template special tokens are tokens; in a user's
+ * they are ordinary text, set between begin and end.
+ */
+#ifndef DL_TEMPLATE_H
+#define DL_TEMPLATE_H
+
+#include "arena.h"
+#include "model.h"
+
+/* Values of the text holes; data NULL = the hole may not occur in this template. */
+typedef struct dl_holes
+{
+	dlm_text	prompt,
+				instruction,
+				input,
+				labels,
+				descriptions,
+				examples,
+				text;
+} dl_holes;
+
+/* A row split at its canvas hole. */
+typedef struct dl_filled
+{
+	dl_ids		head;			/* ids before the canvas (begin included where it is due) */
+	dl_ids		tail;			/* ids after it (end included) */
+	bool		space;			/* one space stood just before the hole: it belongs to the canvas' text */
+	bool		has_canvas;		/* the template had {canvas} or {label}; otherwise the canvas stands at the end */
+} dl_filled;
+
+/*
+ * Fill and tokenise. own: the model's own template (special tokens are
+ * tokens, written whole); otherwise plain text between begin and end.
+ * Errors: DLM_EINVAL (unknown or missing hole, unclosed condition, a second
+ * canvas), or DLM_EDAMAGED for the same faults in a model's own template;
+ * those of dl_tok_encode.
+ */
+dlm_status	dl_template_fill(const dlm_model *model, dlm_text tmpl, bool own, const dl_holes *holes, dl_arena *a,
+							 const dlm_env *env, dl_filled *out, dlm_error *err);
+
+/* begin + text + end with no template: the row of score, token scores and embed. first/last bound the text's own ids. */
+dlm_status	dl_template_plain(const dlm_model *model, dlm_text text, dl_arena *a, const dlm_env *env,
+							  dl_ids *ids, int *first, int *last, dlm_error *err);
+
+#endif							/* DL_TEMPLATE_H */
