@@ -7,6 +7,25 @@
 # The engine and the model loader are plain C11 libraries, compiled with their
 # own flags and without PostgreSQL's include path; PGXS links them into dlm.so.
 
+# demo and check begin on a machine that may not have pg_config yet: they are
+# scripts, which install what is missing and call this Makefile again.
+ifneq ($(filter demo demo-stop check,$(MAKECMDGOALS)),)
+
+demo:
+	@.ci/packages build
+	@examples/demo.sh
+
+demo-stop:
+	@examples/demo.sh stop
+
+check:
+	@.ci/packages check
+	@test/run.sh
+
+.PHONY: demo demo-stop check
+
+else
+
 EXTENSION = dlm
 EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" dlm.control)
 MODULE_big = dlm
@@ -16,18 +35,32 @@ PG_CONFIG ?= pg_config
 CC ?= cc
 AR ?= ar
 
+# ------------------------------------------------------------- the default model
+
+MODEL = dlm-135m
+MODEL_DIR = models/$(MODEL)
+MODEL_WEIGHTS := $(shell cat $(MODEL_DIR)/WEIGHTS)
+MODEL_DIGEST := $(shell cat $(MODEL_DIR)/DIGEST)
+MODEL_FILE = $(BUILD)/$(MODEL).dlm
+FETCHED_BASE = models/base/SmolLM2-135M-Instruct.Q4_1.gguf
+# a copy of the base weights that is here already: make MODEL_BASE=/path/to/file.gguf
+MODEL_BASE ?= $(FETCHED_BASE)
+
 # -------------------------------------------------------------- engine, loader
 
 # No -march=native (kernels choose at run time), no -ffast-math, and no contraction:
 # a fused operation is written as one (DESIGN 5; test/lint/flags.sh reads these lines).
 ENGINE_FLAGS = -std=c11 -D_GNU_SOURCE -O3 -g -fPIC -fopenmp -fvisibility=hidden -ffp-contract=off \
-	-fno-strict-aliasing -Wall -Wextra -Wno-unused-parameter
+	-fno-strict-aliasing -Wall -Wextra -Wno-unused-parameter $(SANITIZE)
 LOADER_FLAGS = $(ENGINE_FLAGS)
+# make SANITIZE=... BUILD=build/asan builds the libraries and their tests with sanitizers
+SANITIZE =
 
 ENGINE_SRC = $(sort $(wildcard src/engine/*.c))
 ENGINE_OBJ = $(ENGINE_SRC:%.c=$(BUILD)/%.o)
 ENGINE_LIB = $(BUILD)/libdlm_engine.a
-LOADER_SRC = $(sort $(filter-out model_loader/main.c,$(wildcard model_loader/*.c)))
+LOADER_MAIN = $(sort $(wildcard model_loader/main.c model_loader/cli_*.c))
+LOADER_SRC = $(sort $(filter-out $(LOADER_MAIN),$(wildcard model_loader/*.c)))
 LOADER_OBJ = $(LOADER_SRC:%.c=$(BUILD)/%.o)
 LOADER_LIB = $(BUILD)/libdlm_loader.a
 LOADER_LIBS = $(LOADER_LIB) $(ENGINE_LIB) -lcjson -lm
@@ -37,13 +70,14 @@ DLM_MODEL = $(BUILD)/dlm-model
 
 OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/pg/*.c)))
 DATA_built = sql/extension/dlm--$(EXTVERSION).sql
+DATA = $(wildcard sql/extension/dlm--*--*.sql)
 PG_CPPFLAGS = -Isrc/engine -Imodel_loader
 SHLIB_LINK = $(LOADER_LIB) $(ENGINE_LIB) -lcjson -fopenmp -lm -Wl,--exclude-libs,ALL
 REGRESS = $(patsubst sql/%.sql,%,$(sort $(wildcard sql/*.sql)))
 REGRESS_OPTS = --load-extension=dlm
 EXTRA_CLEAN = $(BUILD)
 
-all: $(DLM_MODEL)
+all: $(DLM_MODEL) $(MODEL_FILE)
 
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
@@ -51,13 +85,15 @@ include $(PGXS)
 $(shlib): $(LOADER_LIB) $(ENGINE_LIB)
 
 # Every header is a prerequisite of every object: the tree is small, a stale object is not worth it.
-HEADERS_ALL := $(wildcard src/engine/*.h model_loader/*.h)
+ENGINE_HEADERS := $(wildcard src/engine/*.h)
+LOADER_HEADERS := $(wildcard model_loader/*.h)
+$(OBJS): $(wildcard src/pg/*.h) src/engine/dlm.h model_loader/loader.h
 
-$(BUILD)/src/engine/%.o: src/engine/%.c $(HEADERS_ALL)
+$(BUILD)/src/engine/%.o: src/engine/%.c $(ENGINE_HEADERS)
 	@mkdir -p $(@D)
 	$(CC) $(ENGINE_FLAGS) -c $< -o $@
 
-$(BUILD)/model_loader/%.o: model_loader/%.c $(HEADERS_ALL)
+$(BUILD)/model_loader/%.o: model_loader/%.c $(ENGINE_HEADERS) $(LOADER_HEADERS)
 	@mkdir -p $(@D)
 	$(CC) $(LOADER_FLAGS) -Isrc/engine -c $< -o $@
 
@@ -69,16 +105,66 @@ $(LOADER_LIB): $(LOADER_OBJ)
 	@rm -f $@
 	$(AR) rcs $@ $^
 
-$(DLM_MODEL): $(BUILD)/model_loader/main.o $(LOADER_LIB) $(ENGINE_LIB)
-	$(CC) -fopenmp -o $@ $< $(LOADER_LIBS)
+$(DLM_MODEL): $(LOADER_MAIN:%.c=$(BUILD)/%.o) $(LOADER_LIB) $(ENGINE_LIB)
+	$(CC) -fopenmp $(SANITIZE) -o $@ $(filter %.o,$^) $(LOADER_LIBS)
+
+sql/extension/dlm--$(EXTVERSION).sql: sql/extension/dlm.sql $(MODEL_DIR)/DIGEST
+	sed 's/@DIGEST@/$(MODEL_DIGEST)/g' $< >$@
+
+# --------------------------------------------------------------- model, install
+
+$(FETCHED_BASE): $(MODEL_DIR)/base.json
+	python3 models/fetch.py $(MODEL_DIR)/base.json $@
+	@touch $@
+
+# The digest is part of the extension's script: a conversion that gives another one is an error, not a surprise.
+$(MODEL_FILE): $(MODEL_BASE) $(wildcard $(MODEL_DIR)/*.json $(MODEL_DIR)/*.safetensors) $(MODEL_DIR)/DIGEST $(MODEL_DIR)/WEIGHTS | $(DLM_MODEL)
+	$(DLM_MODEL) convert $(MODEL_BASE) $@.new --lora $(MODEL_DIR) --weights $(MODEL_WEIGHTS)
+	@got=$$($(DLM_MODEL) inspect --digest $@.new); [ "$$got" = "$(MODEL_DIGEST)" ] || \
+		{ echo "$@: digest $$got, but $(MODEL_DIR)/DIGEST says $(MODEL_DIGEST)" >&2; exit 1; }
+	@mv $@.new $@
+
+model: $(MODEL_FILE)
+
+install: install-model
+
+install-model: $(MODEL_FILE) $(DLM_MODEL)
+	$(MKDIR_P) '$(DESTDIR)$(datadir)/dlm' '$(DESTDIR)$(bindir)'
+	$(INSTALL_DATA) $(MODEL_FILE) '$(DESTDIR)$(datadir)/dlm/$(MODEL_DIGEST).dlm'
+	$(INSTALL_PROGRAM) $(DLM_MODEL) '$(DESTDIR)$(bindir)/dlm-model'
+
+uninstall: uninstall-model
+
+uninstall-model:
+	rm -f '$(DESTDIR)$(datadir)/dlm/$(MODEL_DIGEST).dlm' '$(DESTDIR)$(bindir)/dlm-model'
+
+.PHONY: model install-model uninstall-model
 
 # ----------------------------------------------------------------- engine tests
 
 ENGINE_TESTS = $(patsubst test/engine/%.c,$(BUILD)/test/%,$(sort $(wildcard test/engine/t_*.c)))
 
-$(BUILD)/test/t_%: test/engine/t_%.c test/engine/harness.h $(LOADER_LIB) $(ENGINE_LIB)
+$(BUILD)/test/t_%: test/engine/t_%.c $(wildcard test/engine/*.h) $(LOADER_LIB) $(ENGINE_LIB)
 	@mkdir -p $(@D)
 	$(CC) $(ENGINE_FLAGS) -Isrc/engine -Imodel_loader -Itest/engine -o $@ $< $(LOADER_LIBS)
 
 engine-tests: $(ENGINE_TESTS)
-.PHONY: engine-tests
+
+# Fuzzers: the sources they reach, built with clang's instrumentation beside the ordinary objects.
+FUZZ_CC ?= clang-14
+FUZZ_TARGETS = $(patsubst test/fuzz/%.c,$(BUILD)/fuzz/%,$(sort $(wildcard test/fuzz/fuzz_*.c)))
+
+$(BUILD)/fuzz/%.o: %.c $(ENGINE_HEADERS) $(LOADER_HEADERS)
+	@mkdir -p $(@D)
+	$(FUZZ_CC) -std=c11 -D_GNU_SOURCE -O1 -g -ffp-contract=off -Isrc/engine -Imodel_loader -Itest/fuzz -Wno-unknown-pragmas \
+		-Wno-source-uses-openmp -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined -c $< -o $@
+
+$(BUILD)/fuzz/fuzz_%: $(BUILD)/fuzz/test/fuzz/fuzz_%.o $(patsubst %.c,$(BUILD)/fuzz/%.o,$(ENGINE_SRC) $(LOADER_SRC)) $(BUILD)/fuzz/test/fuzz/omp_single.o
+	$(FUZZ_CC) -fsanitize=fuzzer,address,undefined -o $@ $^ -lcjson -lm
+
+fuzzers: $(FUZZ_TARGETS)
+
+.PHONY: engine-tests fuzzers
+.SECONDARY:
+
+endif
