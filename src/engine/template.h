@@ -14,7 +14,11 @@
 #include "arena.h"
 #include "model.h"
 
-/* Values of the text holes; data NULL = the hole may not occur in this template. */
+/*
+ * Values of the text holes; data NULL = the hole may not occur in this
+ * template. {prompt}, {input} and {text} must occur if they have a value
+ * (data not NULL, be it empty).
+ */
 typedef struct dl_holes
 {
 	dlm_text	prompt,
@@ -44,6 +48,18 @@ typedef struct dl_filled
  */
 dlm_status	dl_template_fill(const dlm_model *model, dlm_text tmpl, bool own, const dl_holes *holes, dl_arena *a,
 							 const dlm_env *env, dl_filled *out, dlm_error *err);
+
+/*
+ * As dl_template_fill, for a row whose head and tail together may have at
+ * most `room` tokens (the context less the canvas). *shorten is the hole of
+ * *holes that gives way: under DLM_OVERFLOW_TRUNCATE it loses characters from
+ * its end until the row fits (*shorten then has the length used), otherwise
+ * a row too long is DLM_ETOOLONG, with both numbers. `a` is rewound to where
+ * it stood between attempts.
+ */
+dlm_status	dl_template_fit(const dlm_model *model, dlm_text tmpl, bool own, dl_holes *holes, dlm_text *shorten,
+							int room, dlm_overflow overflow, dl_arena *a, const dlm_env *env, dl_filled *out,
+							dlm_error *err);
 
 /* begin + text + end with no template: the row of score, token scores and embed. first/last bound the text's own ids. */
 dlm_status	dl_template_plain(const dlm_model *model, dlm_text text, dl_arena *a, const dlm_env *env,
