@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# The command lines that compile engine and loader keep the promise of DESIGN 5:
+# no contraction, no fast math, no instruction set of the building machine.
+set -u
+lines=$(make -Bn build/libdlm_engine.a build/libdlm_loader.a 2>/dev/null | grep -E ' -c ')
+bad=0
+[ -n "$lines" ] || { echo "no compile line found"; exit 1; }
+if grep -v -- '-ffp-contract=off' <<<"$lines"; then echo "the lines above lack -ffp-contract=off"; bad=1; fi
+if grep -v -- '-std=c11' <<<"$lines"; then echo "the lines above lack -std=c11"; bad=1; fi
+if grep -E -- '-ffast-math|-Ofast|-funsafe|-march=|-mfma' <<<"$lines"; then echo "the lines above may change bits"; bad=1; fi
+if grep -nE '\b(expf?|logf?|log2f?|tanhf?|erff?|sinf?|cosf?|powf?|expm1f?|log1pf?)\(' src/engine/*.c model_loader/*.c | grep -vE 'dl_|^\S+\s*(/?\*|//)|^[^:]+:[0-9]+:\s+\*'; then
+    echo "the lines above call libm where a result could depend on it"
+    bad=1
+fi
+exit $bad

@@ -1,0 +1,22 @@
+#!/usr/bin/env bash
+# Who may include what (house rules): the engine knows neither PostgreSQL nor
+# JSON, the PostgreSQL side knows the public headers only.
+set -u
+bad=0
+complain() { if [ -n "$1" ]; then printf '%s\n%s\n' "$2" "$1"; bad=1; fi; }
+
+complain "$(grep -nE '#include +[<"](postgres|fmgr|utils/|cjson|cJSON|pthread|signal\.h|cblas)' src/engine/*.[ch])" \
+    "the engine includes only libc and its own headers:"
+complain "$(grep -nE '#include +<stdio\.h>' src/engine/*.[ch] | grep -v '^src/engine/status\.c:')" \
+    "only status.c of the engine may use stdio:"
+complain "$(grep -nE '#include +<omp\.h>' src/engine/*.[ch] | grep -v '^src/engine/threads\.c:')" \
+    "only threads.c may include omp.h:"
+complain "$(grep -nE '#include +"' src/pg/*.[ch] | grep -E '(arena|status|kernels|model_file|model|token|forward|linear|session|sha256|fmath|rng)\.h"' | grep -vE '"(model_files|dlm_model)\.h"')" \
+    "src/pg includes dlm.h and loader.h, no other header of engine or loader:"
+complain "$(grep -nE '#include +[<"](postgres|fmgr)' model_loader/*.[ch])" \
+    "the loader does not know PostgreSQL:"
+complain "$(grep -lE 'PG_VERSION_NUM' src/pg/*.[ch] | grep -v '^src/pg/compat\.h$')" \
+    "only compat.h tests PG_VERSION_NUM:"
+complain "$(grep -lE 'dlm_session_(open|step|result)' src/pg/*.c | grep -v '^src/pg/run\.c$')" \
+    "only run.c calls the denoiser:"
+exit $bad

@@ -1,0 +1,129 @@
+#!/usr/bin/env bash
+# make check: every test track. Last line "N passed, N failed".
+#
+#   test/run.sh              all tracks
+#   test/run.sh lint engine  only these (lint, build, engine, sanitize, regress, tap, fuzz)
+#
+# A track reports each of its checks once; its output goes to build/check/TRACK.log,
+# of which the end is shown when something failed.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+root=$PWD
+logs=$root/build/check
+mkdir -p "$logs"
+passed=0
+failed=0
+fuzz_seconds=${FUZZ_SECONDS:-20}
+
+count() {               # count NAME PASSED FAILED LOG
+    passed=$((passed + $2))
+    failed=$((failed + $3))
+    printf '%-44s %5d passed, %d failed  (%s s)\n' "$1" "$2" "$3" "$SECONDS"
+    if [ "$3" -gt 0 ]; then
+        grep -E 'FAILED|not ok|ERROR|error:|SUMMARY' "$4" | head -n 30
+        echo "--- end of $4"
+        tail -n 30 "$4"
+    fi
+}
+
+# one NAME COMMAND...: a check that is its exit status.
+one() {
+    local name=$1 log=$logs/${1//[^a-zA-Z0-9_]/_}.log
+    shift
+    if "$@" >"$log" 2>&1; then count "$name" 1 0 "$log"; else count "$name" 0 1 "$log"; fi
+}
+
+lint() {
+    local script
+    for script in test/lint/*.sh; do
+        one "lint $(basename "$script" .sh)" bash "$script"
+    done
+}
+
+build() {
+    one "build" make
+    one "install" make install
+}
+
+# A test program ends in "NAME: N passed, N failed"; one that dies before counts as failed.
+programs() {            # programs LABEL FOLDER
+    local program log line
+    for program in "$2"/t_*; do
+        [ -x "$program" ] || continue
+        log=$logs/$1_$(basename "$program").log
+        timeout 600 "$program" >"$log" 2>&1
+        line=$(tail -n 1 "$log" | sed -n 's/^t_[a-z0-9_]*: \([0-9]*\) passed, \([0-9]*\) failed$/\1 \2/p')
+        if [ -n "$line" ]; then
+            count "$1 $(basename "$program")" ${line% *} ${line#* } "$log"
+        else
+            count "$1 $(basename "$program") died" 0 1 "$log"
+        fi
+    done
+}
+
+engine() {
+    one "engine tests build" make engine-tests
+    programs engine build/test
+}
+
+# The same programs, inputs and vectors under AddressSanitizer, LeakSanitizer and UndefinedBehaviorSanitizer.
+sanitize() {
+    one "sanitizer build" make BUILD=build/asan SANITIZE="-O1 -fsanitize=address,undefined -fno-sanitize-recover=undefined" engine-tests
+    DLM_TEST_QUICK=1 ASAN_OPTIONS=detect_leaks=1 OMP_NUM_THREADS=2 programs sanitize build/asan/test
+}
+
+regress_results() {     # regress_results NAME LOG
+    count "$1" "$(grep -cE '^(test|ok|     ).* (\.\.\.)? *ok +[0-9]+ ms|^ok [0-9]+' "$2")" \
+        "$(grep -cE '\.\.\. FAILED|^not ok' "$2")" "$2"
+}
+
+# pg_regress against private clusters: as installed, and with every query forced into a parallel worker.
+regress() {
+    local mode home log
+    . test/cluster.sh
+    for mode in plain preload parallel; do
+        home=$(cluster_home "${TMPDIR:-/tmp}/dlm-regress-$$-$mode")
+        log=$logs/regress_$mode.log
+        case $mode in
+            plain) cluster_start "$home" "fsync = off" ;;
+            preload) cluster_start "$home" "fsync = off" "shared_preload_libraries = 'dlm'" "dlm.preload_models = 'dlm-135m'" ;;
+            parallel) cluster_start "$home" "fsync = off" "force_parallel_mode = regress" ;;
+        esac
+        make installcheck >"$log" 2>&1
+        if ! grep -q 'tests passed\|tests failed' "$log"; then count "regress $mode did not run" 0 1 "$log"; fi
+        [ -s regression.diffs ] && cat regression.diffs >>"$log" && rm -f regression.diffs
+        regress_results "regress $mode" "$log"
+        cluster_stop "$home"
+        rm -rf "$home"
+    done
+}
+
+tap() {
+    local log=$logs/tap.log
+    if test/t/run.sh >"$log" 2>&1; then status=0; else status=1; fi
+    local ok not_ok
+    ok=$(grep -cE '^ok [0-9]+' "$log")
+    not_ok=$(grep -cE '^not ok [0-9]+' "$log")
+    if [ "$status" -ne 0 ] && [ "$not_ok" -eq 0 ]; then not_ok=1; fi
+    count "tap" "$ok" "$not_ok" "$log"
+}
+
+fuzz() {
+    local target name corpus
+    one "fuzzers build" make fuzzers
+    for target in build/fuzz/fuzz_*; do
+        [ -x "$target" ] || continue
+        name=$(basename "$target")
+        corpus=$(mktemp -d)
+        if [ -d "test/fuzz/corpus/$name" ]; then cp -r "test/fuzz/corpus/$name/." "$corpus"; fi
+        one "$name for $fuzz_seconds s" "$target" -max_total_time="$fuzz_seconds" -rss_limit_mb=4096 -timeout=10 \
+            -artifact_prefix="$logs/" "$corpus"
+        rm -rf "$corpus"
+    done
+}
+
+tracks=("$@")
+[ "${#tracks[@]}" -gt 0 ] || tracks=(lint build engine regress tap sanitize fuzz)
+for track in "${tracks[@]}"; do "$track"; done
+printf '%d passed, %d failed\n' "$passed" "$failed"
+[ "$failed" -eq 0 ]
