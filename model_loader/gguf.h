@@ -19,6 +19,13 @@ typedef enum dl_gguf_type
 } dl_gguf_type;
 
 dlm_status	dl_gguf_open(const void *data, size_t size, dl_gguf **out, dlm_error *err);
+
+/*
+ * The same over the first `have` bytes of a file of file_size bytes, so that
+ * a reader need not map it: DLM_MORE asks for a longer beginning. data must
+ * outlive *out.
+ */
+dlm_status	dl_gguf_open_head(const void *data, size_t have, uint64_t file_size, dl_gguf **out, dlm_error *err);
 void		dl_gguf_close(dl_gguf *g);
 
 /* Look a key up; false if missing or of another type. Integers of any width serve get_int; bool too. */
@@ -32,5 +39,17 @@ bool		dl_gguf_get_array(const dl_gguf *g, const char *key, dl_gguf_type *type, u
 bool		dl_gguf_array_strings(const dl_gguf *g, const char *key, dlm_text *out, uint64_t n);
 bool		dl_gguf_array_floats(const dl_gguf *g, const char *key, float *out, uint64_t n);
 bool		dl_gguf_array_ints(const dl_gguf *g, const char *key, int32_t *out, uint64_t n);
+
+/* A tensor: type is ggml's number, dims outermost first, offset from the start of the file (not yet checked against it). */
+typedef struct dl_gguf_tensor
+{
+	dlm_text	name;
+	uint32_t	type;
+	int			n_dims;
+	uint64_t	dims[4];
+	uint64_t	offset;
+} dl_gguf_tensor;
+
+const dl_gguf_tensor *dl_gguf_tensors(const dl_gguf *g, int *n);
 
 #endif							/* DLM_GGUF_H */
