@@ -30,9 +30,15 @@ typedef struct dl_task_ops
 	dlm_status	(*open) (dl_task *task, dlm_error *err);
 	/* Hand this round's rows to dl_session_add_row; none = the task is done and *task->result complete. */
 	dlm_status	(*plan) (dl_task *task, dlm_error *err);
-	/* The rows planned have been computed. */
+	/* The rows planned have been computed. (A row's sink may have been called a second time, with the same logits, where
+	 * memory was short and the batch was cut: sinks overwrite, they do not add up.) */
 	dlm_status	(*absorb) (dl_task *task, dlm_error *err);
-	/* Free blocks and caches (the arena's bump memory goes with the session). Called once, also after a failure. */
+	/*
+	 * Free blocks and caches (the arena's bump memory goes with the session).
+	 * Called wherever task->state is not NULL, also after a failed open: set
+	 * state before the first block. A task that was parked for want of memory
+	 * is closed and later opened again; its result is cleared then.
+	 */
 	void		(*close) (dl_task *task);
 } dl_task_ops;
 
