@@ -1,0 +1,35 @@
+/*
+ * compat.h - differences between versions of PostgreSQL: the only file that
+ * tests PG_VERSION_NUM.
+ */
+#ifndef DLM_COMPAT_H
+#define DLM_COMPAT_H
+
+#if PG_VERSION_NUM < 150000
+#error "dlm needs PostgreSQL 15 or later"
+#endif
+
+/* varatt.h was cut out of postgres.h in 16. */
+#if PG_VERSION_NUM >= 160000
+#include "varatt.h"
+#endif
+
+/* Rights are checked through one function for all kinds of objects from 16 on. */
+#if PG_VERSION_NUM >= 160000
+#define dlm_server_aclcheck(server, role)	object_aclcheck(ForeignServerRelationId, (server), (role), ACL_USAGE)
+#define dlm_wrapper_aclcheck(wrapper, role) \
+	object_aclcheck(ForeignDataWrapperRelationId, (wrapper), (role), ACL_USAGE)
+#else
+#define dlm_server_aclcheck(server, role)	pg_foreign_server_aclcheck((server), (role), ACL_USAGE)
+#define dlm_wrapper_aclcheck(wrapper, role) pg_foreign_data_wrapper_aclcheck((wrapper), (role), ACL_USAGE)
+#endif
+
+/* This backend's number, 0 .. MaxBackends - 1. */
+#if PG_VERSION_NUM >= 170000
+#define DLM_HAVE_DSM_REGISTRY 1
+#define dlm_my_backend()	((int) MyProcNumber)
+#else
+#define dlm_my_backend()	((int) MyBackendId - 1)
+#endif
+
+#endif							/* DLM_COMPAT_H */

@@ -1,0 +1,157 @@
+/*
+ * request.c - check SQL arguments and build the requests of a call.
+ *
+ * Every SQL function comes through here, and the batch node will: so a bad
+ * value gives the same error in a scalar call, in an array and in a plan.
+ */
+#include "dlm_pg.h"
+
+#include <limits.h>
+
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+
+#include "encoding.h"
+#include "request.h"
+
+#define DEFAULT_MAX_TOKENS		64
+#define MAX_STEPS				100000
+#define MAX_TEMPERATURE			100.0
+#define DEFAULT_LENGTHS			5
+#define MAX_LENGTHS				1000
+
+void
+dlm_args_init(DlmArgs *args)
+{
+	memset(args, 0, sizeof(*args));
+	args->input.isnull = args->max_tokens.isnull = args->steps.isnull = true;
+	args->temperature.isnull = args->seed.isnull = args->labels.isnull = true;
+	args->instruction.isnull = args->descriptions.isnull = args->examples.isnull = true;
+	args->threshold.isnull = args->k.isnull = args->options.isnull = args->model.isnull = true;
+}
+
+char *
+dlm_model_argument(NullableDatum model)
+{
+	return model.isnull ? NULL : TextDatumGetCString(model.value);
+}
+
+/* An integer argument within bounds; NULL gives its default. */
+static int
+int_argument(NullableDatum arg, const char *name, int otherwise, int min, int max)
+{
+	int			value = arg.isnull ? otherwise : DatumGetInt32(arg.value);
+
+	if (!arg.isnull && (value < min || value > max))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("%s must be between %d and %d", name, min, max),
+				 errdetail("The value is %d.", value)));
+	return value;
+}
+
+/* A finite number within bounds; NULL gives its default. The comparison is so written that NaN fails it. */
+static double
+float_argument(NullableDatum arg, const char *name, double otherwise, double min, double max)
+{
+	double		value = arg.isnull ? otherwise : DatumGetFloat8(arg.value);
+
+	if (!(value >= min && value <= max))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("%s must be between %g and %g", name, min, max),
+				 errdetail("The value is %g.", value)));
+	return value;
+}
+
+/* The arguments that are options to the engine, beside those in jsonb. */
+static void
+scalar_options(const DlmArgs *args, dlm_options *out)
+{
+	out->steps = int_argument(args->steps, "steps", 0, 1, MAX_STEPS);
+	out->temperature = float_argument(args->temperature, "temperature", 0.0, 0.0, MAX_TEMPERATURE);
+	out->seed = args->seed.isnull ? 0 : DatumGetInt64(args->seed.value);
+	out->multi_threshold = float_argument(args->threshold, "threshold", 0.5, 0.0, 1.0);
+	out->top_lengths = int_argument(args->k, "k", DEFAULT_LENGTHS, 1, MAX_LENGTHS);
+}
+
+/*
+ * One request for each row that is not NULL: a copy of the model request with
+ * the row's text. In a SQL_ASCII database a text may not be UTF-8, which is
+ * the row's own bad value.
+ */
+static void
+add_rows(DlmCall *call, const dlm_request *pattern, const Datum *values, const bool *nulls, int rows)
+{
+	call->rows = rows;
+	call->row_of = palloc(rows * sizeof(int) + 1);
+	call->requests = palloc_extended(rows * sizeof(dlm_request) + 1, MCXT_ALLOC_HUGE);
+	for (int i = 0; i < rows; i++)
+	{
+		if ((nulls && nulls[i]) ||
+			(call->options.on_error == DLM_ON_ERROR_NULL && !dlm_text_is_valid(values[i])))
+			continue;
+		call->requests[call->n] = *pattern;
+		call->requests[call->n].input = dlm_text_from_datum(values[i]);
+		call->row_of[call->n++] = i;
+	}
+}
+
+/* The rows of a call: its text, or the elements of its array. */
+static void
+build_requests(DlmCall *call, const DlmArgs *args, const dlm_request *pattern)
+{
+	Datum	   *values;
+	bool	   *nulls;
+	int			n;
+
+	if (!args->array)
+	{
+		add_rows(call, pattern, &args->input.value, NULL, 1);
+		return;
+	}
+	call->array = DatumGetArrayTypeP(args->input.value);
+	deconstruct_array(call->array, TEXTOID, -1, false, TYPALIGN_INT, &values, &nulls, &n);
+	add_rows(call, pattern, values, nulls, n);
+}
+
+DlmCall *
+dlm_call_begin(dlm_task task, const DlmArgs *args)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	MemoryContext context = AllocSetContextCreate(caller, "dlm call", ALLOCSET_SMALL_SIZES);
+	DlmCall    *call;
+	dlm_request pattern = {0};
+	bool		usable = true;
+
+	MemoryContextSwitchTo(context);
+	call = palloc0(sizeof(DlmCall));
+	call->context = context;
+	call->caller = caller;
+	call->task = task;
+	dlm_options_parse(task, args->options, &call->options);
+	scalar_options(args, &call->options.engine);
+	pattern.task = task;
+	pattern.trace = args->trace;
+	pattern.options = &call->options.engine;
+	if (task == DLM_GENERATE)
+		pattern.max_tokens = int_argument(args->max_tokens, "max_tokens", DEFAULT_MAX_TOKENS, 1, INT_MAX);
+	if (task == DLM_CLASSIFY || task == DLM_CLASSIFY_MULTI)
+		usable = dlm_labels_parse(args, call->options.on_error, &pattern);
+	call->model = dlm_registry_resolve(dlm_model_argument(args->model));
+	call->options.engine.forbidden = dlm_forbidden_tokens(call->model);
+	build_requests(call, args, &pattern);
+	if (!usable)
+		call->n = 0;			/* all rows are NULL */
+	return call;
+}
+
+void
+dlm_call_end(DlmCall *call)
+{
+	MemoryContextSwitchTo(call->caller);
+	MemoryContextDelete(call->context);
+}

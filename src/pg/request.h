@@ -1,0 +1,92 @@
+/*
+ * request.h - from SQL arguments to requests of the engine.
+ *
+ * A *call* is one evaluation of one SQL function: its arguments, checked and
+ * in UTF-8, the model, and one request for each row. A scalar call has one
+ * row; a call with an array has one for each element. Everything lives in the
+ * call's own memory context, whose deletion (at the end, or by an error)
+ * closes the session, gives back the compute slots and unpins the model.
+ */
+#ifndef DLM_PG_REQUEST_H
+#define DLM_PG_REQUEST_H
+
+#include "utils/array.h"
+
+#include "registry.h"
+
+/* The arguments of a function, unpacked but not looked at. Initialise with dlm_args_init: all NULL. */
+typedef struct DlmArgs
+{
+	bool		array;			/* input is text[] */
+	bool		trace;
+	NullableDatum input;		/* text or text[] */
+	NullableDatum max_tokens;	/* int */
+	NullableDatum steps;		/* int */
+	NullableDatum temperature;	/* float8 */
+	NullableDatum seed;			/* bigint */
+	NullableDatum labels;		/* text[] */
+	NullableDatum instruction;	/* text */
+	NullableDatum descriptions; /* text[] */
+	NullableDatum examples;		/* jsonb */
+	NullableDatum threshold;	/* float8, of classify_multi */
+	NullableDatum k;			/* int, of predict_length */
+	NullableDatum options;		/* jsonb */
+	NullableDatum model;		/* text */
+} DlmArgs;
+
+extern void dlm_args_init(DlmArgs *args);
+
+typedef enum DlmOnError { DLM_ON_ERROR_RAISE = 0, DLM_ON_ERROR_NULL } DlmOnError;
+typedef enum DlmOnOverflow { DLM_ON_OVERFLOW_RAISE = 0, DLM_ON_OVERFLOW_TRUNCATE, DLM_ON_OVERFLOW_NULL } DlmOnOverflow;
+
+/* The engine's options, and what the SQL side itself does. */
+typedef struct DlmOptions
+{
+	dlm_options engine;			/* first: offsets of the key table count from here */
+	DlmOnError	on_error;
+	DlmOnOverflow on_overflow;
+} DlmOptions;
+
+typedef struct DlmCall
+{
+	MemoryContext context;		/* of everything here, current while the call lasts */
+	MemoryContext caller;		/* current before and after; results are built there */
+	dlm_task	task;
+	DlmOptions	options;
+	DlmModelRef *model;
+	int			rows;			/* elements of the array, 1 for a scalar call */
+	ArrayType  *array;			/* the array itself, for the shape of the result */
+	dlm_request *requests;		/* [n] */
+	int		   *row_of;			/* [n] the row of each request; a row without one is NULL */
+	int			n;
+} DlmCall;
+
+/*
+ * Check the arguments, resolve the model, build the requests. On return the
+ * current memory context is the call's. Must not be called with a NULL input
+ * or, for classification, NULL labels.
+ *
+ * ERRORs: 22023 bad value, 54000 too many labels, 22021 text that is not
+ * UTF-8, and those of dlm_registry_resolve.
+ */
+extern DlmCall *dlm_call_begin(dlm_task task, const DlmArgs *args);
+
+/* Free everything, go back to the caller's context. */
+extern void dlm_call_end(DlmCall *call);
+
+/* The name of a model as given, NULL for the default. */
+extern char *dlm_model_argument(NullableDatum model);
+
+/* -- request_options.c: the keys of options jsonb -- */
+
+extern void dlm_options_parse(dlm_task task, NullableDatum options, DlmOptions *out);
+
+/* -- request_labels.c: what classification takes -- */
+
+/*
+ * Labels, descriptions, examples and instruction into *request. False: a bad
+ * value that options' on_error turns into NULL.
+ */
+extern bool dlm_labels_parse(const DlmArgs *args, DlmOnError on_error, dlm_request *request);
+
+#endif							/* DLM_PG_REQUEST_H */

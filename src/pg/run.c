@@ -1,0 +1,472 @@
+/*
+ * run.c - run requests: compute slots, threads, interrupts, errors, statistics.
+ *
+ * The engine works in slices of about 20 ms. Between two slices no engine
+ * frame is on the stack, so CHECK_FOR_INTERRUPTS may longjmp. During a slice
+ * all signals are blocked: threads that OpenMP starts inherit the mask, and
+ * PostgreSQL's handlers must never run on them. The engine asks env.stop in
+ * long slices; it looks for signals that wait to be delivered.
+ *
+ * Everything acquired (session, slots, activity) is given back by a callback
+ * of the call's memory context, registered before it is acquired, so on
+ * success, error and cancel alike; errors raised here give it back at once.
+ */
+#include "dlm_pg.h"
+
+#include <signal.h>
+
+#include "access/xact.h"
+#include "miscadmin.h"
+#include "portability/instr_time.h"
+#include "utils/memutils.h"
+
+#include "budget.h"
+#include "encoding.h"
+#include "guc.h"
+#include "run.h"
+#include "sigbus.h"
+#include "stats.h"
+
+typedef struct DlmRun
+{
+	MemoryContextCallback callback;
+	dlm_session *session;
+	int			threads;		/* granted slots; 0 = none held */
+	bool		active;			/* shown in dlm_activity */
+	bool		may_stop;		/* interrupts are not held off: a stopped slice leads to an error */
+	instr_time	start;			/* of the present session */
+} DlmRun;
+
+/* ------------------------------------------------------------------ guarding */
+
+/* Block what PostgreSQL handles; leave what a fault of this very thread raises. */
+static void
+block_signals(sigset_t *saved)
+{
+	static const int synchronous[] = {SIGBUS, SIGSEGV, SIGILL, SIGTRAP, SIGABRT, SIGSYS};
+	sigset_t	blocked;
+
+	sigfillset(&blocked);
+	for (int i = 0; i < lengthof(synchronous); i++)
+		sigdelset(&blocked, synchronous[i]);
+	pthread_sigmask(SIG_BLOCK, &blocked, saved);
+}
+
+/* Around everything that reads the model's mapping or starts threads. Nothing between the two may raise an error. */
+static void
+engine_enter(const DlmModelRef *model, sigset_t *saved)
+{
+	block_signals(saved);
+	dlm_sigbus_enter(model);
+}
+
+/* False: the model's file was cut short under us, and what was computed is worthless. */
+static bool
+engine_leave(const DlmModelRef *model, const sigset_t *saved)
+{
+	bool		lost = dlm_sigbus_leave(model);
+
+	pthread_sigmask(SIG_SETMASK, saved, NULL);
+	return !lost;
+}
+
+/*
+ * env.stop: is there a reason to come back before the slice is done? Signals
+ * are blocked meanwhile, so those that cancel are found waiting. A SIGALRM
+ * may turn out to be another timeout: the slice is then done again.
+ */
+static bool
+should_stop(void *arg)
+{
+	static const int cancelling[] = {SIGINT, SIGTERM, SIGQUIT, SIGALRM};
+	const bool *may_stop = arg;
+	sigset_t	waiting;
+
+	if (!*may_stop)
+		return false;
+	if (QueryCancelPending || ProcDiePending)
+		return true;
+	if (sigpending(&waiting) != 0)
+		return false;
+	for (int i = 0; i < lengthof(cancelling); i++)
+	{
+		if (sigismember(&waiting, cancelling[i]))
+			return true;
+	}
+	return false;
+}
+
+/* Would CHECK_FOR_INTERRUPTS act now? If not, stopping a slice would only repeat it for ever. */
+static bool
+interrupts_allowed(void)
+{
+	return InterruptHoldoffCount == 0 && QueryCancelHoldoffCount == 0 && CritSectionCount == 0;
+}
+
+/* A thread pool in the postmaster would not survive fork, and its children would hang. */
+static void
+check_process(void)
+{
+	if (IsPostmasterEnvironment && !IsUnderPostmaster)
+		elog(ERROR, "dlm cannot compute in the postmaster");
+}
+
+/* ----------------------------------------------------------- the backend's memo */
+
+static dlm_memo *memo = NULL;
+static uint8 memo_digest[32];
+static int	memo_kb;
+
+static void
+memo_drop(void)
+{
+	if (memo)
+		dlm_memo_free(memo);
+	memo = NULL;
+}
+
+/* The store of results that calls on one model share. A digest never changes its meaning, so none goes stale. */
+static dlm_memo *
+memo_for(const DlmModelRef *model)
+{
+	if (memo && (memo_kb != dlm_guc_cache_mem || memcmp(memo_digest, model->digest, sizeof(memo_digest)) != 0))
+		memo_drop();
+	if (!memo && dlm_guc_cache_mem > 0)
+	{
+		memo = dlm_memo_create((size_t) dlm_guc_cache_mem * 1024);
+		memo_kb = dlm_guc_cache_mem;
+		memcpy(memo_digest, model->digest, sizeof(memo_digest));
+	}
+	return memo;
+}
+
+/* ------------------------------------------------------- one batch, start to end */
+
+/* Stop computing: what others wait for goes back at once, results stay. */
+static void
+run_release(DlmRun *run)
+{
+	if (run->threads > 0)
+		dlm_budget_release(run->threads);
+	run->threads = 0;
+	if (run->active)
+		dlm_activity_end();
+	run->active = false;
+}
+
+static void
+run_close(void *arg)
+{
+	DlmRun	   *run = arg;
+
+	run_release(run);
+	if (run->session)
+		dlm_session_close(run->session);
+	run->session = NULL;
+}
+
+static double
+run_elapsed_ms(const DlmRun *run)
+{
+	instr_time	now;
+
+	INSTR_TIME_SET_CURRENT(now);
+	INSTR_TIME_SUBTRACT(now, run->start);
+	return INSTR_TIME_GET_MILLISEC(now);
+}
+
+/* Time that the present statement has spent in models, in ms. Each process of a parallel plan counts its own. */
+static double budget_spent_ms;
+static TimestampTz budget_statement;
+
+static void
+budget_begin(void)
+{
+	TimestampTz statement = GetCurrentStatementStartTimestamp();
+
+	if (statement != budget_statement)
+		budget_spent_ms = 0;
+	budget_statement = statement;
+}
+
+typedef enum Outcome
+{
+	OUTCOME_DONE,
+	OUTCOME_ERROR,
+	OUTCOME_CANCEL
+} Outcome;
+
+/* Add what the session did to the statistics. */
+static void
+run_count(const DlmCall *call, const DlmRun *run, int rows, Outcome outcome)
+{
+	DlmStatsDelta delta = {0};
+	dlm_progress progress = {0};
+
+	if (run->session)
+		dlm_session_progress(run->session, &progress);
+	delta.calls = 1;
+	delta.batches = 1;
+	delta.rows = outcome == OUTCOME_DONE ? rows : 0;
+	delta.tokens = progress.tokens;
+	delta.steps = progress.forwards;
+	delta.cancelled = outcome == OUTCOME_CANCEL;
+	delta.errors = outcome == OUTCOME_ERROR;
+	delta.ms = run_elapsed_ms(run);
+	budget_spent_ms += delta.ms;
+	dlm_stats_count(call->model, call->task, &delta);
+}
+
+/* The batch has failed as a whole: count it, give everything back, and let the caller raise. */
+static void
+run_fail(const DlmCall *call, DlmRun *run, Outcome outcome)
+{
+	run_count(call, run, 0, outcome);
+	run_close(run);
+}
+
+/* CHECK_FOR_INTERRUPTS that counts a cancel and gives slots back before the error travels. */
+static void
+run_check_interrupts(const DlmCall *call, DlmRun *run)
+{
+	if (!InterruptPending)
+		return;
+	PG_TRY();
+	{
+		CHECK_FOR_INTERRUPTS();
+	}
+	PG_CATCH();
+	{
+		run_fail(call, run, OUTCOME_CANCEL);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+}
+
+static void
+run_check_budget(const DlmCall *call, DlmRun *run)
+{
+	int			budget = dlm_guc_statement_budget_ms;
+
+	if (budget == 0 || budget_spent_ms + run_elapsed_ms(run) <= budget)
+		return;
+	run_fail(call, run, OUTCOME_CANCEL);
+	ereport(ERROR,
+			(errcode(ERRCODE_QUERY_CANCELED),
+			 errmsg("canceling statement because it has spent its time in models"),
+			 errdetail("dlm.statement_budget_ms is %d.", budget),
+			 errhint("Process fewer rows in one statement, or let a superuser raise dlm.statement_budget_ms.")));
+}
+
+static void
+run_open(DlmCall *call, DlmRun *run, int first, int n)
+{
+	dlm_env		env = {0};
+	dlm_error	err = {0};
+	dlm_status	status;
+	sigset_t	saved;
+
+	env.stop = should_stop;
+	env.arg = &run->may_stop;
+	env.memory_limit = (size_t) dlm_guc_max_session_memory * 1024;
+	env.memo = memo_for(call->model);
+	run->may_stop = interrupts_allowed();
+	INSTR_TIME_SET_CURRENT(run->start);
+	env.threads = run->threads = dlm_budget_acquire();
+	run->active = true;
+	dlm_activity_begin(call->model, call->task, n, run->threads);
+	engine_enter(call->model, &saved);
+	status = dlm_session_open(call->model->model, call->requests + first, n, &env, &run->session, &err);
+	if (!engine_leave(call->model, &saved))
+	{
+		run_fail(call, run, OUTCOME_ERROR);
+		dlm_sigbus_raise(call->model);
+	}
+	if (status != DLM_OK)
+	{
+		run->session = NULL;
+		run_fail(call, run, OUTCOME_ERROR);
+		dlm_raise(&err);
+	}
+}
+
+/* Step to the end. */
+static void
+run_steps(DlmCall *call, DlmRun *run)
+{
+	dlm_status	status;
+	dlm_error	err = {0};
+
+	do
+	{
+		dlm_progress progress;
+		sigset_t	saved;
+
+		engine_enter(call->model, &saved);
+		status = dlm_session_step(run->session, &err);
+		if (!engine_leave(call->model, &saved))
+		{
+			run_fail(call, run, OUTCOME_ERROR);
+			memo_drop();		/* it may hold results of the zeros */
+			dlm_sigbus_raise(call->model);
+		}
+		run_check_interrupts(call, run);
+		run_check_budget(call, run);
+		dlm_session_progress(run->session, &progress);
+		dlm_activity_update(&progress);
+	} while (status == DLM_MORE || status == DLM_EINTR);
+	if (status != DLM_OK)
+	{
+		run_fail(call, run, OUTCOME_ERROR);
+		dlm_raise(&err);
+	}
+}
+
+/* Does a row's own error become a NULL? Never memory, cancel, damage or rights. */
+static bool
+error_is_null(const DlmOptions *options, dlm_status status)
+{
+	if (status == DLM_ETOOLONG && options->on_overflow == DLM_ON_OVERFLOW_NULL)
+		return true;
+	return options->on_error == DLM_ON_ERROR_NULL &&
+		(status == DLM_ETOOLONG || status == DLM_EINVAL || status == DLM_EENCODING);
+}
+
+/* Hand over the answers of a finished session, or raise the first row's error. */
+static void
+run_take(DlmCall *call, DlmRun *run, int first, int n, DlmTake take, void *arg)
+{
+	for (int i = 0; i < n; i++)
+	{
+		const dlm_result *result = dlm_session_result(run->session, i);
+		const dlm_request *request = &call->requests[first + i];
+
+		if (result->error.status == DLM_OK)
+			take(call, call->row_of[first + i], request, result, arg);
+		else if (!error_is_null(&call->options, result->error.status))
+		{
+			dlm_error	err = result->error;
+
+			run_fail(call, run, OUTCOME_ERROR);
+			dlm_raise_element(&err, call->array ? call->row_of[first + i] + 1 : 0);
+		}
+	}
+}
+
+void
+dlm_run(DlmCall *call, DlmTake take, void *arg)
+{
+	DlmRun	   *run;
+
+	check_process();
+	if (call->n == 0)
+		return;
+	run = palloc0(sizeof(DlmRun));
+	run->callback.func = run_close;
+	run->callback.arg = run;
+	MemoryContextRegisterResetCallback(call->context, &run->callback);
+	budget_begin();
+	for (int first = 0; first < call->n; first += dlm_guc_batch_size)
+	{
+		int			n = Min(dlm_guc_batch_size, call->n - first);
+
+		CHECK_FOR_INTERRUPTS();
+		run_open(call, run, first, n);
+		run_steps(call, run);
+		run_release(run);
+		run_take(call, run, first, n, take, arg);
+		run_count(call, run, n, OUTCOME_DONE);
+		run_close(run);
+	}
+}
+
+/* -------------------------------------------------------------------- tokens */
+
+void *
+dlm_adopt(void *from, Size size)
+{
+	void	   *copy = palloc_extended(size + 1, MCXT_ALLOC_HUGE | MCXT_ALLOC_NO_OOM);
+
+	if (copy && size > 0)
+		memcpy(copy, from, size);
+	free(from);
+	if (!copy)
+		ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory")));
+	return copy;
+}
+
+int32_t *
+dlm_run_tokenize(const DlmModelRef *model, dlm_text text, size_t *n)
+{
+	bool		may_stop = interrupts_allowed();
+	dlm_env		env = {0};
+	dlm_error	err = {0};
+	dlm_status	status;
+	int32_t    *ids = NULL;
+
+	check_process();
+	env.stop = should_stop;
+	env.arg = &may_stop;
+	env.memory_limit = (size_t) dlm_guc_max_session_memory * 1024;
+	do
+	{
+		sigset_t	saved;
+
+		CHECK_FOR_INTERRUPTS();
+		engine_enter(model, &saved);
+		status = dlm_tokenize(model->model, text, &env, &ids, n, &err);
+		if (!engine_leave(model, &saved))
+		{
+			if (status == DLM_OK)
+				free(ids);
+			dlm_sigbus_raise(model);
+		}
+	} while (status == DLM_EINTR);
+	if (status != DLM_OK)
+		dlm_raise(&err);
+	return dlm_adopt(ids, *n * sizeof(int32_t));
+}
+
+dlm_text
+dlm_run_detokenize(const DlmModelRef *model, const int32_t *ids, size_t n)
+{
+	dlm_error	err = {0};
+	char	   *data = NULL;
+	dlm_text	result = {0};
+	dlm_status	status;
+	sigset_t	saved;
+
+	check_process();
+	engine_enter(model, &saved);
+	status = dlm_detokenize(model->model, ids, n, &data, &result.len, &err);
+	if (!engine_leave(model, &saved))
+	{
+		if (status == DLM_OK)
+			free(data);
+		dlm_sigbus_raise(model);
+	}
+	if (status != DLM_OK)
+		dlm_raise(&err);
+	result.data = dlm_adopt(data, result.len);
+	return result;
+}
+
+dlm_text
+dlm_run_piece(const DlmModelRef *model, int32_t id)
+{
+	dlm_text	piece;
+	char	   *copy;
+
+	dlm_sigbus_enter(model);
+	piece = dlm_token_piece(model->model, id);
+	if (dlm_sigbus_leave(model))
+		dlm_sigbus_raise(model);
+	copy = palloc(piece.len + 1);
+	dlm_sigbus_enter(model);
+	if (piece.len > 0)
+		memcpy(copy, piece.data, piece.len);
+	if (dlm_sigbus_leave(model))
+		dlm_sigbus_raise(model);
+	piece.data = copy;
+	return piece;
+}

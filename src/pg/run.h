@@ -1,0 +1,33 @@
+/*
+ * run.h - the only caller of the engine's sessions and tokenizers.
+ */
+#ifndef DLM_PG_RUN_H
+#define DLM_PG_RUN_H
+
+#include "errors.h"
+#include "request.h"
+
+/* Takes the answer of a row that has one. Called in the call's context; the result dies when it returns. */
+typedef void (*DlmTake) (DlmCall *call, int row, const dlm_request *request, const dlm_result *result, void *arg);
+
+/*
+ * Run all requests of a call, in batches of dlm.batch_size, and hand over the
+ * answers in the order of rows. Raises what the engine reports (dlm_raise),
+ * the error of a row unless its options turn it into NULL, 57014 for a spent
+ * dlm.statement_budget_ms, 58030 for a file cut short, and interrupts.
+ */
+extern void dlm_run(DlmCall *call, DlmTake take, void *arg);
+
+/* A copy of what the engine malloc'd, palloc'd; the original is freed in any case. */
+extern void *dlm_adopt(void *from, Size size);
+
+/* Ids [*n] of a text, palloc'd. */
+extern int32_t *dlm_run_tokenize(const DlmModelRef *model, dlm_text text, size_t *n);
+
+/* The text of ids, palloc'd. */
+extern dlm_text dlm_run_detokenize(const DlmModelRef *model, const int32_t *ids, size_t n);
+
+/* The raw piece of a token, palloc'd. */
+extern dlm_text dlm_run_piece(const DlmModelRef *model, int32_t id);
+
+#endif							/* DLM_PG_RUN_H */
