@@ -1,0 +1,83 @@
+/*
+ * fdw.c - the foreign data wrapper `dlm`, whose servers are the models.
+ *
+ * There are no foreign tables: the handler says so. The validator lets
+ * through exactly the options of a model.
+ */
+#include "dlm_pg.h"
+
+#include "access/reloptions.h"
+#include "catalog/pg_foreign_server.h"
+#include "commands/defrem.h"
+
+#include "model_files.h"
+#include "registry.h"
+
+PG_FUNCTION_INFO_V1(dlm_sql_fdw_handler);
+PG_FUNCTION_INFO_V1(dlm_sql_fdw_validator);
+
+Datum
+dlm_sql_fdw_handler(PG_FUNCTION_ARGS)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			 errmsg("a model of dlm has no foreign tables"),
+			 errhint("Use its server's name as the model argument of the dlm functions.")));
+	PG_RETURN_NULL();
+}
+
+static void
+check_option(DefElem *def)
+{
+	const char *value = defGetString(def);
+	const char *problem = NULL;
+	uint8		digest[32];
+
+	if (strcmp(def->defname, "file") == 0)
+		problem = dlm_file_option_problem(value);
+	else if (strcmp(def->defname, "digest") != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_FDW_INVALID_OPTION_NAME),
+				 errmsg("invalid option \"%s\"", def->defname),
+				 errhint("A model has the options file and digest.")));
+	else if (!dlm_parse_hex(value, digest))
+		problem = "it must be 64 lower-case hexadecimal digits";
+	if (problem != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE),
+				 errmsg("invalid value for option \"%s\": %s", def->defname, problem)));
+}
+
+Datum
+dlm_sql_fdw_validator(PG_FUNCTION_ARGS)
+{
+	List	   *options = untransformRelOptions(PG_GETARG_DATUM(0));
+	Oid			catalog = PG_GETARG_OID(1);
+	DlmServerOptions model;
+	ListCell   *cell;
+
+	if (catalog != ForeignServerRelationId)
+	{
+		if (options != NIL)
+			ereport(ERROR,
+					(errcode(ERRCODE_FDW_INVALID_OPTION_NAME),
+					 errmsg("invalid option \"%s\"", linitial_node(DefElem, options)->defname),
+					 errhint("Only servers of this wrapper have options: file and digest.")));
+		PG_RETURN_VOID();
+	}
+
+	foreach(cell, options)
+		check_option(lfirst_node(DefElem, cell));
+	dlm_registry_options(options, &model);
+	if (model.file == NULL || model.digest == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_FDW_OPTION_NAME_NOT_FOUND),
+				 errmsg("a model needs the options file and digest"),
+				 errhint("dlm_load_model(name, path) writes them.")));
+	if (strncmp(model.file, DLM_BUNDLED_PREFIX, strlen(DLM_BUNDLED_PREFIX)) == 0 &&
+		strcmp(model.file + strlen(DLM_BUNDLED_PREFIX), model.digest) != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE),
+				 errmsg("the options file and digest name different models")));
+	PG_RETURN_VOID();
+}

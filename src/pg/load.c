@@ -1,0 +1,210 @@
+/*
+ * load.c - dlm_load_model and dlm_drop_model: sugar over CREATE SERVER and DROP SERVER.
+ *
+ * Loading converts a checkpoint into dlm.model_directory, under the name of
+ * its digest, and makes a server for it as the caller. The rights are
+ * PostgreSQL's own: USAGE on the foreign data wrapper to make a model,
+ * pg_read_server_files to read outside of the model directory, ownership to
+ * drop. If the transaction rolls back, the file stays; dlm_model_files()
+ * shows that nobody uses it.
+ */
+#include "dlm_pg.h"
+
+#include "catalog/pg_foreign_data_wrapper.h"
+#include "catalog/pg_foreign_server.h"
+#include "executor/spi.h"
+#include "foreign/foreign.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/jsonb.h"
+
+#include "guc.h"
+#include "loader.h"
+#include "model_files.h"
+#include "registry.h"
+#include "errors.h"
+#include "stats.h"
+
+PG_FUNCTION_INFO_V1(dlm_sql_load_model);
+PG_FUNCTION_INFO_V1(dlm_sql_drop_model);
+
+#define CONVERT_MEMORY	((size_t) 4 << 30)
+
+/* ---------------------------------------------------------------- options */
+
+static const char *const option_names = "weights, lora, tokenizer, settings, config";
+
+static void
+set_option(const char *key, const char *value, dlm_convert_options *out)
+{
+	dlm_error	err = {0};
+
+	if (strcmp(key, "weights") == 0)
+	{
+		if (dlm_weights_parse(value, &out->weights, &err) != DLM_OK)
+			dlm_raise(&err);
+	}
+	else if (strcmp(key, "lora") == 0)
+		out->lora = dlm_source_path(value, "LoRA adapter");
+	else if (strcmp(key, "tokenizer") == 0)
+		out->tokenizer = dlm_source_path(value, "tokenizer");
+	else if (strcmp(key, "settings") == 0)
+		out->settings = dlm_source_path(value, "settings");
+	else if (strcmp(key, "config") == 0)
+		out->config = dlm_source_path(value, "configuration");
+	else
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("unknown option \"%s\"", key),
+				 errhint("The options of dlm_load_model are %s.", option_names)));
+}
+
+static void
+read_options(Jsonb *json, dlm_convert_options *out)
+{
+	JsonbIterator *it;
+	JsonbIteratorToken token;
+	JsonbValue	v;
+	char	   *key = NULL;
+
+	if (!JB_ROOT_IS_OBJECT(json))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("options must be a JSON object"),
+				 errhint("The options of dlm_load_model are %s.", option_names)));
+	it = JsonbIteratorInit(&json->root);
+	while ((token = JsonbIteratorNext(&it, &v, true)) != WJB_DONE)
+	{
+		if (token == WJB_KEY)
+			key = pnstrdup(v.val.string.val, v.val.string.len);
+		else if (token == WJB_VALUE && v.type == jbvString)
+			set_option(key, pnstrdup(v.val.string.val, v.val.string.len), out);
+		else if (token == WJB_VALUE && v.type != jbvNull)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("option \"%s\" must be a string", key),
+					 errhint("The options of dlm_load_model are %s.", option_names)));
+	}
+}
+
+/* ------------------------------------------------------------------- load */
+
+static bool
+stop_wanted(void *arg)
+{
+	return QueryCancelPending || ProcDiePending;
+}
+
+static void
+show_progress(void *arg, double share)
+{
+	dlm_activity_update_load(share);
+}
+
+/* Run the converter until it ends or an interrupt raises. */
+static void
+convert(const char *source, dlm_convert_options *options, uint8 digest[32])
+{
+	char	   *folder = dlm_model_directory_path();
+	dlm_error	err;
+	dlm_status	status;
+
+	options->memory_limit = CONVERT_MEMORY;
+	options->threads = 1;
+	options->stop = stop_wanted;
+	options->progress = show_progress;
+	do
+	{
+		CHECK_FOR_INTERRUPTS();
+		memset(&err, 0, sizeof(err));
+		status = dlm_convert_into(source, folder, options, digest, &err);
+	} while (status == DLM_EINTR);
+	CHECK_FOR_INTERRUPTS();
+	if (status != DLM_OK)
+		dlm_raise(&err);
+}
+
+/* Everything that can be refused is refused before minutes of work. */
+static void
+check_new_name(const char *name)
+{
+	AclResult	acl;
+
+	if (name[0] == '\0')
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_NAME),
+				 errmsg("the name of a model must not be empty")));
+	if (strlen(name) >= NAMEDATALEN)
+		ereport(ERROR,
+				(errcode(ERRCODE_NAME_TOO_LONG),
+				 errmsg("the name of a model must be shorter than %d bytes", NAMEDATALEN)));
+	if (GetForeignServerByName(name, true) != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_DUPLICATE_OBJECT),
+				 errmsg("model \"%s\" already exists", name),
+				 errhint("dlm_drop_model(name) drops it.")));
+	acl = dlm_wrapper_aclcheck(dlm_registry_wrapper(), GetUserId());
+	if (acl != ACLCHECK_OK)
+		aclcheck_error(acl, OBJECT_FDW, GetForeignDataWrapper(dlm_registry_wrapper())->fdwname);
+}
+
+static void
+execute(const char *command)
+{
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	if (SPI_execute(command, false, 0) != SPI_OK_UTILITY)
+		elog(ERROR, "could not execute \"%s\"", command);
+	SPI_finish();
+}
+
+/* dlm_load_model(name text, path text, options jsonb) returns text: the digest */
+Datum
+dlm_sql_load_model(PG_FUNCTION_ARGS)
+{
+	dlm_convert_options options = {0};
+	uint8		digest[32];
+	char	   *name,
+			   *source,
+			   *hex;
+
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("the name and the path of a model must not be null")));
+	name = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	check_new_name(name);
+	source = dlm_source_path(text_to_cstring(PG_GETARG_TEXT_PP(1)), "source");
+	if (!PG_ARGISNULL(2))
+		read_options(PG_GETARG_JSONB_P(2), &options);
+
+	PreventCommandIfReadOnly("dlm_load_model");
+	PreventCommandDuringRecovery("dlm_load_model");
+	dlm_model_directory_create();
+	dlm_activity_begin_load(name);
+	convert(source, &options, digest);
+	dlm_activity_end();
+
+	hex = dlm_hex(digest);
+	execute(psprintf("CREATE SERVER %s FOREIGN DATA WRAPPER %s OPTIONS (file '%s.dlm', digest '%s')",
+					 quote_identifier(name),
+					 quote_identifier(GetForeignDataWrapper(dlm_registry_wrapper())->fdwname),
+					 hex, hex));
+	PG_RETURN_TEXT_P(cstring_to_text(hex));
+}
+
+/* dlm_drop_model(name text) returns void; the file stays, others may have it mapped. */
+Datum
+dlm_sql_drop_model(PG_FUNCTION_ARGS)
+{
+	ForeignServer *server;
+
+	if (PG_ARGISNULL(0))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("the name of a model must not be null")));
+	server = dlm_registry_server(text_to_cstring(PG_GETARG_TEXT_PP(0)), false);
+	execute(psprintf("DROP SERVER %s", quote_identifier(server->servername)));
+	PG_RETURN_VOID();
+}

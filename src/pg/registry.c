@@ -1,0 +1,295 @@
+/*
+ * registry.c - from a model's name to a foreign server to its weights.
+ *
+ * All state is PostgreSQL's catalogs; here are only caches of two OIDs, reset
+ * by the invalidation callbacks. A lookup costs a syscache probe, a stat and
+ * a table search, so nothing is remembered per call site.
+ */
+#include "dlm_pg.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "catalog/dependency.h"
+#include "catalog/pg_depend.h"
+#include "catalog/pg_extension.h"
+#include "catalog/pg_foreign_data_wrapper.h"
+#include "catalog/pg_foreign_server.h"
+#include "commands/defrem.h"
+#include "commands/extension.h"
+#include "foreign/foreign.h"
+#include "miscadmin.h"
+#include "nodes/pg_list.h"
+#include "utils/acl.h"
+#include "utils/fmgroids.h"
+#include "utils/inval.h"
+#include "utils/snapmgr.h"
+#include "utils/syscache.h"
+
+#include "attach.h"
+#include "errors.h"
+#include "guc.h"
+#include "model_files.h"
+#include "registry.h"
+
+/* Cached OIDs, valid until a callback resets them. */
+static Oid	wrapper_oid = InvalidOid;
+/* Servers changed: mappings that nobody names any more may go. */
+static bool servers_changed = false;
+
+static void
+catalog_changed(Datum arg, int cacheid, uint32 hashvalue)
+{
+	if (cacheid == FOREIGNDATAWRAPPEROID)
+		wrapper_oid = InvalidOid;
+	servers_changed = true;
+}
+
+void
+dlm_registry_init(void)
+{
+	CacheRegisterSyscacheCallback(FOREIGNSERVEROID, catalog_changed, (Datum) 0);
+	CacheRegisterSyscacheCallback(FOREIGNDATAWRAPPEROID, catalog_changed, (Datum) 0);
+}
+
+Oid
+dlm_extension_oid(void)
+{
+	return get_extension_oid("dlm", true);
+}
+
+Oid
+dlm_extension_schema(void)
+{
+	Relation	rel;
+	SysScanDesc scan;
+	ScanKeyData key;
+	HeapTuple	tuple;
+	Oid			schema = InvalidOid;
+
+	ScanKeyInit(&key, Anum_pg_extension_oid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(dlm_extension_oid()));
+	rel = table_open(ExtensionRelationId, AccessShareLock);
+	scan = systable_beginscan(rel, ExtensionOidIndexId, true, NULL, 1, &key);
+	tuple = systable_getnext(scan);
+	if (HeapTupleIsValid(tuple))
+		schema = ((Form_pg_extension) GETSTRUCT(tuple))->extnamespace;
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	return schema;
+}
+
+/*
+ * The wrapper is the one that belongs to the extension, whatever its name:
+ * a superuser may rename it.
+ */
+Oid
+dlm_registry_wrapper(void)
+{
+	Oid			extension;
+	Relation	rel;
+	SysScanDesc scan;
+	ScanKeyData key[2];
+	HeapTuple	tuple;
+	Oid			found = InvalidOid;
+
+	if (OidIsValid(wrapper_oid))
+		return wrapper_oid;
+	extension = dlm_extension_oid();
+	if (!OidIsValid(extension))
+		return InvalidOid;
+
+	ScanKeyInit(&key[0], Anum_pg_depend_refclassid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(ExtensionRelationId));
+	ScanKeyInit(&key[1], Anum_pg_depend_refobjid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(extension));
+	rel = table_open(DependRelationId, AccessShareLock);
+	scan = systable_beginscan(rel, DependReferenceIndexId, true, NULL, 2, key);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		Form_pg_depend depend = (Form_pg_depend) GETSTRUCT(tuple);
+
+		if (depend->classid == ForeignDataWrapperRelationId && depend->deptype == DEPENDENCY_EXTENSION)
+			found = depend->objid;
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+
+	wrapper_oid = found;
+	return found;
+}
+
+void
+dlm_registry_options(List *options, DlmServerOptions *out)
+{
+	ListCell   *cell;
+
+	out->file = NULL;
+	out->digest = NULL;
+	foreach(cell, options)
+	{
+		DefElem    *def = lfirst_node(DefElem, cell);
+
+		if (strcmp(def->defname, "file") == 0)
+			out->file = defGetString(def);
+		else if (strcmp(def->defname, "digest") == 0)
+			out->digest = defGetString(def);
+	}
+}
+
+bool
+dlm_registry_may_use(Oid serverid)
+{
+	return dlm_server_aclcheck(serverid, GetUserId()) == ACLCHECK_OK;
+}
+
+/* A digest of a server of ours; false when the options are not a model's. */
+static bool
+server_digest(List *options, uint8 digest[32])
+{
+	DlmServerOptions o;
+
+	dlm_registry_options(options, &o);
+	return o.digest != NULL && dlm_parse_hex(o.digest, digest);
+}
+
+List *
+dlm_registry_servers(void)
+{
+	Oid			wrapper = dlm_registry_wrapper();
+	Relation	rel;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	List	   *result = NIL;
+
+	if (!OidIsValid(wrapper))
+		return NIL;
+	rel = table_open(ForeignServerRelationId, AccessShareLock);
+	scan = systable_beginscan(rel, InvalidOid, false, NULL, 0, NULL);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		Form_pg_foreign_server form = (Form_pg_foreign_server) GETSTRUCT(tuple);
+
+		if (form->srvfdw == wrapper)
+			result = lappend_oid(result, form->oid);
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	return result;
+}
+
+/* Is the digest named by one of the servers? */
+static bool
+digest_in_use(const uint8 digest[32], void *arg)
+{
+	ListCell   *cell;
+
+	foreach(cell, (List *) arg)
+	{
+		ForeignServer *server = GetForeignServerExtended(lfirst_oid(cell), FSV_MISSING_OK);
+		uint8		other[32];
+
+		if (server != NULL && server_digest(server->options, other) && memcmp(other, digest, sizeof(other)) == 0)
+			return true;
+	}
+	return false;
+}
+
+static void
+sweep_mappings(void)
+{
+	servers_changed = false;
+	dlm_attach_sweep(digest_in_use, dlm_registry_servers());
+}
+
+static void
+unknown_model(const char *name)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_OBJECT),
+			 errmsg("model \"%s\" does not exist", name),
+			 errhint("SELECT name FROM dlm_models lists the models; dlm_load_model(name, path) loads one.")));
+}
+
+ForeignServer *
+dlm_registry_server(const char *name, bool missing_ok)
+{
+	ForeignServer *server = NULL;
+
+	if (strlen(name) < NAMEDATALEN)
+		server = GetForeignServerByName(name, true);
+	if (server != NULL && server->fdwid == dlm_registry_wrapper())
+		return server;
+	if (!missing_ok)
+		unknown_model(name);
+	return NULL;
+}
+
+static const char *
+default_model(void)
+{
+	if (dlm_guc_default_model == NULL || dlm_guc_default_model[0] == '\0')
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("no model is named and \"dlm.default_model\" is empty"),
+				 errhint("Name a model (model => '...') or set dlm.default_model.")));
+	return dlm_guc_default_model;
+}
+
+/* Why a model cannot be used: the engine's words, with the model's name where only the file is named. */
+static void
+raise_attach(const DlmModelRef *ref, const char *path, const dlm_error *err)
+{
+	dlm_error	named = *err;
+
+	if (err->status == DLM_ENOENT)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_FILE),
+				 errmsg("the file of model \"%s\" is not on this node", ref->name),
+				 errdetail("Digest %s, expected at \"%s\".", ref->digest_hex, path),
+				 errhint("Copy the file from a node that has it, or make it again from its source: "
+						 "dlm-model convert SOURCE \"%s\".", path)));
+	snprintf(named.message, sizeof(named.message), "model \"%s\" cannot be used: %s", ref->name, err->message);
+	dlm_raise(&named);
+}
+
+bool
+dlm_registry_attach(ForeignServer *server, DlmModelRef *ref, dlm_error *err, char **path)
+{
+	DlmServerOptions options;
+
+	dlm_registry_options(server->options, &options);
+	if (options.file == NULL || options.digest == NULL || !dlm_parse_hex(options.digest, ref->digest))
+		ereport(ERROR,
+				(errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE),
+				 errmsg("server \"%s\" lacks the options of a model", server->servername),
+				 errhint("A model has the options file and digest; dlm_load_model writes them.")));
+
+	ref->serverid = server->serverid;
+	strlcpy(ref->name, server->servername, sizeof(ref->name));
+	strlcpy(ref->digest_hex, options.digest, sizeof(ref->digest_hex));
+	*path = dlm_model_path(options.file);
+	ref->mapping = dlm_attach(ref->digest, *path, err);
+	if (ref->mapping == NULL)
+		return false;
+	ref->model = dlm_mapping_model(ref->mapping);
+	dlm_model_describe(ref->model, &ref->info);
+	return true;
+}
+
+DlmModelRef *
+dlm_registry_resolve(const char *name_or_null)
+{
+	const char *name = name_or_null != NULL ? name_or_null : default_model();
+	DlmModelRef *ref = palloc0(sizeof(DlmModelRef));
+	ForeignServer *server = dlm_registry_server(name, false);
+	AclResult	acl = dlm_server_aclcheck(server->serverid, GetUserId());
+	dlm_error	err = {0};
+	char	   *path;
+
+	if (acl != ACLCHECK_OK)
+		aclcheck_error(acl, OBJECT_FOREIGN_SERVER, server->servername);
+	if (servers_changed)
+		sweep_mappings();
+	if (!dlm_registry_attach(server, ref, &err, &path))
+		raise_attach(ref, path, &err);
+	return ref;
+}

@@ -1,0 +1,105 @@
+/*
+ * shmem.h - the shared state of all backends: compute slots, statistics,
+ * activity, mappings. Works with and without shared_preload_libraries.
+ */
+#ifndef DLM_PG_SHMEM_H
+#define DLM_PG_SHMEM_H
+
+#include "datatype/timestamp.h"
+#include "port/atomics.h"
+#include "storage/lwlock.h"
+#include "storage/spin.h"
+
+#include "stats.h"
+
+#define DLM_SHARED_MODELS	256		/* digests whose mappings are counted */
+#define DLM_SHARED_STATS	1024	/* rows of dlm_stats */
+
+/* Statistics are kept by these. Compared byte by byte: zero it first. */
+typedef struct DlmStatsKey
+{
+	uint8		digest[32];
+	Oid			userid;
+	Oid			dbid;
+	int32		task;			/* dlm_task */
+} DlmStatsKey;
+
+typedef struct DlmStatsEntry
+{
+	DlmStatsKey key;
+	bool		used;
+	slock_t		mutex;			/* covers what follows */
+	char		model[NAMEDATALEN]; /* name under which it was last used */
+	DlmStatsDelta counts;
+} DlmStatsEntry;
+
+typedef struct DlmActivitySlot
+{
+	pg_atomic_uint32 changes;	/* odd while the owner writes */
+	int			pid;			/* 0 = idle */
+	Oid			dbid;
+	Oid			userid;
+	int			task;			/* dlm_task, or DLM_ACTIVITY_LOAD */
+	char		model[NAMEDATALEN];
+	TimestampTz started;
+	int			rows;
+	int			rows_done;
+	int			step;
+	int			steps;
+	int			threads;
+	uint64		tokens;
+} DlmActivitySlot;
+
+#define DLM_ACTIVITY_LOAD	(-1)
+
+typedef struct DlmShared
+{
+	LWLock		lock;			/* exclusive: entries come and go, shared: counts */
+	int			tranche;
+	pg_atomic_uint32 slots;		/* compute slots in use */
+	struct
+	{
+		uint8		digest[32];
+		int			backends;	/* 0 = free */
+	}			mapped[DLM_SHARED_MODELS];
+	TimestampTz stats_reset;
+	int64		stats_lost;		/* calls that found the table full */
+	DlmStatsEntry stats[DLM_SHARED_STATS];
+	int			n_activity;
+	DlmActivitySlot activity[FLEXIBLE_ARRAY_MEMBER];	/* [n_activity], one a backend */
+} DlmShared;
+
+/* _PG_init calls this once: requests shared memory when preloaded. */
+extern void dlm_shmem_init(void);
+
+/*
+ * The shared state, attached on first use; NULL when it cannot be had (said
+ * once, as a WARNING).
+ */
+extern DlmShared *dlm_shmem(void);
+
+/* The same without attaching: NULL if this process has not got it. */
+extern DlmShared *dlm_shmem_existing(void);
+
+/* Does it lie in the main segment, so that statistics outlive a restart? */
+extern bool dlm_shmem_preloaded(void);
+
+/* This backend's slot of activity, -1 if it has none. */
+extern int	dlm_shmem_my_slot(const DlmShared *shared);
+
+/*
+ * Compute slots in use by all backends of the cluster: an atomic counter.
+ * NULL when no shared memory can be had. budget.c adds and subtracts.
+ */
+extern pg_atomic_uint32 *dlm_shmem_slots(void);
+
+/*
+ * This backend maps a model's file (+1) or lets go (-1). False if it was not
+ * counted. What is left is taken back when the backend exits.
+ */
+extern bool dlm_shmem_count_mapping(const uint8 digest[32], int change);
+
+/* How many backends map the file; -1 when unknown. */
+extern int	dlm_shmem_mapped_by(const uint8 digest[32]);
+
+#endif							/* DLM_PG_SHMEM_H */
