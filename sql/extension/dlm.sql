@@ -297,9 +297,153 @@ COMMENT ON FUNCTION dlm_count_tokens(text, text) IS
 	'the number of tokens of a text';
 
 -- models (registry)
+--
+-- A model is a foreign server of the wrapper dlm: its name, owner, rights,
+-- comment and dump are the server's. GRANT USAGE ON FOREIGN SERVER lets a role
+-- use a model; USAGE ON FOREIGN DATA WRAPPER dlm lets it make one, which is why
+-- dlm_load_model itself needs no right of its own.
+
+CREATE FUNCTION dlm_fdw_handler()
+RETURNS fdw_handler
+LANGUAGE C VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'dlm_sql_fdw_handler';
+COMMENT ON FUNCTION dlm_fdw_handler() IS
+	'handler of the wrapper dlm: says that models have no foreign tables';
+
+CREATE FUNCTION dlm_fdw_validator(text[], oid)
+RETURNS void
+LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'dlm_sql_fdw_validator';
+COMMENT ON FUNCTION dlm_fdw_validator(text[], oid) IS
+	'validator of the options of a model: file and digest';
+
+REVOKE EXECUTE ON FUNCTION dlm_fdw_handler() FROM PUBLIC;
+REVOKE EXECUTE ON FUNCTION dlm_fdw_validator(text[], oid) FROM PUBLIC;
+
+CREATE FOREIGN DATA WRAPPER dlm HANDLER dlm_fdw_handler VALIDATOR dlm_fdw_validator;
+COMMENT ON FOREIGN DATA WRAPPER dlm IS
+	'its servers are the models of dlm';
+
+CREATE SERVER "dlm-135m" FOREIGN DATA WRAPPER dlm
+	OPTIONS (file 'bundled:@DIGEST@', digest '@DIGEST@');
+COMMENT ON SERVER "dlm-135m" IS
+	'the default model: SmolLM2-135M-Instruct adapted to masked diffusion';
+GRANT USAGE ON FOREIGN SERVER "dlm-135m" TO PUBLIC;
+
+CREATE FUNCTION dlm_load_model(
+	name text,
+	path text,
+	options jsonb DEFAULT NULL
+)
+RETURNS text
+LANGUAGE C VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'dlm_sql_load_model';
+COMMENT ON FUNCTION dlm_load_model(text, text, jsonb) IS
+	'convert a checkpoint on the server into a model and return its digest';
+
+CREATE FUNCTION dlm_drop_model(name text)
+RETURNS void
+LANGUAGE C VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'dlm_sql_drop_model';
+COMMENT ON FUNCTION dlm_drop_model(text) IS
+	'drop a model; its file stays';
+
+CREATE TYPE dlm_model AS (
+	name text, owner text, digest text, architecture text, parameters bigint, weights text, bytes bigint,
+	context int, mask_token text, attention text, layers int, hidden int, vocab int, length_head boolean,
+	license text, source text, mapped_by int, file text, problem text
+);
+COMMENT ON TYPE dlm_model IS
+	'what is known of a model';
+
+CREATE FUNCTION dlm_model_list()
+RETURNS SETOF dlm_model
+LANGUAGE C VOLATILE PARALLEL RESTRICTED ROWS 5
+AS 'MODULE_PATHNAME', 'dlm_sql_model_list';
+COMMENT ON FUNCTION dlm_model_list() IS
+	'the models of this database, behind the view dlm_models';
+
+CREATE VIEW dlm_models AS
+	SELECT m.name, m.owner, m.digest, m.architecture, m.parameters, m.weights, m.bytes, m.context,
+		   m.mask_token, m.license, m.mapped_by,
+		   pg_catalog.obj_description(s.oid, 'pg_foreign_server') AS comment, m.problem
+	FROM dlm_model_list() AS m
+	JOIN pg_catalog.pg_foreign_server AS s ON s.srvname OPERATOR(pg_catalog.=) m.name::pg_catalog.name;
+COMMENT ON VIEW dlm_models IS
+	'the models of this database; what a file says is shown to those who may use the model';
+GRANT SELECT ON dlm_models TO PUBLIC;
+
+CREATE FUNCTION dlm_model_info(name text DEFAULT NULL)
+RETURNS dlm_model
+LANGUAGE C VOLATILE PARALLEL RESTRICTED
+AS 'MODULE_PATHNAME', 'dlm_sql_model_info';
+COMMENT ON FUNCTION dlm_model_info(text) IS
+	'all that is known of one model, or the error of using it';
+
+CREATE FUNCTION dlm_model_files(
+	OUT file text, OUT digest text, OUT bytes bigint, OUT used_by text[], OUT mapped_by int
+)
+RETURNS SETOF record
+LANGUAGE C VOLATILE PARALLEL RESTRICTED ROWS 10
+AS 'MODULE_PATHNAME', 'dlm_sql_model_files';
+COMMENT ON FUNCTION dlm_model_files() IS
+	'the files of the model directory and of packages, and which models of this database use them';
+REVOKE EXECUTE ON FUNCTION dlm_model_files() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION dlm_model_files() TO pg_read_server_files;
 
 -- end of models
 
 -- monitoring
+
+CREATE FUNCTION dlm_stats_rows(
+	OUT userid oid, OUT dbid oid, OUT task text, OUT model text, OUT digest text, OUT calls bigint,
+	OUT rows bigint, OUT batches bigint, OUT tokens bigint, OUT steps bigint, OUT ms float8,
+	OUT cancelled bigint, OUT errors bigint
+)
+RETURNS SETOF record
+LANGUAGE C VOLATILE PARALLEL RESTRICTED ROWS 20
+AS 'MODULE_PATHNAME', 'dlm_sql_stats';
+COMMENT ON FUNCTION dlm_stats_rows() IS
+	'what has run, behind the view dlm_stats';
+
+CREATE VIEW dlm_stats AS
+	SELECT * FROM dlm_stats_rows();
+COMMENT ON VIEW dlm_stats IS
+	'what has run, by user, database, task and model; ms is compute time';
+GRANT SELECT ON dlm_stats TO PUBLIC;
+
+CREATE FUNCTION dlm_activity_rows(
+	OUT pid int, OUT dbid oid, OUT userid oid, OUT task text, OUT model text, OUT started timestamptz,
+	OUT rows int, OUT rows_done int, OUT step int, OUT steps int, OUT tokens bigint, OUT threads int
+)
+RETURNS SETOF record
+LANGUAGE C VOLATILE PARALLEL RESTRICTED ROWS 20
+AS 'MODULE_PATHNAME', 'dlm_sql_activity';
+COMMENT ON FUNCTION dlm_activity_rows() IS
+	'what runs now, behind the view dlm_activity';
+
+CREATE VIEW dlm_activity AS
+	SELECT * FROM dlm_activity_rows();
+COMMENT ON VIEW dlm_activity IS
+	'what runs now and how far it is; other users'' details need pg_read_all_stats';
+GRANT SELECT ON dlm_activity TO PUBLIC;
+
+CREATE FUNCTION dlm_stats_info(
+	OUT stats_reset timestamptz, OUT kept_over_restart boolean, OUT shared boolean,
+	OUT lost_calls bigint, OUT compute_slots_used int
+)
+RETURNS record
+LANGUAGE C VOLATILE PARALLEL RESTRICTED
+AS 'MODULE_PATHNAME', 'dlm_sql_stats_info';
+COMMENT ON FUNCTION dlm_stats_info() IS
+	'since when dlm_stats counts, and whether it outlives a restart (needs shared_preload_libraries)';
+
+CREATE FUNCTION dlm_stats_reset()
+RETURNS void
+LANGUAGE C VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'dlm_sql_stats_reset';
+COMMENT ON FUNCTION dlm_stats_reset() IS
+	'forget all of dlm_stats';
+REVOKE EXECUTE ON FUNCTION dlm_stats_reset() FROM PUBLIC;
 
 -- end of monitoring
