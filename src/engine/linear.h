@@ -6,7 +6,10 @@
 
 #include "model.h"
 
-/* Bytes of scratch that dl_linear needs for `rows` rows of k inputs (int8 activations). */
+/*
+ * Bytes of scratch (16-byte aligned) that dl_linear needs for `rows` rows of k inputs.
+ * Only int8 matrices use it; for others scratch may be NULL.
+ */
 size_t		dl_linear_scratch(int rows, int k);
 
 /*

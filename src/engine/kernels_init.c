@@ -1,0 +1,14 @@
+/*
+ * kernels_init.c - which table runs under a mask. No state: the answer is a
+ * pure function of the CPU and the mask.
+ */
+#include "kernels_tables.h"
+
+const dl_kernels *
+dl_kernels_get(uint32_t cpu_mask)
+{
+	uint32_t	flags = dl_cpu_flags(cpu_mask);
+
+	(void) flags;
+	return &dl_kernels_ref;
+}
