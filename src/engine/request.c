@@ -14,7 +14,7 @@ const dlm_options dl_default_options = {0};
 
 /* Bounds that keep one request's work finite whatever the caller asks. */
 #define MAX_STEPS		100000
-#define MAX_TEXTS		10000
+#define MAX_TEXTS		1000
 #define MAX_BEAM		64
 #define MAX_BUDGET		100000
 
@@ -138,7 +138,7 @@ dl_options_hash(dl_sha256 *sha, const dlm_model *model, const dlm_options *o, bo
 	if (o->has_template)
 		dl_hash_text(sha, o->tmpl);
 	if (o->forbidden)
-		dl_sha256_update(sha, o->forbidden, ((size_t) dl_tok_count(model->tok) + 7) / 8);
+		dl_sha256_update(sha, o->forbidden, ((size_t) model->config.tokens + 7) / 8);
 }
 
 void

@@ -231,16 +231,17 @@ plan_one(dlm_session *s, dlm_error *err)
 {
 	dl_scheduler *sch = s->scheduler;
 	int			at = sch->cursor;
-	int			before = s->n_rows;
 	dl_task    *task = &s->tasks[sch->running[at]];
 	dlm_error	error = {0};
 	dlm_status	st;
 
 	sch->planning = sch->running[at];
+	if (!sch->resumed)
+		sch->plan_from = s->n_rows;
 	st = task->ops->plan(task, &error);
-	if (st == DLM_EINTR)
+	sch->resumed = st == DLM_EINTR;
+	if (sch->resumed)
 	{
-		drop_rows(s, sch->planning, before);
 		if (err)
 			*err = error;
 		return st;
@@ -250,7 +251,7 @@ plan_one(dlm_session *s, dlm_error *err)
 		error.status = st;
 		return task_failed(s, at, &error, err);
 	}
-	if (s->n_rows == before)
+	if (s->n_rows == sch->plan_from)
 		finish(s, at);			/* the next task slides to the cursor */
 	else
 		sch->cursor++;

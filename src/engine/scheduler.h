@@ -20,6 +20,8 @@ typedef struct dl_scheduler
 	enum { DL_PHASE_PLAN, DL_PHASE_RUN, DL_PHASE_ABSORB } phase;
 	int		   *owner;			/* [session->rows_capacity] task of each row of the round */
 	int			planning;		/* task whose plan is running */
+	int			plan_from;		/* the round's rows when it began */
+	bool		resumed;		/* its plan was interrupted: call it again, the rows it has added stay */
 	size_t		load;			/* tokens of this round's rows */
 	int			batch_first,	/* rows [batch_first, batch_end) are in the network */
 				batch_end,

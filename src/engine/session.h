@@ -28,7 +28,8 @@ typedef struct dl_task_ops
 	 * row's own error and ends the task.
 	 */
 	dlm_status	(*open) (dl_task *task, dlm_error *err);
-	/* Hand this round's rows to dl_session_add_row; none = the task is done and *task->result complete. */
+	/* Hand this round's rows to dl_session_add_row; none = the task is done and *task->result complete. After DLM_EINTR it
+	 * is called again; the rows that it has added stay. */
 	dlm_status	(*plan) (dl_task *task, dlm_error *err);
 	/* The rows planned have been computed. (A row's sink may have been called a second time, with the same logits, where
 	 * memory was short and the batch was cut: sinks overwrite, they do not add up.) */
@@ -70,8 +71,11 @@ struct dlm_session
 	int			n_rows,
 				rows_capacity;
 	dlm_progress progress;
+	struct dl_content_free_table *content_free;	/* calibrate.c's own, bump memory; NULL until used */
 	/* the scheduler's own state follows; see session.c */
 	struct dl_scheduler *scheduler;
+	const struct dl_vocab *vocab;	/* bans.c: made when first asked for */
+	struct kept_bans *bans;
 };
 
 /* Add a row to the round. The row is copied; what it points to must live until absorb. */
