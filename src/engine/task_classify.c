@@ -317,12 +317,11 @@ classify_plan(dl_task *task, dlm_error *err)
 	classify_state *state = task->state;
 	place	   *at = &state->planned;
 
-	free_wave(state);			/* of a plan that was interrupted */
-	*at = state->computed;
+	/* a plan that was interrupted goes on: its rows are still in the round */
 	while (state->n_wave < WAVE && at->pass < 2)
 	{
 		dl_question *q;
-		dl_unit    *u;
+		dl_unit    *u = NULL;
 		dlm_status	st = next_unit(task, state, at, &q, err);
 
 		if (st == DLM_OK && q == NULL)

@@ -399,6 +399,14 @@ shorten_row(fitting *f, int room, dlm_error *err)
 	return st == DLM_OK ? fill_shortened(f, fits, &n, err) : st;
 }
 
+static dlm_status
+fail_too_long(long long tokens, int room, dlm_error *err)
+{
+	return dl_fail(err, DLM_ETOOLONG,
+				   "Shorten the text, or set the option on_overflow to \"truncate\" or \"null\".",
+				   "row has %lld tokens, but the model's context leaves room for %d", tokens, room > 0 ? room : 0);
+}
+
 dlm_status
 dl_template_fit(const dlm_model *model, dlm_text tmpl, bool own, dl_holes *holes, dlm_text *shorten, int room,
 				dlm_overflow overflow, dl_arena *a, const dlm_env *env, dl_filled *out, dlm_error *err)
@@ -411,9 +419,7 @@ dl_template_fit(const dlm_model *model, dlm_text tmpl, bool own, dl_holes *holes
 	if (st != DLM_OK || n <= room)
 		return st;
 	if (overflow != DLM_OVERFLOW_TRUNCATE || whole.len == 0)
-		return dl_fail(err, DLM_ETOOLONG,
-					   "Shorten the text, or set the option on_overflow to \"truncate\" or \"null\".",
-					   "row has %d tokens, but the model's context leaves room for %d", n, room > 0 ? room : 0);
+		return fail_too_long(n, room, err);
 	st = shorten_row(&f, room, err);
 	if (st != DLM_OK)
 		*shorten = whole;
@@ -421,10 +427,12 @@ dl_template_fit(const dlm_model *model, dlm_text tmpl, bool own, dl_holes *holes
 }
 
 dlm_status
-dl_template_plain(const dlm_model *model, dlm_text text, dl_arena *a, const dlm_env *env,
+dl_template_plain(const dlm_model *model, dlm_text text, dlm_overflow overflow, dl_arena *a, const dlm_env *env,
 				  dl_ids *ids, int *first, int *last, dlm_error *err)
 {
 	const dl_settings *set = &model->settings;
+	int			context = (int) model->config.context;
+	int			room = context - set->n_begin - set->n_end;
 	dlm_status	st;
 
 	memset(ids, 0, sizeof(*ids));
@@ -436,6 +444,12 @@ dl_template_plain(const dlm_model *model, dlm_text text, dl_arena *a, const dlm_
 		st = dl_tok_encode(model->tok, text, DL_TOK_START, a, env, ids, err);
 	if (st != DLM_OK)
 		return st;
+	if (ids->n - *first > room)
+	{
+		if (overflow != DLM_OVERFLOW_TRUNCATE || room < 1)
+			return fail_too_long((long long) ids->n + set->n_end, context, err);
+		ids->n = *first + room;
+	}
 	*last = ids->n;
 	return dl_ids_append(ids, a, set->end, set->n_end, err);
 }

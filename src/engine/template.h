@@ -61,8 +61,13 @@ dlm_status	dl_template_fit(const dlm_model *model, dlm_text tmpl, bool own, dl_h
 							int room, dlm_overflow overflow, dl_arena *a, const dlm_env *env, dl_filled *out,
 							dlm_error *err);
 
-/* begin + text + end with no template: the row of score, token scores and embed. first/last bound the text's own ids. */
-dlm_status	dl_template_plain(const dlm_model *model, dlm_text text, dl_arena *a, const dlm_env *env,
-							  dl_ids *ids, int *first, int *last, dlm_error *err);
+/*
+ * begin + text + end with no template: the row of score, token scores, embed
+ * and predict_length. Positions [*first, *last) are the text's own. A row
+ * longer than the context is DLM_ETOOLONG, or loses tokens from the end of
+ * its text under DLM_OVERFLOW_TRUNCATE.
+ */
+dlm_status	dl_template_plain(const dlm_model *model, dlm_text text, dlm_overflow overflow, dl_arena *a,
+							  const dlm_env *env, dl_ids *ids, int *first, int *last, dlm_error *err);
 
 #endif							/* DL_TEMPLATE_H */
