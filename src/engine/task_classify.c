@@ -63,19 +63,14 @@ static const dlm_text yes_no[2] = {{"yes", 3}, {"no", 2}};
 /* ---------------------------------------------------------------- open */
 
 static void
-choose_template(dl_task *task, classify_state *state)
+choose_template(const dl_task *task, classify_state *state)
 {
-	const dlm_model *model = task->session->model;
-	const dl_section *at = &model->header->settings;
-	uint32_t	size = 0;
+	dl_setting_key key = state->multi ? DL_S_TEMPLATE_CLASSIFY_MULTI : DL_S_TEMPLATE_CLASSIFY;
 
-	state->own_template = !task->options->has_template;
 	if (task->options->has_template)
 		state->tmpl = task->options->tmpl;
-	else if (state->multi && dl_setting_find(model->base + at->offset, at->size, DL_S_TEMPLATE_CLASSIFY_MULTI, &size) != NULL)
-		state->tmpl = model->settings.classify_multi;
 	else
-		state->tmpl = model->settings.classify;
+		dl_template_of(task->session->model, key, &state->tmpl, &state->own_template);
 }
 
 static void
