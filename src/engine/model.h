@@ -52,14 +52,19 @@ typedef struct dl_settings
 {
 	const int32_t *begin, *end, *stop, *never_generate, *never_score;
 	int			n_begin, n_end, n_stop, n_never_generate, n_never_score;
-	dlm_text	generate, classify, classify_multi, infill;	/* templates; never empty: open fills in the paper's row */
+	/*
+	 * Templates, never empty, all to be filled as the model's own. Where the
+	 * file has none, open writes the paper's row: the texts of begin, the
+	 * holes, the canvas, the texts of end. A missing classify_multi is classify.
+	 */
+	dlm_text	generate, classify, classify_multi, infill;
 	dlm_text	classify_instruction, content_free;
 	dlm_sampler sampler;
 	dlm_scoring scoring;
 	dlm_normalize normalize;
 	dlm_calibrate calibrate;
 	int			steps;			/* 0 = by canvas */
-	double		length_bias[5];	/* DESIGN 3, Lengths */
+	double		length_bias[5];	/* DESIGN 3, Lengths; missing = the constant 1 */
 } dl_settings;
 
 struct dlm_model
@@ -83,6 +88,7 @@ struct dlm_model
 	dl_layer   *layers;			/* [config.layers], malloc'd */
 	dl_length_head length;
 	dl_tok	   *tok;			/* malloc'd view of the tokenizer blob */
+	char	   *texts;			/* malloc'd: the templates that open wrote */
 };
 
 /* x[hidden] = the input embedding of a token, replaced rows considered, dequantised exactly. id < vocab is the caller's duty. */

@@ -1,0 +1,180 @@
+/*
+ * model.c - open, describe and close a model; the input embedding.
+ *
+ * Open checks, in this order: header, configuration, tensors, tokenizer,
+ * settings. It reads no tensor data, so it costs microseconds however large
+ * the file; non-finite weights are found by dlm_model_verify, or when they
+ * reach the logits.
+ */
+#include "model_check.h"
+#include "status.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static dlm_status
+open_parts(dlm_model *m, dlm_error *err)
+{
+	const dl_header *h = m->header;
+	dlm_status	st;
+
+	memcpy(&m->config, m->base + h->config.offset, sizeof(m->config));
+	st = dl_config_check(&m->config, err);
+	if (st != DLM_OK)
+		return st;
+	m->layers = calloc(m->config.layers, sizeof(*m->layers));
+	if (m->layers == NULL)
+		return dl_fail_memory(err);
+	st = dl_model_bind(m, err);
+	if (st != DLM_OK)
+		return st;
+	st = dl_tok_open(m->base + h->tokenizer.offset, h->tokenizer.size, &m->tok, err);
+	if (st != DLM_OK)
+		return st;
+	if (dl_tok_count(m->tok) < 0 || (uint32_t) dl_tok_count(m->tok) > m->config.tokens)
+		return dl_fail_damaged(err, "its tokenizer knows more tokens than its configuration");
+	return dl_model_settings(m, err);
+}
+
+dlm_status
+dlm_model_open(const void *data, size_t size, dlm_model **out, dlm_error *err)
+{
+	dlm_status	st = dl_header_check(data, size, err);
+	dlm_model  *m;
+
+	*out = NULL;
+	if (st != DLM_OK)
+		return st;
+	m = calloc(1, sizeof(*m));
+	if (m == NULL)
+		return dl_fail_memory(err);
+	m->base = data;
+	m->size = size;
+	m->header = data;
+	st = open_parts(m, err);
+	if (st != DLM_OK)
+	{
+		dlm_model_close(m);
+		return st;
+	}
+	*out = m;
+	return DLM_OK;
+}
+
+void
+dlm_model_close(dlm_model *m)
+{
+	if (m == NULL)
+		return;
+	if (m->tok != NULL)
+		dl_tok_close(m->tok);
+	free(m->texts);
+	free(m->layers);
+	free(m);
+}
+
+static const char *
+weights_name(uint32_t dtype)
+{
+	return dtype == DL_F32 ? "f32" : dtype == DL_BF16 ? "bf16" : "int8";
+}
+
+/*
+ * A text of the meta section, which the checksum does not cover: "" unless it
+ * ends in NUL, holds no other, and is printable.
+ */
+static const char *
+meta_text(const dlm_model *m, uint32_t key)
+{
+	uint32_t	size;
+	const char *s = dl_setting_find(m->base + m->header->meta.offset, m->header->meta.size, key, &size);
+
+	if (s == NULL || size == 0 || strnlen(s, size) != size - 1)
+		return "";
+	for (uint32_t i = 0; i + 1 < size; i++)
+		if ((unsigned char) s[i] < ' ' || s[i] == 127)
+			return "";
+	return s;
+}
+
+/* Learned and stored numbers, each once, without padding. Tables (RoPE) are not parameters. */
+static uint64_t
+count_parameters(const dlm_model *m)
+{
+	const dl_entry *e = (const dl_entry *) (m->base + m->header->directory.offset);
+	uint64_t	n = m->header->directory.size / sizeof(dl_entry);
+	uint64_t	count = 0;
+
+	for (uint64_t i = 0; i < n; i++)
+		if (e[i].role != DL_T_ROPE_COS && e[i].role != DL_T_ROPE_SIN)
+			count += e[i].rows * e[i].cols;
+	return count;
+}
+
+void
+dlm_model_describe(const dlm_model *m, dlm_model_info *info)
+{
+	memset(info, 0, sizeof(*info));
+	memcpy(info->digest, m->header->digest, sizeof(info->digest));
+	info->architecture = m->config.family;
+	info->weights = weights_name(m->config.weights);
+	info->attention = m->config.attention == DL_ATT_CONTEXT ? "context" : "full";
+	info->license = meta_text(m, DL_S_LICENSE);
+	info->source = meta_text(m, DL_S_SOURCE);
+	info->parameters = count_parameters(m);
+	info->bytes = m->size;
+	info->context = (int) m->config.context;
+	info->hidden = (int) m->config.hidden;
+	info->layers = (int) m->config.layers;
+	info->vocab = dl_tok_count(m->tok);
+	info->mask_id = (int) m->config.mask_id;
+	info->length_head = m->config.length_classes > 0;
+}
+
+/* Row `id` of a matrix in panels, widened exactly (int8: the product with the row's scale, rounded once). */
+static void
+matrix_row(const dl_matrix *w, int id, float *x)
+{
+	size_t		panel = (size_t) id / DL_PANEL;
+	size_t		lane = (size_t) id % DL_PANEL;
+	size_t		k = (size_t) w->k;
+
+	if (w->dtype == DL_F32)
+	{
+		const float *p = (const float *) w->data + panel * k * DL_PANEL + lane;
+
+		for (size_t i = 0; i < k; i++)
+			x[i] = p[i * DL_PANEL];
+	}
+	else if (w->dtype == DL_BF16)
+	{
+		const uint16_t *p = (const uint16_t *) w->data + panel * k * DL_PANEL + lane;
+
+		for (size_t i = 0; i < k; i++)
+		{
+			uint32_t	bits = (uint32_t) p[i * DL_PANEL] << 16;
+
+			memcpy(&x[i], &bits, sizeof(bits));
+		}
+	}
+	else
+	{
+		const int8_t *p = (const int8_t *) w->data + panel * ((k + 3) / 4) * 64 + lane * 4;
+		float		scale = w->scale[id];
+
+		for (size_t i = 0; i < k; i++)
+			x[i] = (float) p[i / 4 * 64 + i % 4] * scale;
+	}
+}
+
+void
+dl_model_embed(const dlm_model *m, int32_t id, float *x)
+{
+	for (uint32_t i = 0; i < m->config.n_replaced; i++)
+		if (m->config.replaced[i] == (uint32_t) id)
+		{
+			memcpy(x, m->replaced + (size_t) i * m->config.hidden, m->config.hidden * sizeof(float));
+			return;
+		}
+	matrix_row(&m->embed, id, x);
+}
