@@ -13,9 +13,9 @@ typedef struct dlm_convert_options
 {
 	dlm_weights weights;		/* auto: f32 */
 	const char *lora;			/* folder or adapter_model.safetensors, NULL = none; adapter_config.json lies beside it */
-	const char *settings;		/* dlm.json; NULL = the one in the source folder (or the LoRA's folder), if any */
-	const char *tokenizer;		/* tokenizer.json; NULL = the source folder's, the LoRA's folder's, or the GGUF's own */
-	const char *config;			/* config.json; NULL = likewise */
+	const char *settings;		/* dlm.json; NULL = the LoRA's folder's, else the source folder's, if any */
+	const char *tokenizer;		/* tokenizer.json; NULL = the LoRA's folder's, else the source folder's, else the GGUF's own */
+	const char *config;			/* config.json; NULL = the source folder's, else the LoRA's folder's, else the GGUF's own */
 	size_t		memory_limit;	/* 0 = 4 GiB */
 	int			threads;		/* of the conversion; the digest does not depend on it */
 	bool		(*stop) (void *arg);	/* polled at least every 20 ms of work: DLM_EINTR, nothing left behind */

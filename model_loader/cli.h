@@ -1,0 +1,57 @@
+/*
+ * cli.h - what the verbs of dlm-model share.
+ */
+#ifndef DLM_CLI_H
+#define DLM_CLI_H
+
+#include "loader.h"
+
+#define DL_EXIT_OK		0
+#define DL_EXIT_FAILED	1
+#define DL_EXIT_USAGE	2
+
+/* One option of a verb. */
+typedef enum dl_cli_type { DL_CLI_STRING, DL_CLI_INT, DL_CLI_NUMBER, DL_CLI_FLAG } dl_cli_type;
+
+typedef struct dl_cli_option
+{
+	const char *name;			/* "--steps" */
+	dl_cli_type type;
+	void	   *value;			/* const char **, int *, double *, bool * */
+	const char *help;
+} dl_cli_option;
+
+/*
+ * Take options out of argv wherever they stand; what is left are positional
+ * arguments, moved to args [*n_args] (at most max_args). Returns DL_EXIT_OK,
+ * or another status when the verb must end with it: usage was asked for (then
+ * *help) or the line is wrong (already reported). `usage`: "convert SOURCE TARGET".
+ */
+int			dl_cli_parse(int argc, char **argv, const char *usage, const dl_cli_option *options,
+						 const char **args, int max_args, int *n_args, bool *help);
+
+/* Print "dlm-model: message" and the hint. Returns DL_EXIT_FAILED. */
+int			dl_cli_fail(const dlm_error *err);
+
+/* A model opened from a file. Close even after failure. */
+typedef struct dl_cli_model
+{
+	dlm_map		map;
+	dlm_model  *model;
+} dl_cli_model;
+
+dlm_status	dl_cli_open(const char *path, dl_cli_model *out, dlm_error *err);
+void		dl_cli_close(dl_cli_model *m);
+
+/* Threads to use when the user does not say: the CPUs of this process, at most 64. */
+int			dl_cli_threads(void);
+double		dl_cli_seconds(void);	/* a monotonic clock */
+
+int			dl_cli_convert(int argc, char **argv);
+int			dl_cli_inspect(int argc, char **argv);
+int			dl_cli_verify(int argc, char **argv);
+int			dl_cli_run(int argc, char **argv);
+int			dl_cli_tokenize(int argc, char **argv);
+int			dl_cli_eval(int argc, char **argv);
+
+#endif							/* DLM_CLI_H */

@@ -1,0 +1,386 @@
+/*
+ * convert.c - a checkpoint to a .dlm, from opening the source to the rename.
+ *
+ * The order (DESIGN 4): configuration, tokenizer, settings, names to roles,
+ * layout of the file, then tensor by tensor through pack.c into the writer.
+ * Shapes are known before the first byte is written, so the file is written
+ * front to back and hashed on the way; only the header is filled in last.
+ */
+#include "convert.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "status.h"
+#include "threads.h"
+
+#define DEFAULT_MEMORY	((size_t) 4 << 30)
+#define MAX_TOKENIZER	((size_t) 128 << 20)
+#define MAX_SMALL_JSON	((size_t) 4 << 20)
+
+typedef struct dl_conversion
+{
+	const dlm_convert_options *options;
+	dl_arena   *arena;
+	dl_source	source;
+	dl_lora		lora;
+	cJSON	   *config,
+			   *settings,
+			   *tokenizer_json,
+			   *tokenizer_config;
+	dl_arch		arch;
+	void	   *blob;			/* compiled tokenizer */
+	size_t		blob_size;
+	dl_tok	   *tok;
+	dl_settings_out resolved;
+	dl_binding	binding;
+	dl_header	header;
+	dl_entry   *directory;
+	dl_writer  *writer;
+} dl_conversion;
+
+static dlm_status
+check_stop(const dlm_convert_options *o, dlm_error *err)
+{
+	if (o->stop != NULL && o->stop(o->arg))
+		return dl_fail(err, DLM_EINTR, "", "conversion was stopped");
+	return DLM_OK;
+}
+
+/* Called by the packer after every few milliseconds of work. */
+static dlm_status
+poll(void *arg, uint64_t done, dlm_error *err)
+{
+	dl_conversion *c = arg;
+
+	if (c->options->progress != NULL)
+		c->options->progress(c->options->arg, (double) done / (double) c->header.file_size);
+	return check_stop(c->options, err);
+}
+
+/* ---------------------------------------------------------------- inputs */
+
+/*
+ * Where a small file comes from: the option, then the first folder that has
+ * it. *path is NULL when none does.
+ */
+static dlm_status
+choose(const dl_conversion *c, const char *option, const char *name, bool lora_first, const char **path, dlm_error *err)
+{
+	const char *folders[2] = {c->source.folder, NULL};
+
+	*path = option;
+	if (option != NULL)
+		return DLM_OK;
+	if (c->lora.present)
+	{
+		folders[lora_first ? 1 : 0] = c->source.folder;
+		folders[lora_first ? 0 : 1] = c->lora.source.folder;
+	}
+	for (int i = 0; i < 2; i++)
+	{
+		char	   *candidate;
+
+		if (folders[i] == NULL)
+			continue;
+		candidate = dl_path_join(c->arena, folders[i], name);
+		if (candidate == NULL)
+			return dl_fail_memory(err);
+		if (access(candidate, F_OK) == 0)
+		{
+			*path = candidate;
+			return DLM_OK;
+		}
+	}
+	return DLM_OK;
+}
+
+static dlm_status
+read_json(const dl_conversion *c, const char *path, size_t limit, const char *what, cJSON **out, dlm_error *err)
+{
+	dlm_text	text;
+	dlm_status	st = dl_read_text(path, limit, c->arena, &text, err);
+
+	return st == DLM_OK ? dl_json_parse(text.data, text.len, what, out, err) : st;
+}
+
+static dlm_status
+read_config(dl_conversion *c, dlm_error *err)
+{
+	const char *path;
+	dlm_status	st = choose(c, c->options->config, "config.json", false, &path, err);
+	dl_arch		own;
+
+	if (st != DLM_OK)
+		return st;
+	if (path == NULL && c->source.kind != DL_SOURCE_GGUF)
+		return dl_fail(err, DLM_ENOENT, "", "folder \"%.200s\" has no file \"%s\"", c->source.folder, "config.json");
+	if (path != NULL)
+	{
+		st = read_json(c, path, MAX_SMALL_JSON, "config.json", &c->config, err);
+		if (st == DLM_OK)
+			st = dl_arch_from_json(c->config, &c->arch, err);
+		if (st != DLM_OK || c->source.kind != DL_SOURCE_GGUF)
+			return st;
+	}
+	/* a GGUF file's own keys say how its rows are ordered, whatever lies beside it */
+	st = dl_arch_from_gguf(&c->source, &own, err);
+	if (st != DLM_OK)
+		return st;
+	if (path == NULL)
+		c->arch = own;
+	else if (c->arch.names != own.names)
+		return dl_fail(err, DLM_EINVAL, "", "config.json and the GGUF file name different architectures");
+	c->arch.permuted = strcmp(own.config.family, "llama") == 0 || strcmp(own.config.family, "llada") == 0;
+	if (path != NULL)
+		c->arch.rope.factors = own.rope.factors != NULL && c->arch.rope.kind == DL_ROPE_PLAIN ? own.rope.factors : NULL;
+	if (c->arch.rope.factors == NULL && own.rope.factors != NULL)
+		own.rope.factors->used = true;	/* config.json gives the same rule by formula */
+	return DLM_OK;
+}
+
+static dlm_status
+read_tokenizer(dl_conversion *c, dlm_error *err)
+{
+	const char *path,
+			   *extra;
+	dlm_text	text;
+	dlm_status	st = choose(c, c->options->tokenizer, "tokenizer.json", true, &path, err);
+
+	if (st != DLM_OK)
+		return st;
+	if (path == NULL)
+	{
+		if (c->source.gguf == NULL)
+			return dl_fail(err, DLM_ENOENT, "", "folder \"%.200s\" has no file \"%s\"", c->source.folder, "tokenizer.json");
+		st = dlm_tokenizer_from_gguf(c->source.gguf, c->options, &c->blob, &c->blob_size, err);
+	}
+	else
+	{
+		st = dl_read_text(path, MAX_TOKENIZER, c->arena, &text, err);
+		if (st == DLM_OK)
+			st = dl_json_parse(text.data, text.len, "tokenizer.json", &c->tokenizer_json, err);
+		if (st == DLM_OK)
+			st = dlm_tokenizer_from_json(text.data, text.len, c->options, &c->blob, &c->blob_size, err);
+	}
+	if (st == DLM_OK)
+		st = dl_tok_open(c->blob, c->blob_size, &c->tok, err);
+	if (st == DLM_OK)
+		st = choose(c, NULL, "tokenizer_config.json", true, &extra, err);
+	if (st == DLM_OK && extra != NULL && path != NULL)
+		st = read_json(c, extra, MAX_SMALL_JSON, "tokenizer_config.json", &c->tokenizer_config, err);
+	return st;
+}
+
+static dlm_status
+read_settings(dl_conversion *c, dlm_error *err)
+{
+	dlm_env		env = {.stop = c->options->stop, .arg = c->options->arg};
+	dl_settings_in in = {.tokenizer = c->tokenizer_json, .tok = c->tok, .arena = c->arena, .env = &env};
+	const char *path;
+	dlm_status	st = choose(c, c->options->settings, "dlm.json", true, &path, err);
+
+	if (st == DLM_OK && path != NULL)
+		st = read_json(c, path, MAX_SMALL_JSON, "dlm.json", &c->settings, err);
+	if (st != DLM_OK)
+		return st;
+	in.settings = c->settings;
+	in.tokenizer_config = c->tokenizer_config;
+	return dl_settings_resolve(&in, &c->arch, &c->resolved, err);
+}
+
+/* ---------------------------------------------------------------- layout */
+
+static uint64_t
+align(uint64_t at)
+{
+	return (at + DL_ALIGN - 1) / DL_ALIGN * DL_ALIGN;
+}
+
+static uint64_t
+place(dl_section *s, uint64_t at, uint64_t size)
+{
+	s->offset = align(at);
+	s->size = size;
+	return s->offset + size;
+}
+
+/* Offsets of all sections and tensors. */
+static dlm_status
+lay_out(dl_conversion *c, dlm_error *err)
+{
+	dl_header  *h = &c->header;
+	dl_binding *b = &c->binding;
+	uint64_t	at = place(&h->config, DL_HEADER_SIZE, sizeof(dl_config));
+
+	at = place(&h->settings, at, c->resolved.settings.size);
+	at = place(&h->tokenizer, at, c->blob_size);
+	at = place(&h->directory, at, (uint64_t) b->n * sizeof(dl_entry));
+	h->tensors.offset = at = align(at);
+	c->directory = dl_arena_calloc(c->arena, (size_t) b->n, sizeof(dl_entry));
+	if (c->directory == NULL)
+		return dl_fail_memory(err);
+	for (int i = 0; i < b->n; i++)
+	{
+		dl_bound   *t = &b->bound[i];
+		dl_entry   *e = &c->directory[i];
+
+		*e = (dl_entry) {.role = t->role, .layer = t->layer, .rows = t->rows, .cols = t->cols,
+			.dtype = t->matrix ? c->arch.config.weights : DL_F32, .layout = t->matrix ? DL_PANELS : DL_ROWS};
+		t->offset = e->offset = align(at);
+		t->bytes = e->bytes = dl_entry_bytes(e->dtype, e->layout, e->rows, e->cols);
+		if (e->bytes == 0 || __builtin_add_overflow(e->offset, e->bytes, &at) || at > (uint64_t) 1 << 62)
+			return dl_fail(err, DLM_EDAMAGED, "", "a tensor of the model is too large");
+	}
+	h->tensors.size = align(at) - h->tensors.offset;
+	at = place(&h->meta, at, c->resolved.meta.size);
+	h->file_size = at;
+	memcpy(h->magic, DL_MAGIC, sizeof(h->magic));
+	h->version = DL_VERSION;
+	h->endian = DL_ENDIAN_TAG;
+	return DLM_OK;
+}
+
+/* ---------------------------------------------------------------- writing */
+
+static dlm_status
+put_section(dl_conversion *c, const dl_section *s, const void *data, dlm_error *err)
+{
+	dlm_status	st = dl_writer_pad(c->writer, s->offset, err);
+
+	return st == DLM_OK ? dl_writer_put(c->writer, data, (size_t) s->size, err) : st;
+}
+
+static dlm_status
+write_tensors(dl_conversion *c, dlm_error *err)
+{
+	dl_packer	packer = {.arch = &c->arch, .lora = &c->lora, .binding = &c->binding, .writer = c->writer,
+		.arena = c->arena, .threads = c->options->threads, .poll = poll, .arg = c};
+	dlm_status	st = DLM_OK;
+
+	for (int i = 0; i < c->binding.n && st == DLM_OK; i++)
+	{
+		const dl_bound *b = &c->binding.bound[i];
+
+		st = dl_writer_pad(c->writer, b->offset, err);
+		if (st == DLM_OK)
+			st = dl_pack(&packer, b, err);
+		if (st == DLM_OK && dl_writer_at(c->writer) != b->offset + b->bytes)
+			st = dl_fail(err, DLM_EIO, "", "tensor of role %u has %llu bytes instead of %llu", b->role,
+						 (unsigned long long) (dl_writer_at(c->writer) - b->offset), (unsigned long long) b->bytes);
+	}
+	return st;
+}
+
+/* Digest and checksum as model_file.h defines them. */
+static dlm_status
+finish_header(dl_conversion *c, dlm_error *err)
+{
+	dl_header  *h = &c->header;
+	uint8_t		sum[32];
+	dl_sha256	sha;
+
+	dl_writer_digest(c->writer, h->digest);
+	h->checksum = 0;
+	dl_sha256_init(&sha);
+	dl_sha256_update(&sha, h, sizeof(*h));
+	dl_sha256_update(&sha, &c->arch.config, sizeof(dl_config));
+	dl_sha256_update(&sha, c->resolved.settings.data, c->resolved.settings.size);
+	dl_sha256_update(&sha, c->directory, (size_t) h->directory.size);
+	dl_sha256_final(&sha, sum);
+	memcpy(&h->checksum, sum, sizeof(h->checksum));
+	return dl_writer_header(c->writer, h, sizeof(*h), err);
+}
+
+static dlm_status
+write_file(dl_conversion *c, dlm_error *err)
+{
+	dl_header  *h = &c->header;
+	dlm_status	st;
+
+	if ((st = dl_writer_pad(c->writer, h->config.offset, err)) != DLM_OK)
+		return st;
+	dl_writer_hash(c->writer, true);
+	if ((st = put_section(c, &h->config, &c->arch.config, err)) != DLM_OK ||
+		(st = put_section(c, &h->settings, c->resolved.settings.data, err)) != DLM_OK ||
+		(st = put_section(c, &h->tokenizer, c->blob, err)) != DLM_OK ||
+		(st = put_section(c, &h->directory, c->directory, err)) != DLM_OK ||
+		(st = write_tensors(c, err)) != DLM_OK || (st = dl_writer_pad(c->writer, h->meta.offset, err)) != DLM_OK)
+		return st;
+	dl_writer_hash(c->writer, false);
+	if ((st = put_section(c, &h->meta, c->resolved.meta.data, err)) != DLM_OK)
+		return st;
+	return finish_header(c, err);
+}
+
+/* ---------------------------------------------------------------- the order of it all */
+
+static dl_dtype
+dtype_of(dlm_weights weights)
+{
+	return weights == DLM_WEIGHTS_BF16 ? DL_BF16 : weights == DLM_WEIGHTS_INT8 ? DL_I8 : DL_F32;
+}
+
+static dlm_status
+prepare(dl_conversion *c, const char *path, dlm_error *err)
+{
+	dlm_status	st = dl_source_open(path, "model.safetensors", c->arena, &c->source, err);
+
+	if (st == DLM_OK && c->options->lora != NULL)
+		st = dl_lora_open(c->options->lora, c->arena, &c->lora, err);
+	if (st != DLM_OK || (st = check_stop(c->options, err)) != DLM_OK || (st = read_config(c, err)) != DLM_OK)
+		return st;
+	c->arch.config.weights = dtype_of(c->options->weights);
+	if ((st = read_tokenizer(c, err)) != DLM_OK || (st = check_stop(c->options, err)) != DLM_OK ||
+		(st = read_settings(c, err)) != DLM_OK ||
+		(st = dl_bind(&c->source, &c->lora, &c->resolved, &c->arch, c->arena, &c->binding, err)) != DLM_OK)
+		return st;
+	return lay_out(c, err);
+}
+
+static void
+release(dl_conversion *c)
+{
+	dl_tok_close(c->tok);
+	free(c->blob);
+	dl_settings_free(&c->resolved);
+	cJSON_Delete(c->config);
+	cJSON_Delete(c->settings);
+	cJSON_Delete(c->tokenizer_json);
+	cJSON_Delete(c->tokenizer_config);
+	dl_lora_close(&c->lora);
+	dl_source_close(&c->source);
+	dl_arena_destroy(c->arena);
+}
+
+dlm_status
+dl_convert_source(const char *source, const char *folder, const dlm_convert_options *options, dl_writer **writer,
+		uint8_t digest[32], dlm_error *err)
+{
+	dl_conversion *c = calloc(1, sizeof(dl_conversion));
+	dlm_status	st;
+
+	*writer = NULL;
+	if (c == NULL)
+		return dl_fail_memory(err);
+	c->options = options;
+	c->arena = dl_arena_create(options->memory_limit ? options->memory_limit : DEFAULT_MEMORY);
+	st = c->arena != NULL ? prepare(c, source, err) : dl_fail_memory(err);
+	if (st == DLM_OK)
+		st = dl_writer_open(folder, &c->writer, err);
+	if (st == DLM_OK)
+		st = write_file(c, err);
+	if (st == DLM_OK)
+	{
+		memcpy(digest, c->header.digest, 32);
+		*writer = c->writer;
+	}
+	else
+		dl_writer_abandon(c->writer);
+	release(c);
+	free(c);
+	return st;
+}

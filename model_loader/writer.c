@@ -1,0 +1,222 @@
+/*
+ * writer.c - a file that is there whole or not at all.
+ *
+ * Bytes go to a temporary file in the target's folder (O_EXCL), are synced
+ * every 8 MB so that the end does not stall on one huge sync, and are hashed
+ * on the way. Commit syncs, renames and syncs the folder.
+ */
+#include "convert.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "status.h"
+
+#define SYNC_BYTES		((uint64_t) 8 << 20)
+
+struct dl_writer
+{
+	int			fd;
+	char	   *folder;
+	char		temp[PATH_MAX];
+	uint64_t	at,
+				synced;
+	bool		hashing;
+	dl_sha256	sha;
+};
+
+/* A name that no other writer uses: O_EXCL decides, process and clock make a clash unlikely. */
+static int
+open_unique(dl_writer *w)
+{
+	struct timespec now;
+
+	for (int attempt = 0; attempt < 100; attempt++)
+	{
+		int			n;
+
+		clock_gettime(CLOCK_REALTIME, &now);
+		n = snprintf(w->temp, sizeof(w->temp), "%s/.dlm-%ld-%lx.tmp", w->folder, (long) getpid(),
+					 (unsigned long) now.tv_nsec + (unsigned long) attempt);
+		if (n < 0 || (size_t) n >= sizeof(w->temp))
+		{
+			errno = ENAMETOOLONG;
+			return -1;
+		}
+		w->fd = open(w->temp, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, 0666);
+		if (w->fd >= 0 || errno != EEXIST)
+			return w->fd;
+	}
+	return -1;
+}
+
+dlm_status
+dl_writer_open(const char *folder, dl_writer **out, dlm_error *err)
+{
+	dl_writer  *w = calloc(1, sizeof(dl_writer));
+
+	*out = NULL;
+	if (w == NULL || (w->folder = strdup(folder)) == NULL)
+	{
+		free(w);
+		return dl_fail_memory(err);
+	}
+	dl_sha256_init(&w->sha);
+	if (open_unique(w) < 0)
+	{
+		dlm_status	st = dl_fail_errno(err, errno, "create a file in", folder);
+
+		free(w->folder);
+		free(w);
+		return st;
+	}
+	*out = w;
+	return DLM_OK;
+}
+
+void
+dl_writer_hash(dl_writer *w, bool on)
+{
+	w->hashing = on;
+}
+
+uint64_t
+dl_writer_at(const dl_writer *w)
+{
+	return w->at;
+}
+
+const char *
+dl_writer_path(const dl_writer *w)
+{
+	return w->temp;
+}
+
+void
+dl_writer_digest(const dl_writer *w, uint8_t digest[32])
+{
+	dl_sha256	copy = w->sha;
+
+	dl_sha256_final(&copy, digest);
+}
+
+/* Write at an offset, whole. */
+static dlm_status
+write_at(dl_writer *w, uint64_t offset, const void *data, size_t n, dlm_error *err)
+{
+	size_t		done = 0;
+
+	while (done < n)
+	{
+		ssize_t		put = pwrite(w->fd, (const char *) data + done, n - done, (off_t) (offset + done));
+
+		if (put < 0 && errno == EINTR)
+			continue;
+		if (put < 0 && errno == EFBIG)
+			return dl_fail(err, DLM_ENOSPC, "", "could not write \"%.200s\": the file would exceed the size limit", w->temp);
+		if (put <= 0)
+			return dl_fail_errno(err, put < 0 ? errno : ENOSPC, "write", w->temp);
+		done += (size_t) put;
+	}
+	return DLM_OK;
+}
+
+dlm_status
+dl_writer_put(dl_writer *w, const void *data, size_t n, dlm_error *err)
+{
+	dlm_status	st = write_at(w, w->at, data, n, err);
+
+	if (st != DLM_OK)
+		return st;
+	if (w->hashing)
+		dl_sha256_update(&w->sha, data, n);
+	w->at += n;
+	if (w->at - w->synced >= SYNC_BYTES)
+	{
+		if (fdatasync(w->fd) != 0)
+			return dl_fail_errno(err, errno, "sync", w->temp);
+		w->synced = w->at;
+	}
+	return DLM_OK;
+}
+
+dlm_status
+dl_writer_pad(dl_writer *w, uint64_t to, dlm_error *err)
+{
+	static const uint8_t zeros[DL_ALIGN];
+
+	while (w->at < to)
+	{
+		uint64_t	n = to - w->at < sizeof(zeros) ? to - w->at : sizeof(zeros);
+		dlm_status	st = dl_writer_put(w, zeros, (size_t) n, err);
+
+		if (st != DLM_OK)
+			return st;
+	}
+	return DLM_OK;
+}
+
+dlm_status
+dl_writer_header(dl_writer *w, const void *header, size_t n, dlm_error *err)
+{
+	return write_at(w, 0, header, n, err);
+}
+
+static dlm_status
+sync_folder(const char *folder, dlm_error *err)
+{
+	int			fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	dlm_status	st = DLM_OK;
+
+	if (fd < 0)
+		return dl_fail_errno(err, errno, "open", folder);
+	/* some file systems cannot sync a folder and say EINVAL */
+	if (fsync(fd) != 0 && errno != EINVAL)
+		st = dl_fail_errno(err, errno, "sync", folder);
+	close(fd);
+	return st;
+}
+
+static void
+free_writer(dl_writer *w)
+{
+	if (w->fd >= 0)
+		close(w->fd);
+	free(w->folder);
+	free(w);
+}
+
+void
+dl_writer_abandon(dl_writer *w)
+{
+	if (w == NULL)
+		return;
+	unlink(w->temp);
+	free_writer(w);
+}
+
+dlm_status
+dl_writer_commit(dl_writer *w, const char *path, dlm_error *err)
+{
+	dlm_status	st = DLM_OK;
+
+	if (fsync(w->fd) != 0)
+		st = dl_fail_errno(err, errno, "sync", w->temp);
+	else if (rename(w->temp, path) != 0)
+		st = dl_fail_errno(err, errno, "rename a file to", path);
+	if (st != DLM_OK)
+	{
+		dl_writer_abandon(w);
+		return st;
+	}
+	st = sync_folder(w->folder, err);
+	free_writer(w);
+	return st;
+}
