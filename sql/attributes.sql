@@ -1,0 +1,36 @@
+-- What the planner and the reader are told about every object of the extension.
+CREATE TEMP VIEW member AS
+SELECT p.proname AS name, p.*
+FROM pg_depend d JOIN pg_proc p ON p.oid = d.objid
+WHERE d.classid = 'pg_proc'::regclass AND d.deptype = 'e'
+	AND d.refobjid = (SELECT oid FROM pg_extension WHERE extname = 'dlm');
+-- inference functions: STABLE, PARALLEL SAFE, not STRICT, priced, with a support function
+SELECT name, provolatile AS volatile, proparallel AS parallel,
+	proisstrict AS strict, procost AS cost, prorows AS "rows", prosupport AS support
+FROM member
+WHERE prosupport <> 0
+ORDER BY name, pronargs, proargtypes::text;
+-- the others
+SELECT name, provolatile AS volatile, proparallel AS parallel, proisstrict AS strict
+FROM member
+WHERE prosupport = 0
+ORDER BY name, pronargs, proargtypes::text;
+-- every inference function takes a model, as its last argument, NULL by default
+SELECT name, pg_get_function_arguments(oid)
+FROM member
+WHERE prosupport <> 0 AND pg_get_function_arguments(oid) !~ 'model text DEFAULT NULL::text$';
+-- no object without a comment
+SELECT pg_describe_object(d.classid, d.objid, d.objsubid) AS "without comment"
+FROM pg_depend d
+WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e'
+	AND d.refobjid = (SELECT oid FROM pg_extension WHERE extname = 'dlm')
+	AND d.classid IN ('pg_proc'::regclass, 'pg_class'::regclass, 'pg_foreign_server'::regclass,
+					  'pg_foreign_data_wrapper'::regclass)
+	AND obj_description(d.objid, d.classid::regclass::name) IS NULL
+ORDER BY 1;
+SELECT obj_description('dlm_label'::regtype, 'pg_type');
+-- every argument has a name
+SELECT name, proargnames FROM member
+WHERE pronargs > 0 AND (proargnames IS NULL OR '' = ANY (proargnames[1:pronargs])) ORDER BY 1;
+-- C functions do not read the search path: the names of the library carry a prefix
+SELECT name, prosrc FROM member WHERE probin IS NOT NULL AND prosrc !~ '^dlm_' ORDER BY 1;
