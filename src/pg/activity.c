@@ -59,10 +59,20 @@ exit_callback(int code, Datum arg)
 	clear_slot();
 }
 
+/* Ends the activity that registered it, not a later one. */
+typedef struct EndCallback
+{
+	MemoryContextCallback callback;
+	uint64		number;
+} EndCallback;
+
+static uint64 number = 0;
+
 static void
 context_callback(void *arg)
 {
-	dlm_activity_end();
+	if (((EndCallback *) arg)->number == number)
+		clear_slot();
 }
 
 static void
@@ -70,7 +80,7 @@ begin(const char *model, int task, int rows, int threads)
 {
 	DlmShared  *s = dlm_shmem();
 	int			i = s != NULL ? dlm_shmem_my_slot(s) : -1;
-	MemoryContextCallback *callback;
+	EndCallback *end;
 
 	if (i < 0 || depth > 0)
 	{
@@ -82,9 +92,11 @@ begin(const char *model, int task, int rows, int threads)
 		before_shmem_exit(exit_callback, (Datum) 0);
 		exit_registered = true;
 	}
-	callback = palloc0(sizeof(MemoryContextCallback));
-	callback->func = context_callback;
-	MemoryContextRegisterResetCallback(CurrentMemoryContext, callback);
+	end = palloc0(sizeof(EndCallback));
+	end->callback.func = context_callback;
+	end->callback.arg = end;
+	end->number = ++number;
+	MemoryContextRegisterResetCallback(CurrentMemoryContext, &end->callback);
 
 	mine = &s->activity[i];
 	depth = 1;

@@ -45,6 +45,7 @@ init_shared(void *ptr)
 	s->tranche = LWLockNewTrancheId();
 	LWLockInitialize(&s->lock, s->tranche);
 	pg_atomic_init_u32(&s->slots, 0);
+	pg_atomic_init_u64(&s->preloaded, 0);
 	for (int i = 0; i < DLM_SHARED_STATS; i++)
 		SpinLockInit(&s->stats[i].mutex);
 	s->stats_reset = GetCurrentTimestamp();

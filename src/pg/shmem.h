@@ -57,6 +57,7 @@ typedef struct DlmShared
 	LWLock		lock;			/* exclusive: entries come and go, shared: counts */
 	int			tranche;
 	pg_atomic_uint32 slots;		/* compute slots in use */
+	pg_atomic_uint64 preloaded; /* entries of dlm.preload_models that were found: bit i = entry i */
 	struct
 	{
 		uint8		digest[32];
