@@ -9,6 +9,11 @@ dl_kernels_get(uint32_t cpu_mask)
 {
 	uint32_t	flags = dl_cpu_flags(cpu_mask);
 
+#if defined(__x86_64__)
+	if (flags & DLM_CPU_AVX2)
+		return &dl_kernels_avx2;
+#else
 	(void) flags;
+#endif
 	return &dl_kernels_ref;
 }

@@ -1,0 +1,488 @@
+/*
+ * kernels_body.h - the float kernels of one instruction set.
+ *
+ * Included once by each kernels_ISA.c, after it has defined `vec`, a value of
+ * 16 floats (two ymm, one zmm, four neon registers), and
+ *
+ *		v_load, v_store, v_set, v_load_bf16		move (unaligned)
+ *		v_load_part, v_store_part				the first n < 16 floats; missing ones read as +0
+ *		v_add, v_sub, v_mul, v_div				IEEE
+ *		v_fma(a, b, c)							a b + c, rounded once
+ *		v_low(a, b), v_high(a, b)				a < b ? a : b, a > b ? a : b (b if unordered)
+ *		v_if_less(a, b, yes, no)				a < b ? yes : no
+ *		v_abs, v_negate, v_copysign(a, sign)
+ *		v_exp2(p, t)							p 2^half 2^(e - half), e = bits(t) - EXP_MAGIC_BITS
+ *		v_top_bits(m, x)						max(bits(m), bits(|x|)) as integers
+ *		v_store_s8(q, x)						16 integers, half to even
+ *		v_fold(a)								lanes folded 8, 4, 2, 1
+ *		TILE_PANELS(rows)						panels that a tile of so many rows takes
+ *
+ * Every function does the operations of kernels_ref.c and fmath.c in the same
+ * order; a vec is the 16 lanes of a reduction.
+ */
+#include <math.h>
+#include <string.h>
+
+#include "kernels_math.h"
+
+#define INLINE static inline __attribute__((always_inline))
+
+/* The next 16 floats, or as many as are left */
+INLINE vec
+load_upto(const float *x, int left)
+{
+	return left >= DL_PANEL ? v_load(x) : v_load_part(x, left);
+}
+
+INLINE void
+store_upto(float *y, vec v, int left)
+{
+	if (left >= DL_PANEL)
+		v_store(y, v);
+	else
+		v_store_part(y, v, left);
+}
+
+/* v with lanes from n on set to +0, which leaves a reduction's lanes alone */
+INLINE vec
+first_lanes(vec v, int n)
+{
+	float		lane[DL_PANEL];
+
+	if (n >= DL_PANEL)
+		return v;
+	v_store(lane, v);
+	return v_load_part(lane, n);
+}
+
+/* ---------------------------------------------------------------- functions */
+
+INLINE vec
+vec_exp(vec x)
+{
+	vec			magic = v_set(EXP_MAGIC);
+	vec			t,
+				n,
+				r,
+				q;
+
+	x = v_high(v_set(EXP_LOW), x);
+	x = v_low(v_set(EXP_HIGH), x);
+	t = v_fma(x, v_set(EXP_LOG2E), magic);
+	n = v_sub(t, magic);
+	r = v_fma(n, v_set(-EXP_LN2_HI), x);
+	r = v_fma(n, v_set(-EXP_LN2_LO), r);
+	q = v_fma(v_set(EXP_Q4), r, v_set(EXP_Q3));
+	q = v_fma(q, r, v_set(EXP_Q2));
+	q = v_fma(q, r, v_set(EXP_Q1));
+	q = v_fma(q, r, v_set(EXP_Q0));
+	return v_exp2(v_add(v_fma(v_mul(r, r), q, r), v_set(1.0f)), t);
+}
+
+INLINE vec
+vec_tanh(vec x)
+{
+	vec			one = v_set(1.0f);
+	vec			a = v_abs(x);
+	vec			z = v_mul(x, x);
+	vec			t,
+				small,
+				large;
+
+	t = v_fma(v_set(TANH_T4), z, v_set(TANH_T3));
+	t = v_fma(t, z, v_set(TANH_T2));
+	t = v_fma(t, z, v_set(TANH_T1));
+	t = v_fma(t, z, v_set(TANH_T0));
+	small = v_fma(v_mul(x, z), t, x);
+	large = v_sub(one, v_div(v_set(2.0f), v_add(vec_exp(v_add(a, a)), one)));
+	return v_if_less(a, v_set(TANH_SMALL), small, v_copysign(large, x));
+}
+
+INLINE vec
+vec_erf(vec x)
+{
+	vec			a = v_abs(x);
+	vec			c = v_low(v_set(ERF_LARGE), a);
+	vec			z = v_mul(x, x);
+	vec			t,
+				small,
+				large;
+
+	t = v_fma(v_set(ERF_E5), z, v_set(ERF_E4));
+	t = v_fma(t, z, v_set(ERF_E3));
+	t = v_fma(t, z, v_set(ERF_E2));
+	t = v_fma(t, z, v_set(ERF_E1));
+	t = v_fma(t, z, v_set(ERF_E0));
+	t = v_fma(t, z, v_set(ERF_E));
+	small = v_mul(x, t);
+	t = v_fma(v_set(ERF_C6), c, v_set(ERF_C5));
+	t = v_fma(t, c, v_set(ERF_C4));
+	t = v_fma(t, c, v_set(ERF_C3));
+	t = v_fma(t, c, v_set(ERF_C2));
+	t = v_fma(t, c, v_set(ERF_C1));
+	t = v_fma(t, c, v_set(ERF_C0));
+	large = v_sub(v_set(1.0f), vec_exp(t));
+	return v_if_less(a, v_set(ERF_SMALL), small, v_copysign(large, x));
+}
+
+/* ---------------------------------------------------------------- reductions */
+
+static float
+sum(const float *x, int n)
+{
+	vec			lanes = v_set(0.0f);
+
+	for (int i = 0; i < n; i += DL_PANEL)
+		lanes = v_add(lanes, load_upto(x + i, n - i));
+	return v_fold(lanes);
+}
+
+static float
+sum_squares(const float *x, int n)
+{
+	vec			lanes = v_set(0.0f);
+
+	for (int i = 0; i < n; i += DL_PANEL)
+	{
+		vec			v = load_upto(x + i, n - i);
+
+		lanes = v_fma(v, v, lanes);
+	}
+	return v_fold(lanes);
+}
+
+static float
+max(const float *x, int n)
+{
+	float		lane[DL_PANEL];
+	vec			lanes = v_set(-INFINITY);
+	float		m = -INFINITY;
+	int			i = 0;
+
+	for (; i + DL_PANEL <= n; i += DL_PANEL)
+		lanes = v_high(v_load(x + i), lanes);
+	v_store(lane, lanes);
+	for (int l = 0; l < DL_PANEL; l++)
+		m = lane[l] > m ? lane[l] : m;
+	for (; i < n; i++)
+		m = x[i] > m ? x[i] : m;
+	return m + 0.0f;
+}
+
+/* ---------------------------------------------------------------- elements */
+
+static void
+add(float *y, const float *x, int n)
+{
+	for (int i = 0; i < n; i += DL_PANEL)
+		store_upto(y + i, v_add(load_upto(y + i, n - i), load_upto(x + i, n - i)), n - i);
+}
+
+static void
+mul(float *y, const float *x, int n)
+{
+	for (int i = 0; i < n; i += DL_PANEL)
+		store_upto(y + i, v_mul(load_upto(y + i, n - i), load_upto(x + i, n - i)), n - i);
+}
+
+static void
+layer_norm(const float *x, const float *w, const float *b, float eps, int n, float *y)
+{
+	float		mean_value = sum(x, n) / (float) n;
+	vec			mean = v_set(mean_value);
+	vec			lanes = v_set(0.0f);
+	vec			inverse;
+
+	for (int i = 0; i < n; i += DL_PANEL)
+	{
+		vec			d = first_lanes(v_sub(load_upto(x + i, n - i), mean), n - i);
+
+		lanes = v_fma(d, d, lanes);
+	}
+	inverse = v_set(1.0f / sqrtf(v_fold(lanes) / (float) n + eps));
+	for (int i = 0; i < n; i += DL_PANEL)
+	{
+		vec			d = v_mul(v_sub(load_upto(x + i, n - i), mean), inverse);
+		vec			scale = load_upto(w + i, n - i);
+
+		store_upto(y + i, b ? v_fma(d, scale, load_upto(b + i, n - i)) : v_mul(d, scale), n - i);
+	}
+}
+
+static void
+rms_norm(const float *x, const float *w, float eps, int n, float *y)
+{
+	vec			inverse = v_set(1.0f / sqrtf(sum_squares(x, n) / (float) n + eps));
+
+	for (int i = 0; i < n; i += DL_PANEL)
+		store_upto(y + i, v_mul(v_mul(load_upto(x + i, n - i), inverse), load_upto(w + i, n - i)), n - i);
+}
+
+static void
+gelu_erf(float *x, int n)
+{
+	for (int i = 0; i < n; i += DL_PANEL)
+	{
+		vec			v = load_upto(x + i, n - i);
+		vec			e = v_add(v_set(1.0f), vec_erf(v_mul(v, v_set(GELU_SQRT_HALF))));
+
+		store_upto(x + i, v_mul(v_mul(v_set(0.5f), v), e), n - i);
+	}
+}
+
+static void
+gelu_tanh(float *x, int n)
+{
+	for (int i = 0; i < n; i += DL_PANEL)
+	{
+		vec			v = load_upto(x + i, n - i);
+		vec			inner = v_mul(v_set(GELU_SCALE), v_fma(v_mul(v_set(GELU_CUBE), v_mul(v, v)), v, v));
+
+		store_upto(x + i, v_mul(v_mul(v_set(0.5f), v), v_add(v_set(1.0f), vec_tanh(inner))), n - i);
+	}
+}
+
+static void
+silu(float *x, int n)
+{
+	for (int i = 0; i < n; i += DL_PANEL)
+	{
+		vec			v = load_upto(x + i, n - i);
+
+		store_upto(x + i, v_div(v, v_add(v_set(1.0f), vec_exp(v_negate(v)))), n - i);
+	}
+}
+
+static void
+relu(float *x, int n)
+{
+	vec			zero = v_set(0.0f);
+
+	for (int i = 0; i < n; i += DL_PANEL)
+	{
+		vec			v = load_upto(x + i, n - i);
+
+		store_upto(x + i, v_if_less(v, zero, zero, v), n - i);
+	}
+}
+
+static void
+tanh_all(float *x, int n)
+{
+	for (int i = 0; i < n; i += DL_PANEL)
+		store_upto(x + i, vec_tanh(load_upto(x + i, n - i)), n - i);
+}
+
+static float
+exp_sum(const float *x, float shift, int n, float *y)
+{
+	vec			lanes = v_set(0.0f);
+
+	for (int i = 0; i < n; i += DL_PANEL)
+	{
+		vec			e = vec_exp(v_sub(load_upto(x + i, n - i), v_set(shift)));
+
+		store_upto(y + i, e, n - i);
+		lanes = v_add(lanes, first_lanes(e, n - i));
+	}
+	return v_fold(lanes);
+}
+
+static void
+rope(float *x, const float *cos, const float *sin, int half)
+{
+	for (int i = 0; i < half; i += DL_PANEL)
+	{
+		int			left = half - i;
+		vec			a = load_upto(x + i, left);
+		vec			b = load_upto(x + half + i, left);
+		vec			c = load_upto(cos + i, left);
+		vec			s = load_upto(sin + i, left);
+
+		store_upto(x + i, v_fma(a, c, v_negate(v_mul(b, s))), left);
+		store_upto(x + half + i, v_fma(b, c, v_mul(a, s)), left);
+	}
+}
+
+static void
+quantize_s8(const float *x, int k, int k4, int8_t *q, float *scale)
+{
+	float		lane[DL_PANEL];
+	vec			top = v_set(0.0f);
+	uint32_t	bits = 0;
+	float		largest,
+				inverse;
+	int			i = 0;
+
+	for (; i < k; i += DL_PANEL)
+		top = v_top_bits(top, load_upto(x + i, k - i));
+	v_store(lane, top);
+	for (int l = 0; l < DL_PANEL; l++)
+	{
+		uint32_t	u;
+
+		memcpy(&u, &lane[l], sizeof u);
+		bits = u > bits ? u : bits;
+	}
+	memcpy(&largest, &bits, sizeof largest);
+	inverse = 127.0f / largest;
+	if (bits >= 0x7f800000u || inverse > 0x1.fffffep+127f)
+	{
+		*scale = bits >= 0x7f800000u ? NAN : 0.0f;
+		memset(q, 0, (size_t) k4 * 4);
+		return;
+	}
+	*scale = largest / 127.0f;
+	for (i = 0; i + DL_PANEL <= k; i += DL_PANEL)
+		v_store_s8(q + i, v_mul(v_load(x + i), v_set(inverse)));
+	if (i < 4 * k4)
+	{
+		int8_t		rest[DL_PANEL];
+
+		v_store_s8(rest, v_mul(v_load_part(x + i, k - i), v_set(inverse)));
+		memcpy(q + i, rest, (size_t) (4 * k4 - i));
+	}
+}
+
+/* ---------------------------------------------------------------- products */
+
+/*
+ * A tile of constant size: rows x panels chains in registers, walked over k.
+ * BF16 weights are widened at the load. The loops over rows and panels are
+ * unrolled away, so `chain` never lies in memory.
+ */
+#define MOST_ROWS	6
+#define MOST_PANELS	4
+
+typedef struct product
+{
+	const float *x;
+	size_t		ldx;
+	int			k;
+	const void *w;				/* first panel of the tile */
+	size_t		panel_stride,	/* in elements */
+				k_stride;
+	float	   *y;
+	size_t		ldy;
+	int			columns;		/* of the tile */
+	bool		accumulate;
+} product;
+
+INLINE vec
+load_weights(const void *w, size_t at, bool bf16)
+{
+	return bf16 ? v_load_bf16((const uint16_t *) w + at) : v_load((const float *) w + at);
+}
+
+INLINE void
+tile(const product *t, const int rows, const int panels, const bool bf16)
+{
+	const float *x = t->x;
+	vec			chain[MOST_ROWS][MOST_PANELS];
+
+#pragma GCC unroll 6
+	for (int r = 0; r < rows; r++)
+#pragma GCC unroll 4
+		for (int p = 0; p < panels; p++)
+			chain[r][p] = t->accumulate ? load_upto(t->y + (size_t) r * t->ldy + p * DL_PANEL, t->columns - p * DL_PANEL)
+				: v_set(0.0f);
+	for (size_t i = 0; i < (size_t) t->k; i++)
+	{
+		vec			w[MOST_PANELS];
+
+#pragma GCC unroll 4
+		for (int p = 0; p < panels; p++)
+			w[p] = load_weights(t->w, (size_t) p * t->panel_stride + i * t->k_stride, bf16);
+#pragma GCC unroll 6
+		for (int r = 0; r < rows; r++)
+		{
+			vec			a = v_set(x[(size_t) r * t->ldx + i]);
+
+#pragma GCC unroll 4
+			for (int p = 0; p < panels; p++)
+				chain[r][p] = v_fma(a, w[p], chain[r][p]);
+		}
+	}
+#pragma GCC unroll 6
+	for (int r = 0; r < rows; r++)
+#pragma GCC unroll 4
+		for (int p = 0; p < panels; p++)
+			store_upto(t->y + (size_t) r * t->ldy + p * DL_PANEL, chain[r][p], t->columns - p * DL_PANEL);
+}
+
+INLINE void
+tile_rows(const product *t, int rows, const int panels, const bool bf16)
+{
+	switch (rows)
+	{
+		case 1: tile(t, 1, panels, bf16); break;
+		case 2: tile(t, 2, panels, bf16); break;
+		case 3: tile(t, 3, panels, bf16); break;
+		case 4: tile(t, 4, panels, bf16); break;
+		case 5: tile(t, 5, panels, bf16); break;
+		default: tile(t, 6, panels, bf16); break;
+	}
+}
+
+/* rows 1 .. 6; panels 1, 2 or 4, as TILE_PANELS allows for so many rows */
+INLINE void
+tile_any(const product *t, int rows, int panels, const bool bf16)
+{
+	switch (panels)
+	{
+		case 1: tile_rows(t, rows, 1, bf16); break;
+		case 2: TILE_TWO(t, rows, bf16); break;
+		default: TILE_FOUR(t, rows, bf16); break;
+	}
+}
+
+/* All tiles of a product: a group of panels stays in the cache while the rows pass, shared out evenly. */
+INLINE void
+multiply(const product *whole, int m, int panels, const bool bf16)
+{
+	const size_t size = bf16 ? sizeof(uint16_t) : sizeof(float);
+	int			blocks = (m + MOST_ROWS - 1) / MOST_ROWS;
+	int			wide = TILE_PANELS((m + blocks - 1) / (blocks > 0 ? blocks : 1));
+
+	for (int p = 0, group; p < panels; p += group)
+	{
+		product		t = *whole;
+
+		for (group = wide; group > panels - p; group /= 2)
+			;
+		t.w = (const char *) whole->w + (size_t) p * whole->panel_stride * size;
+		t.columns = whole->columns - p * DL_PANEL;
+		for (int b = 0, row = 0; b < blocks; b++)
+		{
+			int			rows = (m - row + blocks - b - 1) / (blocks - b);
+
+			t.x = whole->x + (size_t) row * whole->ldx;
+			t.y = whole->y + (size_t) row * whole->ldy + p * DL_PANEL;
+			tile_any(&t, rows, group, bf16);
+			row += rows;
+		}
+	}
+}
+
+static void
+gemm_f32(const float *x, size_t ldx, int m, int k, const float *w, size_t panel_stride, size_t k_stride,
+		 int panels, int columns, float *y, size_t ldy, bool accumulate)
+{
+	product		t = {x, ldx, k, w, panel_stride, k_stride, y, ldy, columns, accumulate};
+
+	multiply(&t, m, panels, false);
+}
+
+static void
+gemm_bf16(const float *x, size_t ldx, int m, int k, const uint16_t *w, int panels, int columns, float *y, size_t ldy)
+{
+	product		t = {x, ldx, k, w, (size_t) k * DL_PANEL, DL_PANEL, y, ldy, columns, false};
+
+	multiply(&t, m, panels, true);
+}
+
+#define FLOAT_KERNELS \
+	.gemm_f32 = gemm_f32, .gemm_bf16 = gemm_bf16, .quantize_s8 = quantize_s8, \
+	.sum = sum, .sum_squares = sum_squares, .max = max, .add = add, .add_bias = add, .mul = mul, \
+	.layer_norm = layer_norm, .rms_norm = rms_norm, .gelu_erf = gelu_erf, .gelu_tanh = gelu_tanh, \
+	.silu = silu, .relu = relu, .tanh = tanh_all, .exp_sum = exp_sum, .rope = rope

@@ -1,0 +1,23 @@
+/*
+ * kernels_target.h - compile the functions of a file for an instruction set
+ * that the rest of the library may not assume.
+ */
+#ifndef DL_KERNELS_TARGET_H
+#define DL_KERNELS_TARGET_H
+
+#define PRAGMA(text)	_Pragma(#text)
+
+#if defined(__clang__)
+#define TARGET(set)	PRAGMA(clang attribute push (__attribute__((target(set))), apply_to = function))
+#define TARGET_END	PRAGMA(clang attribute pop)
+#else
+#define TARGET(set)	PRAGMA(GCC push_options) PRAGMA(GCC target(set))
+#define TARGET_END	PRAGMA(GCC pop_options)
+#endif
+
+#define TARGET_AVX2		TARGET("avx2,fma")
+#define TARGET_AVX512	TARGET("avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")
+#define TARGET_VNNI		TARGET("avx2,fma,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")
+#define TARGET_DOTPROD	TARGET("+dotprod")
+
+#endif							/* DL_KERNELS_TARGET_H */
