@@ -121,6 +121,7 @@ typedef struct dlm_model_info
 	const char *source;			/* free text, may be "" */
 	uint64_t	parameters;
 	uint64_t	bytes;			/* of the file */
+	uint64_t	head_bytes;		/* of the file before the weights: tables that every call reads */
 	int			context;		/* positions of a row */
 	int			hidden;
 	int			layers;

@@ -123,6 +123,7 @@ dlm_model_describe(const dlm_model *m, dlm_model_info *info)
 	info->source = meta_text(m, DL_S_SOURCE);
 	info->parameters = count_parameters(m);
 	info->bytes = m->size;
+	info->head_bytes = m->header->tensors.offset;
 	info->context = (int) m->config.context;
 	info->hidden = (int) m->config.hidden;
 	info->layers = (int) m->config.layers;

@@ -16,6 +16,7 @@
 
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "lib/ilist.h"
 #include "miscadmin.h"
@@ -33,6 +34,9 @@ struct DlmMapping
 	uint8		digest[32];
 	dlm_map		map;
 	dlm_model  *model;
+	dlm_model_info info;		/* its texts are those below or the model's own, not the file's */
+	char		license[1024];
+	char		source[2048];
 	struct stat file;			/* as it was when it was mapped */
 	int			fault;			/* handle of sigbus.c, -1 = none */
 	int			pins;
@@ -172,6 +176,52 @@ fail_stat(dlm_error *err, int errnum)
 }
 
 /*
+ * Replace the pages before the weights by copies of this process. They hold
+ * offsets that were checked at open; zeros in their place, after the file was
+ * cut short, would lead astray. A few megabytes at most. False: no memory.
+ */
+static bool
+keep_head(const DlmMapping *m)
+{
+	Size		page = (Size) sysconf(_SC_PAGESIZE);
+	Size		size = (Size) Min(m->info.head_bytes, m->map.size) / page * page;
+	void	   *head = unconstify(void *, m->map.data);
+	void	   *copy = malloc(size);
+	bool		done = false;
+
+	if (size == 0 || copy == NULL)
+		return size == 0;
+	memcpy(copy, head, size);
+	if (mmap(head, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) != MAP_FAILED)
+	{
+		memcpy(head, copy, size);
+		done = mprotect(head, size, PROT_READ) == 0;
+	}
+	free(copy);
+	return done;
+}
+
+/* Everything that reads the mapping while it is opened; inside dlm_fault_enter and leave, so no palloc. */
+static dlm_status
+validate(DlmMapping *m, dlm_error *err)
+{
+	dlm_status	status = dlm_model_open(m->map.data, m->map.size, &m->model, err);
+
+	if (status != DLM_OK)
+		return status;
+	dlm_model_describe(m->model, &m->info);
+	strlcpy(m->license, m->info.license, sizeof(m->license));
+	strlcpy(m->source, m->info.source, sizeof(m->source));
+	m->info.license = m->license;
+	m->info.source = m->source;
+	if (keep_head(m))
+		return DLM_OK;
+	err->status = DLM_ENOMEM;
+	strlcpy(err->message, "out of memory", sizeof(err->message));
+	return err->status;
+}
+
+/*
  * Map and validate. On failure the entry is in the list with what it has got;
  * its pin frees it.
  */
@@ -190,7 +240,7 @@ open_mapping(DlmMapping *m, const char *path, dlm_error *err)
 		elog(ERROR, "no room to register the mapping of \"%s\"", path);
 
 	dlm_fault_enter();
-	status = dlm_model_open(m->map.data, m->map.size, &m->model, err);
+	status = validate(m, err);
 	dlm_fault_leave();
 	if (dlm_fault_lost(m->fault))
 	{
@@ -204,14 +254,11 @@ open_mapping(DlmMapping *m, const char *path, dlm_error *err)
 static dlm_status
 check_digest(const DlmMapping *m, dlm_error *err)
 {
-	dlm_model_info info;
-
-	dlm_model_describe(m->model, &info);
-	if (memcmp(info.digest, m->digest, sizeof(info.digest)) == 0)
+	if (memcmp(m->info.digest, m->digest, sizeof(m->digest)) == 0)
 		return DLM_OK;
 	err->status = DLM_EDAMAGED;
 	snprintf(err->message, sizeof(err->message), "the file is another model: expected digest %s, found %s",
-			 dlm_hex(m->digest), dlm_hex(info.digest));
+			 dlm_hex(m->digest), dlm_hex(m->info.digest));
 	strlcpy(err->hint, "Bring the right file back, or load the model again.", sizeof(err->hint));
 	return err->status;
 }
@@ -285,6 +332,12 @@ dlm_model *
 dlm_mapping_model(const DlmMapping *mapping)
 {
 	return mapping->model;
+}
+
+const dlm_model_info *
+dlm_mapping_info(const DlmMapping *mapping)
+{
+	return &mapping->info;
 }
 
 bool

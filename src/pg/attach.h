@@ -24,6 +24,9 @@ typedef struct DlmMapping DlmMapping;
 extern DlmMapping *dlm_attach(const uint8 digest[32], const char *path, dlm_error *err);
 extern dlm_model *dlm_mapping_model(const DlmMapping *mapping);
 
+/* What the model says of itself, read when it was mapped. Lives as long as the mapping. */
+extern const dlm_model_info *dlm_mapping_info(const DlmMapping *mapping);
+
 /* True once the file was cut short under the mapping. */
 extern bool dlm_mapping_lost(const DlmMapping *mapping);
 

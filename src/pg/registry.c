@@ -271,7 +271,7 @@ dlm_registry_attach(ForeignServer *server, DlmModelRef *ref, dlm_error *err, cha
 	if (ref->mapping == NULL)
 		return false;
 	ref->model = dlm_mapping_model(ref->mapping);
-	dlm_model_describe(ref->model, &ref->info);
+	ref->info = *dlm_mapping_info(ref->mapping);
 	return true;
 }
 
