@@ -59,7 +59,7 @@ SANITIZE =
 ENGINE_SRC = $(sort $(wildcard src/engine/*.c))
 ENGINE_OBJ = $(ENGINE_SRC:%.c=$(BUILD)/%.o)
 ENGINE_LIB = $(BUILD)/libdlm_engine.a
-LOADER_MAIN = $(sort $(wildcard model_loader/main.c model_loader/cli_*.c))
+LOADER_MAIN = $(sort $(wildcard model_loader/main.c model_loader/cli*.c))
 LOADER_SRC = $(sort $(filter-out $(LOADER_MAIN),$(wildcard model_loader/*.c)))
 LOADER_OBJ = $(LOADER_SRC:%.c=$(BUILD)/%.o)
 LOADER_LIB = $(BUILD)/libdlm_loader.a
