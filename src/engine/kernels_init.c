@@ -10,6 +10,10 @@ dl_kernels_get(uint32_t cpu_mask)
 	uint32_t	flags = dl_cpu_flags(cpu_mask);
 
 #if defined(__x86_64__)
+	if (flags & DLM_CPU_VNNI)
+		return &dl_kernels_avx512_vnni;
+	if (flags & DLM_CPU_AVX512)
+		return &dl_kernels_avx512;
 	if (flags & DLM_CPU_AVX2)
 		return &dl_kernels_avx2;
 #else

@@ -14,6 +14,8 @@ extern const dl_kernels dl_kernels_avx512_vnni;
 /* For AVX-512 without VNNI too: exact sums do not care how wide the registers are */
 void		dl_gemm_s8_avx2(const int8_t *x, size_t ldx, const float *sx, int m, int k4, const int8_t *w, const float *sw,
 							const int32_t *wsum, const float *bias, int panels, int columns, float *y, size_t ldy);
+void		dl_gemm_s8_vnni(const int8_t *x, size_t ldx, const float *sx, int m, int k4, const int8_t *w, const float *sw,
+							const int32_t *wsum, const float *bias, int panels, int columns, float *y, size_t ldy);
 #elif defined(__aarch64__)
 extern const dl_kernels dl_kernels_neon;
 extern const dl_kernels dl_kernels_neon_dotprod;

@@ -16,6 +16,7 @@
 #define ROW_STEP		12		/* row blocks are multiples of it: kernels take 6 rows at a time (12 in one, 4 in another) */
 #define TILES_A_THREAD	4
 #define SMALLEST_TILE	((size_t) 1 << 16)	/* multiply-adds */
+#define SMALLEST_SHARE	((size_t) 1 << 18)	/* multiply-adds of a thread */
 #define QUANTIZE_ROWS	8		/* of one work item */
 
 typedef struct work
@@ -175,6 +176,15 @@ cut(work *s, int threads)
 	s->blocks = divide_up(s->rows, s->block);
 }
 
+/* Waking a thread for less than a few microseconds of work is a loss, more so on a busy machine. */
+static int
+worthwhile(int threads, size_t multiply_adds)
+{
+	size_t		most = multiply_adds / SMALLEST_SHARE;
+
+	return most >= (size_t) threads ? threads : most > 0 ? (int) most : 1;
+}
+
 void
 dl_linear(const dl_kernels *kernels, int threads, const dl_matrix *w, const float *x, size_t ldx,
 		  int rows, float *y, size_t ldy, void *scratch)
@@ -186,6 +196,7 @@ dl_linear(const dl_kernels *kernels, int threads, const dl_matrix *w, const floa
 
 	if (rows <= 0)
 		return;
+	threads = worthwhile(threads, (size_t) rows * (size_t) w->n * (size_t) w->k);
 	if (w->dtype == DL_I8)
 	{
 		s.scales = scratch;

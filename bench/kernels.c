@@ -1,0 +1,157 @@
+/*
+ * kernels.c - GFLOP/s of the matrix kernels: per table, weight type, shape
+ * and number of rows; and of dl_linear on one and two threads.
+ *
+ *		build/bench/kernels [SECONDS_PER_CASE]
+ *
+ * A multiply-add counts as two operations, int8 likewise. Inputs are small
+ * numbers; weights of a case are larger than the second-level cache where the
+ * shape makes them so, as in a model.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "linear.h"
+
+static double
+now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double) t.tv_sec + 1e-9 * (double) t.tv_nsec;
+}
+
+typedef struct data
+{
+	dl_matrix	w;
+	float	   *x,
+			   *y;
+	void	   *scratch;
+} data;
+
+static const int rows_of[] = {1, 2, 4, 8, 16, 64, 128, 512};
+
+#define ROW_CASES	((int) (sizeof rows_of / sizeof *rows_of))
+#define MOST_ROWS	512
+
+static void *
+aligned(size_t size)
+{
+	void	   *p = aligned_alloc(64, (size + 63) / 64 * 64);
+
+	if (p == NULL)
+		exit(1);
+	memset(p, 0, size);
+	return p;
+}
+
+static data
+make(dl_dtype dtype, int n, int k)
+{
+	static const int bytes[] = {[DL_F32] = 4, [DL_BF16] = 2, [DL_I8] = 1};
+	int			panels = (n + 15) / 16,
+				padded = dtype == DL_I8 ? (k + 3) / 4 * 4 : k;
+	size_t		count = (size_t) panels * 16 * (size_t) padded;
+	void	   *w = aligned(count * (size_t) bytes[dtype]);
+	float	   *scale = aligned((size_t) panels * 16 * 4);
+	data		d = {.w = {.dtype = dtype, .n = n, .k = k, .data = w, .scale = scale,
+						   .sums = aligned((size_t) panels * 16 * 4)}};
+
+	for (size_t i = 0; i < count; i++)
+	{
+		if (dtype == DL_F32)
+			((float *) w)[i] = (float) (i % 17) * 0.01f - 0.08f;
+		else if (dtype == DL_BF16)
+			((uint16_t *) w)[i] = (uint16_t) (0x3c00 + i % 64);
+		else
+			((int8_t *) w)[i] = (int8_t) (i % 255 - 127);
+	}
+	for (int i = 0; i < panels * 16; i++)
+		scale[i] = 0.01f;
+	d.x = aligned((size_t) MOST_ROWS * (size_t) k * 4);
+	d.y = aligned((size_t) MOST_ROWS * (size_t) n * 4);
+	d.scratch = aligned(dl_linear_scratch(MOST_ROWS, k));
+	for (size_t i = 0; i < (size_t) MOST_ROWS * (size_t) k; i++)
+		d.x[i] = (float) (i % 13) * 0.1f - 0.6f;
+	return d;
+}
+
+static void
+release(data *d)
+{
+	free((void *) d->w.data);
+	free((void *) d->w.scale);
+	free((void *) d->w.sums);
+	free(d->x);
+	free(d->y);
+	free(d->scratch);
+}
+
+/* The best of the runs that fit into `seconds`: other work on the machine only ever slows a run */
+static double
+gflops(const dl_kernels *kernels, int threads, const data *d, int rows, double seconds)
+{
+	double		best = 1e9,
+				start = now();
+	double		work = 2.0 * rows * d->w.n * d->w.k;
+
+	do
+	{
+		int			repeat = work < 2e7 ? (int) (2e7 / work) : 1;
+		double		t0 = now(),
+					t;
+
+		for (int i = 0; i < repeat; i++)
+			dl_linear(kernels, threads, &d->w, d->x, (size_t) d->w.k, rows, d->y, (size_t) d->w.n, d->scratch);
+		t = (now() - t0) / repeat;
+		best = t < best ? t : best;
+	} while (now() - start < seconds);
+	return work / best * 1e-9;
+}
+
+static void
+table(const dl_kernels *kernels, int threads, int n, int k, double seconds)
+{
+	static const char *const names[] = {"f32", "bf16", "int8"};
+
+	for (int dtype = DL_F32; dtype <= DL_I8; dtype++)
+	{
+		data		d = make((dl_dtype) dtype, n, k);
+
+		printf("%-12s %d thr %-5s %5d x %-5d", kernels->name, threads, names[dtype], n, k);
+		for (int i = 0; i < ROW_CASES; i++)
+			printf(" %7.1f", gflops(kernels, threads, &d, rows_of[i], seconds));
+		printf("\n");
+		fflush(stdout);
+		release(&d);
+	}
+}
+
+int
+main(int argc, char **argv)
+{
+	static const int shapes[][2] = {{576, 576}, {1536, 576}, {576, 1536}, {3072, 768}, {768, 3072}};
+	static const uint32_t masks[] = {DLM_CPU_AVX512 | DLM_CPU_DOTPROD, DLM_CPU_VNNI, 0};
+	double		seconds = argc > 1 ? atof(argv[1]) : 0.1;
+	const dl_kernels *last = &dl_kernels_ref;
+
+	printf("%-12s %-5s %-5s %13s", "table", "", "type", "n x k, rows:");
+	for (int i = 0; i < ROW_CASES; i++)
+		printf(" %7d", rows_of[i]);
+	printf("   GFLOP/s\n");
+	for (size_t m = 0; m < sizeof masks / sizeof *masks; m++)
+	{
+		const dl_kernels *kernels = dl_kernels_get(masks[m]);
+
+		if (kernels == last || kernels == &dl_kernels_ref)
+			continue;
+		last = kernels;
+		for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++)
+			table(kernels, 1, shapes[s][0], shapes[s][1], seconds);
+		table(kernels, 2, shapes[1][0], shapes[1][1], seconds);
+	}
+	return 0;
+}
