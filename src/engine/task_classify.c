@@ -65,12 +65,13 @@ static const dlm_text yes_no[2] = {{"yes", 3}, {"no", 2}};
 static void
 choose_template(const dl_task *task, classify_state *state)
 {
-	dl_setting_key key = state->multi ? DL_S_TEMPLATE_CLASSIFY_MULTI : DL_S_TEMPLATE_CLASSIFY;
+	const dl_settings *set = &task->session->model->settings;
 
+	state->own_template = !task->options->has_template;
 	if (task->options->has_template)
 		state->tmpl = task->options->tmpl;
 	else
-		dl_template_of(task->session->model, key, &state->tmpl, &state->own_template);
+		state->tmpl = state->multi ? set->classify_multi : set->classify;
 }
 
 static void

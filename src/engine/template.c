@@ -68,37 +68,6 @@ typedef struct brace
 	size_t		len;			/* bytes of the whole construct */
 } brace;
 
-static bool
-find_template(const dlm_model *model, dl_setting_key key, dlm_text *tmpl)
-{
-	const dl_section *at = &model->header->settings;
-	uint32_t	size = 0;
-	const char *text = dl_setting_find(model->base + at->offset, at->size, key, &size);
-
-	*tmpl = (dlm_text) {text, size};
-	return text != NULL && size > 0;
-}
-
-void
-dl_template_of(const dlm_model *model, dl_setting_key key, dlm_text *tmpl, bool *own)
-{
-	const char *paper = "{text}";
-
-	*own = find_template(model, key, tmpl);
-	if (!*own && key == DL_S_TEMPLATE_CLASSIFY_MULTI)
-	{
-		key = DL_S_TEMPLATE_CLASSIFY;
-		*own = find_template(model, key, tmpl);
-	}
-	if (*own)
-		return;
-	if (key == DL_S_TEMPLATE_GENERATE)
-		paper = "{prompt}{canvas}";
-	else if (key == DL_S_TEMPLATE_CLASSIFY)
-		paper = "{?instruction}{instruction}\n{/instruction}{input} {label}";
-	*tmpl = (dlm_text) {paper, strlen(paper)};
-}
-
 static dlm_text
 hole_value(const filler *f, int hole)
 {

@@ -40,17 +40,6 @@ typedef struct dl_filled
 } dl_filled;
 
 /*
- * The template of a task (DL_S_TEMPLATE_*) and whether it is the model's own.
- * A model without one gets the paper's row (begin, text, canvas, end) as plain
- * text; without classify_multi, what it has for classify.
- *
- *		generate	{prompt}{canvas}
- *		classify	{?instruction}{instruction}\n{/instruction}{input} {label}
- *		infill		{text}
- */
-void		dl_template_of(const dlm_model *model, dl_setting_key key, dlm_text *tmpl, bool *own);
-
-/*
  * Fill and tokenise. own: the model's own template (special tokens are
  * tokens, written whole); otherwise plain text between begin and end.
  * Errors: DLM_EINVAL (unknown or missing hole, unclosed condition, a second
