@@ -17,7 +17,7 @@ import transformers
 from safetensors.torch import load_file
 from tokenizers import Tokenizer, pre_tokenizers
 
-PAPER_ROW = {"classify": "{?instruction}{instruction}\n{/instruction}{input} {label}"}
+PAPER_ROW = "{instruction}{?input}\n{input}{/input} {label}"
 
 
 class Model:
@@ -170,7 +170,7 @@ def scores(m, rule, template, own, holes, answers):
 def classify(m, case):
     labels = case["labels"]
     own = "template" not in case and "classify" in m.settings.get("templates", {})
-    template = case.get("template") or (m.settings["templates"]["classify"] if own else PAPER_ROW["classify"])
+    template = case.get("template") or (m.settings["templates"]["classify"] if own else PAPER_ROW)
     default = m.settings.get("classify_instruction", "Which label fits the text best? Choose from: {labels}.")
     joined = ", ".join(labels)
     descriptions = "\n".join(f"{k}: {d}" for k, d in zip(labels, case.get("descriptions", [])) if d)
@@ -193,7 +193,7 @@ def classify(m, case):
 def multi(m, case):
     """One pass, mean, content-free: yes against no for each label."""
     own = "classify" in m.settings.get("templates", {})
-    template = m.settings["templates"]["classify"] if own else PAPER_ROW["classify"]
+    template = m.settings["templates"]["classify"] if own else PAPER_ROW
     case["yes"], case["probability"] = [], []
     for label in case["labels"]:
         holes = {"instruction": f'Does the label "{label}" fit the text? Answer yes or no.', "labels": label, "descriptions": "", "examples": ""}

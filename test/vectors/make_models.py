@@ -2,7 +2,7 @@
 
     python make_models.py OUT        writes OUT/NAME/{config.json,model.safetensors,tokenizer.json[,dlm.json]}
 
-Needs torch, transformers, tokenizers, sentencepiece, safetensors. Seeded: the same versions write the same bytes. Weights are drawn so that every part of the
+Needs torch, transformers, tokenizers, sentencepiece, safetensors. Seeded: the same versions write the same bytes (but for ties inside the WordPiece trainer). Weights are drawn so that every part of the
 network matters (biases and norms are not trivial) and that the output is far from flat. Sizes are deliberately no multiples of 16 or 4.
 """
 import io
