@@ -12,6 +12,27 @@
 #include <stdlib.h>
 #include <string.h>
 
+/*
+ * Copy a text of the meta section, which the checksum does not cover: "" if
+ * it is missing or holds control characters.
+ */
+static char *
+copy_meta(const dlm_model *m, uint32_t key)
+{
+	uint32_t	size;
+	const char *s = dl_setting_find(m->base + m->header->meta.offset, m->header->meta.size, key, &size);
+	char	   *copy = calloc((size_t) size + 1, 1);
+
+	if (copy == NULL)
+		return NULL;
+	if (size > 0)
+		memcpy(copy, s, size);
+	for (uint32_t i = 0; i < size; i++)
+		if ((unsigned char) copy[i] < ' ' || copy[i] == 127)
+			copy[0] = 0;
+	return copy;
+}
+
 static dlm_status
 open_parts(dlm_model *m, dlm_error *err)
 {
@@ -33,7 +54,12 @@ open_parts(dlm_model *m, dlm_error *err)
 		return st;
 	if (dl_tok_count(m->tok) < 0 || (uint32_t) dl_tok_count(m->tok) > m->config.tokens)
 		return dl_fail_damaged(err, "its tokenizer knows more tokens than its configuration");
-	return dl_model_settings(m, err);
+	st = dl_model_settings(m, err);
+	if (st != DLM_OK)
+		return st;
+	m->about[0] = copy_meta(m, DL_S_LICENSE);
+	m->about[1] = copy_meta(m, DL_S_SOURCE);
+	return m->about[0] != NULL && m->about[1] != NULL ? DLM_OK : dl_fail_memory(err);
 }
 
 dlm_status
@@ -69,6 +95,8 @@ dlm_model_close(dlm_model *m)
 	if (m->tok != NULL)
 		dl_tok_close(m->tok);
 	free(m->texts);
+	free(m->about[0]);
+	free(m->about[1]);
 	free(m->layers);
 	free(m);
 }
@@ -77,24 +105,6 @@ static const char *
 weights_name(uint32_t dtype)
 {
 	return dtype == DL_F32 ? "f32" : dtype == DL_BF16 ? "bf16" : "int8";
-}
-
-/*
- * A text of the meta section, which the checksum does not cover: "" unless it
- * ends in NUL, holds no other, and is printable.
- */
-static const char *
-meta_text(const dlm_model *m, uint32_t key)
-{
-	uint32_t	size;
-	const char *s = dl_setting_find(m->base + m->header->meta.offset, m->header->meta.size, key, &size);
-
-	if (s == NULL || size == 0 || strnlen(s, size) != size - 1)
-		return "";
-	for (uint32_t i = 0; i + 1 < size; i++)
-		if ((unsigned char) s[i] < ' ' || s[i] == 127)
-			return "";
-	return s;
 }
 
 /* Learned and stored numbers, each once, without padding. Tables (RoPE) are not parameters. */
@@ -119,8 +129,8 @@ dlm_model_describe(const dlm_model *m, dlm_model_info *info)
 	info->architecture = m->config.family;
 	info->weights = weights_name(m->config.weights);
 	info->attention = m->config.attention == DL_ATT_CONTEXT ? "context" : "full";
-	info->license = meta_text(m, DL_S_LICENSE);
-	info->source = meta_text(m, DL_S_SOURCE);
+	info->license = m->about[0];
+	info->source = m->about[1];
 	info->parameters = count_parameters(m);
 	info->bytes = m->size;
 	info->head_bytes = m->header->tensors.offset;

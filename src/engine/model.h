@@ -89,6 +89,7 @@ struct dlm_model
 	dl_length_head length;
 	dl_tok	   *tok;			/* malloc'd view of the tokenizer blob */
 	char	   *texts;			/* malloc'd: the templates that open wrote */
+	char	   *about[2];		/* malloc'd: license, source */
 };
 
 /* x[hidden] = the input embedding of a token, replaced rows considered, dequantised exactly. id < vocab is the caller's duty. */

@@ -1,0 +1,107 @@
+/*
+ * attention.c - see attention.h for the layout and the definition.
+ *
+ * Both products are the gemm of kernels.h. A block of causal queries shares
+ * the scores up to the last query's limit; what lies beyond a query's own
+ * limit is never read. Its P V is the common part for the whole block, then
+ * each query's rest, which goes on with the same chain.
+ */
+#include "attention.h"
+
+#include <string.h>
+
+dl_heads
+dl_heads_of(int heads, int kv_heads, int dim)
+{
+	return (dl_heads) {kv_heads, heads / kv_heads, dim, (dim + DL_PANEL - 1) / DL_PANEL * DL_PANEL};
+}
+
+size_t
+dl_keys_floats(const dl_heads *h, int capacity)
+{
+	return dl_keys_head(h, capacity, h->kv_heads);
+}
+
+dl_keys
+dl_keys_at(const dl_heads *h, const float *space, int capacity, int head, int n)
+{
+	const float *k = space + dl_keys_head(h, capacity, head);
+
+	return (dl_keys) {k, k + (size_t) capacity * (size_t) h->dim, n};
+}
+
+void
+dl_keys_store(const dl_heads *h, float *space, int capacity, int slot, const float *k, const float *v)
+{
+	for (int head = 0; head < h->kv_heads; head++)
+	{
+		float	   *keys = space + dl_keys_head(h, capacity, head);
+		float	   *panel = keys + (size_t) (slot / DL_PANEL) * (size_t) h->dim * DL_PANEL + slot % DL_PANEL;
+		float	   *value = keys + (size_t) capacity * (size_t) h->dim + (size_t) slot * (size_t) h->value_dim;
+
+		for (int d = 0; d < h->dim; d++)
+			panel[d * DL_PANEL] = k[head * h->dim + d];
+		memcpy(value, v + head * h->dim, (size_t) h->dim * sizeof(float));
+		for (int d = h->dim; d < h->value_dim; d++)
+			value[d] = 0;
+	}
+}
+
+static void
+score(const dl_kernels *kernels, const dl_heads *h, const float *q, int m, const dl_keys *keys, int n,
+	  float *scores, size_t ld)
+{
+	if (n > 0)
+		kernels->gemm_f32(q, (size_t) h->dim, m, h->dim, keys->k, (size_t) h->dim * DL_PANEL, DL_PANEL,
+						  (n + DL_PANEL - 1) / DL_PANEL, n, scores, ld, false);
+}
+
+/* out[m] (+)= the chain over keys first .. first + n - 1 */
+static void
+weigh(const dl_kernels *kernels, const dl_heads *h, const float *weights, size_t ld, int m, const dl_keys *keys,
+	  int first, int n, float *out, bool accumulate)
+{
+	if (n > 0)
+		kernels->gemm_f32(weights, ld, m, n, keys->v + (size_t) first * (size_t) h->value_dim, DL_PANEL,
+						  (size_t) h->value_dim, h->value_dim / DL_PANEL, h->dim, out, (size_t) h->value_dim,
+						  accumulate);
+}
+
+static void
+divide_row(float *x, float by, int n)
+{
+	for (int i = 0; i < n; i++)
+		x[i] /= by;
+}
+
+void
+dl_attend(const dl_kernels *kernels, const dl_heads *h, const dl_keys *fixed, const dl_keys *live,
+		  const float *q, int n_queries, const int *limit, float *scores, size_t ld, float *out)
+{
+	int			m = n_queries * h->group;
+	int			n_fixed = limit != NULL ? limit[n_queries - 1] : fixed->n;
+	int			n_live = limit != NULL ? 0 : live->n;
+	int			common = limit != NULL ? limit[0] : fixed->n;
+
+	score(kernels, h, q, m, fixed, n_fixed, scores, ld);
+	score(kernels, h, q, m, live, n_live, scores + n_fixed, ld);
+	for (int i = 0; i < m; i++)
+	{
+		float	   *row = scores + (size_t) i * ld;
+		int			seen = limit != NULL ? limit[i / h->group] : n_fixed + n_live;
+		float		z = kernels->exp_sum(row, kernels->max(row, seen), seen, row);
+
+		row[ld - 1] = z;		/* kept behind the scores until the division */
+	}
+	weigh(kernels, h, scores, ld, m, fixed, 0, common, out, false);
+	weigh(kernels, h, scores + common, ld, m, live, 0, n_live, out, common > 0);
+	for (int i = 0; limit != NULL && i < n_queries; i++)
+	{
+		size_t		at = (size_t) (i * h->group);
+
+		weigh(kernels, h, scores + at * ld + common, ld, h->group, fixed, common, limit[i] - common,
+			  out + at * (size_t) h->value_dim, true);
+	}
+	for (int i = 0; i < m; i++)
+		divide_row(out + (size_t) i * (size_t) h->value_dim, scores[(size_t) i * ld + ld - 1], h->dim);
+}

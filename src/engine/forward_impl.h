@@ -1,0 +1,172 @@
+/*
+ * forward_impl.h - between forward_plan.c (what a batch consists of), layers.c
+ * (the arithmetic of a chunk of tokens) and forward.c (the walk in slices).
+ *
+ * A batch is a packed list of T *tokens*, row after row, the live ones of a
+ * row first. Fixed tokens whose keys and values are cached are not in it.
+ * Queries are the *needed* tokens: all of them, but in the last layer only
+ * those whose output somebody asked for. From the last layer's queries on,
+ * row i of x is needed token i.
+ */
+#ifndef DL_FORWARD_IMPL_H
+#define DL_FORWARD_IMPL_H
+
+#include "kv.h"
+#include "linear.h"
+#include "threads.h"
+
+#define DL_CHUNK		96		/* tokens that go through the matrices together */
+
+typedef struct dl_token
+{
+	int32_t		id;
+	int32_t		position;
+	int32_t		row;
+	int32_t		slot;			/* in its row's live or fixed key space */
+	bool		live;
+	bool		store;			/* writes its key and value */
+	bool		needed;			/* as a query of the last layer */
+} dl_token;
+
+/* Where a row's tokens and keys lie. */
+typedef struct dl_row_plan
+{
+	int			n_fixed,
+				n_live;
+	int			fixed_from;		/* fixed tokens from this one on are in the batch */
+	int			first_token;
+	dl_kv	   *kv;				/* NULL: fixed keys in the workspace, for one layer at a time */
+	size_t		fixed_at;		/* in f->keys, if kv is NULL */
+	size_t		live_at;		/* in f->keys */
+	int			fixed_capacity,
+				live_capacity;
+} dl_row_plan;
+
+/* Queries [first, first + n) of one row, all live or all fixed. */
+typedef struct dl_block
+{
+	int			row;
+	int			first;			/* needed token */
+	int			n;
+	bool		live;
+} dl_block;
+
+typedef struct dl_ask
+{
+	int			row;
+	int			position;
+	int			needed;			/* needed token whose output predicts it */
+} dl_ask;
+
+typedef enum dl_phase
+{
+	DL_PH_EMBED,
+	DL_PH_KEYS,					/* norm, k, v, and q unless the last layer */
+	DL_PH_QUERIES,				/* last layer: drop what is not needed; norm, q */
+	DL_PH_ATTEND,
+	DL_PH_MIX,					/* o, residual, FFN, residual */
+	DL_PH_FINAL,				/* final norm, hidden states out */
+	DL_PH_HEAD,
+	DL_PH_DONE
+} dl_phase;
+
+struct dl_forward
+{
+	const dlm_model *model;
+	const dl_kernels *kernels;
+	dl_arena   *arena;
+	int			threads;
+	dl_heads	heads;
+	int			query_dim,		/* heads * head_dim */
+				key_dim;		/* kv_heads * head_dim */
+	float		scale;			/* 1 / sqrt(head_dim) */
+
+	/* the batch */
+	const dl_row *rows;
+	int			n_rows;
+	void	   *plan_block;		/* holds the lists below */
+	dl_row_plan *plans;			/* [n_rows] */
+	dl_token   *tokens;			/* [n_tokens] */
+	int			n_tokens;
+	int		   *needed;			/* [n_needed] tokens that are queries in the last layer, ascending */
+	int			n_needed;
+	int		   *limits;			/* [n_tokens] scratch of fixed queries' limits, by needed token */
+	dl_block   *blocks,			/* of attention, in all layers but the last */
+			   *last_blocks;
+	int			n_blocks,
+				n_last_blocks;
+	dl_ask	   *asks;
+	int			n_asks;
+
+	/* workspace, one block */
+	void	   *work;
+	size_t		work_size;
+	float	   *x;				/* [n_tokens, hidden] residual stream */
+	float	   *q;				/* [n_tokens, query_dim] queries, overwritten by attention's output */
+	float	   *keys;			/* key spaces of live tokens, and of fixed ones without a kv */
+	size_t		n_keys;			/* floats */
+	float	   *h,				/* [chunk, hidden] normed input of a block */
+			   *t,				/* [chunk, hidden] output of a block */
+			   *k,				/* [chunk, key_dim] */
+			   *v,
+			   *gate,			/* [chunk, ffn] */
+			   *up;
+	float	   *logits;			/* [head_chunk, vocab] */
+	int			head_chunk;
+	float	   *scratch;		/* [threads] of attention: queries, scores, outputs */
+	size_t		scratch_floats;
+	void	   *quantized;		/* of dl_linear */
+
+	/* where we are */
+	dl_phase	phase;
+	int			layer;
+	int			at;				/* first token, block item or ask of the current chunk */
+	int			op;				/* inside the chunk */
+	int			panel;			/* inside a matrix product */
+	int64_t		left;			/* multiply-adds left in this slice */
+	bool		bad[DL_MAX_THREADS];	/* a thread saw non-finite logits */
+};
+
+/* forward_plan.c */
+dlm_status	dl_forward_plan(dl_forward *f, dlm_error *err);
+void		dl_forward_commit(dl_forward *f);	/* the batch is done: caches keep what it appended */
+
+/* layers.c: tokens of the chunk that begins at `at` */
+int			dl_chunk_size(int n, int at);
+bool		dl_product_unit(dl_forward *f, const dl_matrix *w, const float *x, size_t ldx, int rows, float *y, size_t ldy);
+
+/* layers.c, layers_head.c: one unit of work of the current chunk; true when the chunk is complete */
+bool		dl_embed_chunk(dl_forward *f);
+bool		dl_keys_chunk(dl_forward *f);
+bool		dl_queries_chunk(dl_forward *f);
+bool		dl_attend_items(dl_forward *f);
+bool		dl_mix_chunk(dl_forward *f);
+bool		dl_final_chunk(dl_forward *f);
+bool		dl_head_chunk(dl_forward *f);
+
+/* Tokens that are queries in the current layer. */
+static inline int
+dl_queries(const dl_forward *f)
+{
+	return f->layer + 1 < (int) f->model->config.layers ? f->n_tokens : f->n_needed;
+}
+
+/* Query i of the current layer. */
+static inline const dl_token *
+dl_query(const dl_forward *f, int i)
+{
+	return &f->tokens[f->layer + 1 < (int) f->model->config.layers ? i : f->needed[i]];
+}
+
+/* Row stride of a row's attention scores: one more than its keys, rounded up. */
+static inline size_t
+dl_scores_ld(const dl_row_plan *p)
+{
+	return ((size_t) (p->n_fixed + p->n_live) + DL_PANEL) & ~(size_t) (DL_PANEL - 1);
+}
+
+/* The key spaces of a row in the current layer. */
+float	   *dl_fixed_space(const dl_forward *f, const dl_row_plan *p);
+float	   *dl_live_space(const dl_forward *f, const dl_row_plan *p);
+
+#endif							/* DL_FORWARD_IMPL_H */

@@ -1,0 +1,484 @@
+/*
+ * layers.c - the arithmetic of one layer over a chunk of tokens.
+ *
+ * A chunk function does one unit of its work (a norm over the chunk, some
+ * panels of a matrix product, an activation), charges its cost to f->left and
+ * returns true when the chunk is complete. f->op counts the units, f->panel
+ * the panels of an unfinished product. How work is cut changes no bit: every
+ * element is computed alone.
+ */
+#include "forward_impl.h"
+
+#include <string.h>
+
+/* Costs of element-wise work in multiply-adds, roughly. */
+#define COST_NORM		4
+#define COST_ACT		12
+#define PARALLEL_FLOOR	(1 << 15)	/* elements below which a team costs more than it saves */
+#define TOKENS_PER_ITEM	8
+
+int
+dl_chunk_size(int n, int at)
+{
+	return n - at < DL_CHUNK ? n - at : DL_CHUNK;
+}
+
+/* ---------------------------------------------------- element-wise pieces */
+
+/* fn over the tokens 0 .. n-1 of a chunk, each of `width` elements. */
+typedef struct dl_each
+{
+	dl_forward *f;
+	void		(*fn) (const struct dl_each *e, int i);
+	int			n;
+	int			first;			/* token or query that i = 0 is */
+	float	   *x;				/* row stride ldx */
+	const float *y;
+	float	   *out;
+	const dl_vectors *norm;
+} dl_each;
+
+static void
+each_item(void *arg, int item, int thread)
+{
+	const dl_each *e = arg;
+	int			end = (item + 1) * TOKENS_PER_ITEM < e->n ? (item + 1) * TOKENS_PER_ITEM : e->n;
+
+	for (int i = item * TOKENS_PER_ITEM; i < end; i++)
+		e->fn(e, i);
+}
+
+static void
+for_each(dl_each *e, size_t width, int cost)
+{
+	bool		small = (size_t) e->n * width < PARALLEL_FLOOR;
+
+	dl_parallel(small ? 1 : e->f->threads, (e->n + TOKENS_PER_ITEM - 1) / TOKENS_PER_ITEM, each_item, e);
+	e->f->left -= (int64_t) e->n * (int64_t) width * cost;
+}
+
+static void
+norm_row(const dl_forward *f, const dl_vectors *w, const float *x, float *y)
+{
+	const dl_config *c = &f->model->config;
+
+	if (c->norm == DL_NORM_RMS)
+		f->kernels->rms_norm(x, w->w, c->norm_eps, (int) c->hidden, y);
+	else
+		f->kernels->layer_norm(x, w->w, w->b, c->norm_eps, (int) c->hidden, y);
+}
+
+/* out = norm(x) */
+static void
+each_norm(const dl_each *e, int i)
+{
+	size_t		at = (size_t) i * e->f->model->config.hidden;
+
+	norm_row(e->f, e->norm, e->x + at, e->out + at);
+}
+
+/* x += y, then out = norm(x); out may be x; norm NULL leaves it out */
+static void
+each_residual(const dl_each *e, int i)
+{
+	size_t		n = e->f->model->config.hidden;
+	size_t		at = (size_t) i * n;
+
+	e->f->kernels->add(e->x + at, e->y + at, (int) n);
+	if (e->norm != NULL)
+		norm_row(e->f, e->norm, e->x + at, e->out + at);
+}
+
+static void
+activate(const dl_kernels *kernels, uint32_t act, float *x, int n)
+{
+	if (act == DL_ACT_GELU_ERF)
+		kernels->gelu_erf(x, n);
+	else if (act == DL_ACT_GELU_TANH)
+		kernels->gelu_tanh(x, n);
+	else if (act == DL_ACT_SILU)
+		kernels->silu(x, n);
+	else
+		kernels->relu(x, n);
+}
+
+/* up = act(up), or act(gate) * up */
+static void
+each_activation(const dl_each *e, int i)
+{
+	const dl_forward *f = e->f;
+	const dl_config *c = &f->model->config;
+	float	   *up = f->up + (size_t) i * c->ffn;
+
+	if (c->gated)
+	{
+		float	   *gate = f->gate + (size_t) i * c->ffn;
+
+		activate(f->kernels, c->act, gate, (int) c->ffn);
+		f->kernels->mul(up, gate, (int) c->ffn);
+	}
+	else
+		activate(f->kernels, c->act, up, (int) c->ffn);
+}
+
+/* --------------------------------------------------------- matrix product */
+
+/* Panels first .. first + panels - 1 of a matrix as a matrix. */
+static dl_matrix
+cut_matrix(const dl_matrix *w, int first, int panels)
+{
+	static const size_t bytes[] = {[DL_F32] = 4, [DL_BF16] = 2, [DL_I8] = 1};
+	dl_matrix	cut = *w;
+	size_t		k = w->dtype == DL_I8 ? ((size_t) w->k + 3) / 4 * 4 : (size_t) w->k;
+	size_t		column = (size_t) first * DL_PANEL;
+
+	cut.data = (const char *) w->data + (size_t) first * k * DL_PANEL * bytes[w->dtype];
+	cut.n = w->n - (int) column < panels * DL_PANEL ? w->n - (int) column : panels * DL_PANEL;
+	if (w->dtype == DL_I8)
+	{
+		cut.scale = w->scale + column;
+		cut.sums = w->sums + column;
+	}
+	if (w->bias != NULL)
+		cut.bias = w->bias + column;
+	return cut;
+}
+
+/* y[rows, n] = x W^T + b, as much as is left of the slice but at least one panel; true when all of it is done. */
+bool
+dl_product_unit(dl_forward *f, const dl_matrix *w, const float *x, size_t ldx, int rows, float *y, size_t ldy)
+{
+	int64_t		panel_cost = (int64_t) rows * w->k * DL_PANEL / (w->dtype == DL_I8 ? 2 : 1);
+	int			panels = (w->n + DL_PANEL - 1) / DL_PANEL;
+	int			n = panels - f->panel;
+	dl_matrix	part;
+
+	if (n * panel_cost > f->left)
+		n = f->left < panel_cost ? 1 : (int) (f->left / panel_cost);
+	part = cut_matrix(w, f->panel, n);
+	dl_linear(f->kernels, f->threads, &part, x, ldx, rows, y + (size_t) f->panel * DL_PANEL, ldy, f->quantized);
+	f->left -= n * panel_cost;
+	f->panel += n;
+	if (f->panel < panels)
+		return false;
+	f->panel = 0;
+	return true;
+}
+
+/* --------------------------------------------------------------- embedding */
+
+static void
+each_embed(const dl_each *e, int i)
+{
+	const dl_forward *f = e->f;
+	const dlm_model *m = f->model;
+	const dl_token *t = &f->tokens[e->first + i];
+	int			n = (int) m->config.hidden;
+	float	   *x = e->x + (size_t) i * (size_t) n;
+
+	dl_model_embed(m, t->id, x);
+	if (m->config.position == DL_POS_LEARNED)
+		f->kernels->add(x, m->position + ((size_t) t->position + m->config.position_offset) * (size_t) n, n);
+	if (m->type != NULL)
+		f->kernels->add(x, m->type, n);
+	if (m->config.embed_norm)
+		norm_row(f, &m->embed_norm, x, x);
+}
+
+bool
+dl_embed_chunk(dl_forward *f)
+{
+	size_t		n = f->model->config.hidden;
+	dl_each		e = {.f = f, .fn = each_embed, .n = dl_chunk_size(f->n_tokens, f->at), .first = f->at,
+		.x = f->x + (size_t) f->at * n};
+
+	for_each(&e, n, 64);		/* a column of panels: one cache line an element */
+	return true;
+}
+
+/* ------------------------------------------------------------ keys, queries */
+
+static void
+rotate(const dl_forward *f, float *head, int position)
+{
+	const dlm_model *m = f->model;
+	size_t		half = m->config.head_dim / 2;
+
+	if (m->config.position == DL_POS_ROPE)
+		f->kernels->rope(head, m->rope_cos + (size_t) position * half, m->rope_sin + (size_t) position * half,
+						 (int) half);
+}
+
+float *
+dl_fixed_space(const dl_forward *f, const dl_row_plan *p)
+{
+	return p->kv != NULL ? dl_kv_layer(p->kv, f->layer) : f->keys + p->fixed_at;
+}
+
+float *
+dl_live_space(const dl_forward *f, const dl_row_plan *p)
+{
+	return f->keys + p->live_at;
+}
+
+/* Norm and rotate a token's keys and store them with its values. */
+static void
+each_key(const dl_each *e, int i)
+{
+	const dl_forward *f = e->f;
+	const dl_token *t = &f->tokens[e->first + i];
+	const dl_row_plan *p = &f->plans[t->row];
+	const float *norm = f->model->layers[f->layer].k_norm;
+	float	   *k = f->k + (size_t) i * (size_t) f->key_dim;
+	int			dim = f->heads.dim;
+
+	if (!t->store)
+		return;
+	for (int h = 0; h < f->heads.kv_heads; h++)
+	{
+		if (norm != NULL)
+			f->kernels->rms_norm(k + h * dim, norm, f->model->config.norm_eps, dim, k + h * dim);
+		rotate(f, k + h * dim, t->position);
+	}
+	dl_keys_store(&f->heads, t->live ? dl_live_space(f, p) : dl_fixed_space(f, p),
+				  t->live ? p->live_capacity : p->fixed_capacity, t->slot, k, f->v + (size_t) i * (size_t) f->key_dim);
+}
+
+/* Norm, rotate and scale a query. */
+static void
+each_query(const dl_each *e, int i)
+{
+	const dl_forward *f = e->f;
+	const dl_token *t = dl_query(f, e->first + i);
+	const float *norm = f->model->layers[f->layer].q_norm;
+	float	   *q = f->q + (size_t) (e->first + i) * (size_t) f->query_dim;
+	int			dim = f->heads.dim;
+
+	for (int h = 0; h < f->heads.kv_heads * f->heads.group; h++)
+	{
+		if (norm != NULL)
+			f->kernels->rms_norm(q + h * dim, norm, f->model->config.norm_eps, dim, q + h * dim);
+		rotate(f, q + h * dim, t->position);
+	}
+	for (int j = 0; j < f->query_dim; j++)
+		q[j] *= f->scale;
+}
+
+static void
+finish_queries(dl_forward *f, int n)
+{
+	dl_each		e = {.f = f, .fn = each_query, .n = n, .first = f->at};
+
+	for_each(&e, (size_t) f->query_dim, COST_NORM);
+}
+
+/* What q, k and v read: the normed input before (pre-norm), or the stream itself. */
+static const float *
+block_input(dl_forward *f, float *x)
+{
+	return f->model->config.pre_norm ? f->h : x;
+}
+
+static void
+norm_input(dl_forward *f, const dl_vectors *norm, float *x, int n)
+{
+	dl_each		e = {.f = f, .fn = each_norm, .n = n, .x = x, .out = f->h, .norm = norm};
+
+	if (f->model->config.pre_norm)
+		for_each(&e, f->model->config.hidden, COST_NORM);
+}
+
+bool
+dl_keys_chunk(dl_forward *f)
+{
+	const dl_layer *l = &f->model->layers[f->layer];
+	size_t		hidden = f->model->config.hidden;
+	int			n = dl_chunk_size(f->n_tokens, f->at);
+	float	   *x = f->x + (size_t) f->at * hidden;
+	bool		last = f->layer + 1 == (int) f->model->config.layers;
+	bool		done = true;
+
+	switch (f->op)
+	{
+		case 0:
+			norm_input(f, &l->attn_norm, x, n);
+			break;
+		case 1:
+			done = dl_product_unit(f, &l->k, block_input(f, x), hidden, n, f->k, (size_t) f->key_dim);
+			break;
+		case 2:
+			done = dl_product_unit(f, &l->v, block_input(f, x), hidden, n, f->v, (size_t) f->key_dim);
+			break;
+		case 3:
+			{
+				dl_each		e = {.f = f, .fn = each_key, .n = n, .first = f->at};
+
+				for_each(&e, 2 * (size_t) f->key_dim, COST_NORM);
+				break;
+			}
+		case 4:
+			if (!last)
+				done = dl_product_unit(f, &l->q, block_input(f, x), hidden, n,
+									   f->q + (size_t) f->at * (size_t) f->query_dim, (size_t) f->query_dim);
+			break;
+		default:
+			if (!last)
+				finish_queries(f, n);
+			return true;
+	}
+	f->op += done;
+	return false;
+}
+
+bool
+dl_queries_chunk(dl_forward *f)
+{
+	const dl_layer *l = &f->model->layers[f->layer];
+	size_t		hidden = f->model->config.hidden;
+	int			n = dl_chunk_size(f->n_needed, f->at);
+	float	   *x = f->x + (size_t) f->at * hidden;
+
+	if (f->op == 0)
+	{
+		/* needed[] ascends and needed[i] >= i: what is overwritten has been moved or is not needed */
+		for (int i = 0; i < n; i++)
+			if (f->needed[f->at + i] != f->at + i)
+				memcpy(x + (size_t) i * hidden, f->x + (size_t) f->needed[f->at + i] * hidden, hidden * sizeof(float));
+		norm_input(f, &l->attn_norm, x, n);
+		f->op = 1;
+	}
+	if (f->op == 1)
+	{
+		f->op += dl_product_unit(f, &l->q, block_input(f, x), hidden, n,
+								 f->q + (size_t) f->at * (size_t) f->query_dim, (size_t) f->query_dim);
+		return false;
+	}
+	finish_queries(f, n);
+	return true;
+}
+
+/* --------------------------------------------------------------- attention */
+
+/* One block of queries, one key head. Its output takes the place of its queries, which nobody else reads. */
+static void
+attend_item(void *arg, int item, int thread)
+{
+	dl_forward *f = arg;
+	const dl_heads *h = &f->heads;
+	bool		last = f->layer + 1 == (int) f->model->config.layers;
+	const dl_block *b = &(last ? f->last_blocks : f->blocks)[(f->at + item) / h->kv_heads];
+	int			head = (f->at + item) % h->kv_heads;
+	const dl_row_plan *p = &f->plans[b->row];
+	dl_keys		fixed = dl_keys_at(h, dl_fixed_space(f, p), p->fixed_capacity, head, p->n_fixed);
+	dl_keys		live = dl_keys_at(h, dl_live_space(f, p), p->live_capacity, head, p->n_live);
+	size_t		dim = (size_t) h->dim;
+	size_t		width = (size_t) h->group * dim;
+	int			m = b->n * h->group;
+	float	   *q = f->q + (size_t) b->first * (size_t) f->query_dim + (size_t) head * width;
+	float	   *gathered = f->scratch + (size_t) thread * f->scratch_floats;
+	float	   *out = gathered + (size_t) m * dim;
+
+	for (int i = 0; i < b->n; i++)
+		memcpy(gathered + (size_t) i * width, q + (size_t) i * (size_t) f->query_dim, width * sizeof(float));
+	dl_attend(f->kernels, h, &fixed, &live, gathered, b->n, b->live ? NULL : f->limits + b->first,
+			  out + (size_t) m * (size_t) h->value_dim, dl_scores_ld(p), out);
+	for (int i = 0; i < m; i++)
+		memcpy(q + (size_t) (i / h->group) * (size_t) f->query_dim + (size_t) (i % h->group) * dim,
+			   out + (size_t) i * (size_t) h->value_dim, dim * sizeof(float));
+}
+
+/* How many fixed keys each fixed query sees: itself and those before it. */
+static void
+set_limits(dl_forward *f)
+{
+	int			n = dl_queries(f);
+
+	for (int i = 0; i < n; i++)
+		f->limits[i] = dl_query(f, i)->slot + 1;
+}
+
+bool
+dl_attend_items(dl_forward *f)
+{
+	const dl_heads *h = &f->heads;
+	bool		last = f->layer + 1 == (int) f->model->config.layers;
+	const dl_block *blocks = last ? f->last_blocks : f->blocks;
+	int			items = (last ? f->n_last_blocks : f->n_blocks) * h->kv_heads;
+	int			end = f->at;
+
+	if (f->at == 0)
+		set_limits(f);
+	while (end < items && (end == f->at || f->left > 0))
+	{
+		const dl_block *b = &blocks[end / h->kv_heads];
+		const dl_row_plan *p = &f->plans[b->row];
+
+		/* two products, and the softmax */
+		f->left -= (int64_t) b->n * h->group * (p->n_fixed + p->n_live) * (2 * h->dim + COST_ACT);
+		end++;
+	}
+	dl_parallel(f->threads, end - f->at, attend_item, f);
+	f->at = end;
+	return end == items;
+}
+
+/* ------------------------------------------------------------- the rest */
+
+static void
+add_residual(dl_forward *f, float *x, const dl_vectors *norm, float *out, int n)
+{
+	dl_each		e = {.f = f, .fn = each_residual, .n = n, .x = x, .y = f->t, .out = out, .norm = norm};
+
+	for_each(&e, f->model->config.hidden, COST_NORM + 1);
+}
+
+static void
+activate_chunk(dl_forward *f, int n)
+{
+	dl_each		e = {.f = f, .fn = each_activation, .n = n};
+
+	for_each(&e, f->model->config.ffn, COST_ACT);
+}
+
+bool
+dl_mix_chunk(dl_forward *f)
+{
+	const dl_config *c = &f->model->config;
+	const dl_layer *l = &f->model->layers[f->layer];
+	int			n = dl_chunk_size(dl_queries(f), f->at);
+	float	   *x = f->x + (size_t) f->at * c->hidden;
+	const float *in = c->pre_norm ? f->h : x;
+	bool		done = true;
+
+	switch (f->op)
+	{
+		case 0:
+			done = dl_product_unit(f, &l->o, f->q + (size_t) f->at * (size_t) f->query_dim, (size_t) f->query_dim, n,
+								   f->t, c->hidden);
+			break;
+		case 1:
+			if (c->pre_norm)
+				add_residual(f, x, &l->ffn_norm, f->h, n);
+			else
+				add_residual(f, x, &l->attn_norm, x, n);
+			break;
+		case 2:
+			if (c->gated)
+				done = dl_product_unit(f, &l->gate, in, c->hidden, n, f->gate, c->ffn);
+			break;
+		case 3:
+			done = dl_product_unit(f, &l->up, in, c->hidden, n, f->up, c->ffn);
+			break;
+		case 4:
+			activate_chunk(f, n);
+			break;
+		case 5:
+			done = dl_product_unit(f, &l->down, f->up, c->ffn, n, f->t, c->hidden);
+			break;
+		default:
+			add_residual(f, x, c->pre_norm ? NULL : &l->ffn_norm, x, n);
+			return true;
+	}
+	f->op += done;
+	return false;
+}
