@@ -35,11 +35,25 @@ PG_FUNCTION_INFO_V1(dlm_sql_drop_model);
 
 static const char *const option_names = "weights, lora, tokenizer, settings, config";
 
+/* value NULL: not a string. */
 static void
 set_option(const char *key, const char *value, dlm_convert_options *out)
 {
+	static const char *const known[] = {"weights", "lora", "tokenizer", "settings", "config"};
 	dlm_error	err = {0};
+	bool		found = false;
 
+	for (int i = 0; i < lengthof(known); i++)
+		found = found || strcmp(key, known[i]) == 0;
+	if (!found)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("unknown option \"%s\"", key),
+				 errhint("The options of dlm_load_model are %s.", option_names)));
+	if (value == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("option \"%s\" must be a string", key)));
 	if (strcmp(key, "weights") == 0)
 	{
 		if (dlm_weights_parse(value, &out->weights, &err) != DLM_OK)
@@ -51,13 +65,8 @@ set_option(const char *key, const char *value, dlm_convert_options *out)
 		out->tokenizer = dlm_source_path(value, "tokenizer");
 	else if (strcmp(key, "settings") == 0)
 		out->settings = dlm_source_path(value, "settings");
-	else if (strcmp(key, "config") == 0)
-		out->config = dlm_source_path(value, "configuration");
 	else
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("unknown option \"%s\"", key),
-				 errhint("The options of dlm_load_model are %s.", option_names)));
+		out->config = dlm_source_path(value, "configuration");
 }
 
 static void
@@ -80,11 +89,8 @@ read_options(Jsonb *json, dlm_convert_options *out)
 			key = pnstrdup(v.val.string.val, v.val.string.len);
 		else if (token == WJB_VALUE && v.type == jbvString)
 			set_option(key, pnstrdup(v.val.string.val, v.val.string.len), out);
-		else if (token == WJB_VALUE && v.type != jbvNull)
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("option \"%s\" must be a string", key),
-					 errhint("The options of dlm_load_model are %s.", option_names)));
+		else if (token == WJB_VALUE)
+			set_option(key, NULL, out);
 	}
 }
 
