@@ -14,7 +14,7 @@
 #define DEFAULT_INSTRUCTION	"Which label fits the text best? Choose from: {labels}."
 #define DEFAULT_CONTENT_FREE "N/A"
 #define DEFAULT_SAMPLER		"reparam-uncond-deterministic-cosine"
-#define CLASSIFY_HOLES		"{instruction}{?input}\n{input}{/input}\n{label}"
+#define CLASSIFY_HOLES		"{instruction}{?input}\n{input}{/input} {label}"
 #define MAX_TEXT			((uint32_t) 1 << 20)
 #define MAX_EDGE_IDS		64		/* of begin and of end: they stand in every row */
 
