@@ -1,6 +1,9 @@
 /*
  * status.c - error reports of engine and loader.
  */
+#undef _GNU_SOURCE				/* GNU's strerror_r returns a text, the XSI form fills the buffer */
+#define _POSIX_C_SOURCE 200809L
+
 #include "status.h"
 
 #include <errno.h>
