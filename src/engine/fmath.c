@@ -100,7 +100,7 @@ dl_tanhf(float x)
 	t = fmaf(t, z, TANH_T0);
 	small = fmaf(x * z, t, x);
 	large = 1.0f - 2.0f / (dl_expf(a + a) + 1.0f);
-	return a < TANH_SMALL ? small : copysignf(large, x);
+	return copysignf(a < TANH_SMALL ? small : large, x);
 }
 
 float
@@ -119,7 +119,7 @@ dl_erff(float x)
 	t = fmaf(t, z, ERF_E1);
 	t = fmaf(t, z, ERF_E0);
 	t = fmaf(t, z, ERF_E);
-	small = x * t;
+	small = fmaf(x, t, x);
 	t = fmaf(ERF_C6, c, ERF_C5);
 	t = fmaf(t, c, ERF_C4);
 	t = fmaf(t, c, ERF_C3);
@@ -127,7 +127,7 @@ dl_erff(float x)
 	t = fmaf(t, c, ERF_C1);
 	t = fmaf(t, c, ERF_C0);
 	large = 1.0f - dl_expf(t);
-	return a < ERF_SMALL ? small : copysignf(large, x);
+	return copysignf(a < ERF_SMALL ? small : large, x);
 }
 
 float

@@ -95,7 +95,7 @@ vec_tanh(vec x)
 	t = v_fma(t, z, v_set(TANH_T0));
 	small = v_fma(v_mul(x, z), t, x);
 	large = v_sub(one, v_div(v_set(2.0f), v_add(vec_exp(v_add(a, a)), one)));
-	return v_if_less(a, v_set(TANH_SMALL), small, v_copysign(large, x));
+	return v_copysign(v_if_less(a, v_set(TANH_SMALL), small, large), x);
 }
 
 INLINE vec
@@ -114,7 +114,7 @@ vec_erf(vec x)
 	t = v_fma(t, z, v_set(ERF_E1));
 	t = v_fma(t, z, v_set(ERF_E0));
 	t = v_fma(t, z, v_set(ERF_E));
-	small = v_mul(x, t);
+	small = v_fma(x, t, x);
 	t = v_fma(v_set(ERF_C6), c, v_set(ERF_C5));
 	t = v_fma(t, c, v_set(ERF_C4));
 	t = v_fma(t, c, v_set(ERF_C3));
@@ -122,7 +122,7 @@ vec_erf(vec x)
 	t = v_fma(t, c, v_set(ERF_C1));
 	t = v_fma(t, c, v_set(ERF_C0));
 	large = v_sub(v_set(1.0f), vec_exp(t));
-	return v_if_less(a, v_set(ERF_SMALL), small, v_copysign(large, x));
+	return v_copysign(v_if_less(a, v_set(ERF_SMALL), small, large), x);
 }
 
 /* ---------------------------------------------------------------- reductions */

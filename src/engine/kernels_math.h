@@ -35,10 +35,10 @@
 #define TANH_T3			0x1.5256d6p-6f
 #define TANH_T4			-0x1.76ac12p-8f
 
-/* |x| < 1: erf(x) = x (2/sqrt(pi) + z e(z)), relative error 2e-9; else 1 - exp(c(min(|x|, 4))), absolute error 2e-9. */
+/* |x| < 1: erf(x) = x + x (2/sqrt(pi) - 1 + z e(z)), relative error 2e-9; else 1 - exp(c(min(|x|, 4))), absolute error 2e-9. */
 #define ERF_SMALL		1.0f
 #define ERF_LARGE		4.0f
-#define ERF_E			0x1.20dd76p+0f	/* 2 / sqrt(pi) */
+#define ERF_E			0x1.06eba8p-3f	/* 2 / sqrt(pi) - 1 */
 #define ERF_E0			-0x1.812742p-2f
 #define ERF_E1			0x1.ce2d70p-4f
 #define ERF_E2			-0x1.b80010p-6f
