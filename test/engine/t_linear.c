@@ -1,0 +1,228 @@
+/*
+ * t_linear.c - dl_linear: right within rounding, and the same bits whatever
+ * the team, the table and the rows beside a row.
+ */
+#include "harness.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+#include "linear.h"
+
+static uint64_t state = 0x123456789abcdefu;
+
+static float
+number(void)
+{
+	state ^= state << 13;
+	state ^= state >> 7;
+	state ^= state << 17;
+	return (float) (state >> 40) * 0x1p-23f - 1.0f;
+}
+
+typedef struct problem
+{
+	dl_matrix	w;
+	double	   *exact_w;		/* [n, k], what the weights stand for */
+	float	   *x;				/* [rows, ldx] */
+	size_t		ldx,
+				ldy;
+	int			rows;
+	void	   *scratch;
+} problem;
+
+static void *
+must(void *p)
+{
+	if (p == NULL)
+		exit(2);
+	return p;
+}
+
+/* Store weight (j, t) in its place in the panels and say what it stands for */
+static double
+place(dl_dtype dtype, void *data, int k, int j, int t, float *scale)
+{
+	size_t		panel = (size_t) j / 16,
+				lane = (size_t) j % 16,
+				k4 = ((size_t) k + 3) / 4;
+	float		v = number();
+	uint16_t	half;
+	int8_t		q;
+
+	switch (dtype)
+	{
+		case DL_F32:
+			((float *) data)[(panel * (size_t) k + (size_t) t) * 16 + lane] = v;
+			return v;
+		case DL_BF16:
+			memcpy(&half, (char *) &v + 2, 2);
+			((uint16_t *) data)[(panel * (size_t) k + (size_t) t) * 16 + lane] = half;
+			v = 0;
+			memcpy((char *) &v + 2, &half, 2);
+			return v;
+		default:
+			q = (int8_t) lrintf(v * 127.0f);
+			((int8_t *) data)[((panel * k4 + (size_t) t / 4) * 16 + lane) * 4 + (size_t) t % 4] = q;
+			return (double) q * scale[j];
+	}
+}
+
+static problem
+make(dl_dtype dtype, int n, int k, int rows, bool with_bias)
+{
+	size_t		panels = ((size_t) n + 15) / 16;
+	problem		p = {.w = {.dtype = dtype, .n = n, .k = k}, .rows = rows, .ldx = (size_t) k + 5, .ldy = (size_t) n + 7};
+	float	   *scale = must(calloc(panels * 16, sizeof(float)));
+	int32_t    *sums = must(calloc(panels * 16, sizeof(int32_t)));
+	float	   *bias = must(malloc((size_t) n * sizeof(float)));	/* exactly n: over-reads show under a sanitizer */
+	void	   *data = must(calloc(panels * 16 * ((size_t) k + 4), sizeof(float)));
+
+	p.exact_w = must(malloc((size_t) n * (size_t) k * sizeof(double)));
+	for (int j = 0; j < n; j++)
+	{
+		scale[j] = 0.01f + 0.001f * (float) (j % 7);
+		bias[j] = number();
+		for (int t = 0; t < k; t++)
+		{
+			double		v = place(dtype, data, k, j, t, scale);
+
+			p.exact_w[(size_t) j * (size_t) k + (size_t) t] = v;
+			sums[j] += dtype == DL_I8 ? (int32_t) lrint(v / scale[j]) : 0;
+		}
+	}
+	p.w.data = data;
+	p.w.scale = scale;
+	p.w.sums = sums;
+	p.w.bias = with_bias ? bias : (free(bias), NULL);
+	p.x = must(malloc((size_t) rows * p.ldx * sizeof(float)));
+	for (size_t i = 0; i < (size_t) rows * p.ldx; i++)
+		p.x[i] = number();
+	p.scratch = must(malloc(dl_linear_scratch(rows, k)));
+	return p;
+}
+
+static void
+release(problem *p)
+{
+	free((void *) p->w.data);
+	free((void *) p->w.scale);
+	free((void *) p->w.sums);
+	free((void *) p->w.bias);
+	free(p->exact_w);
+	free(p->x);
+	free(p->scratch);
+}
+
+/* Y with a value between the rows' ends that must survive */
+static float *
+run(const problem *p, const dl_kernels *kernels, int threads, int first, int rows)
+{
+	float	   *y = must(malloc((size_t) rows * p->ldy * sizeof(float)));
+
+	for (size_t i = 0; i < (size_t) rows * p->ldy; i++)
+		y[i] = -77.5f;
+	dl_linear(kernels, threads, &p->w, p->x + (size_t) first * p->ldx, p->ldx, rows, y, p->ldy, p->scratch);
+	return y;
+}
+
+static double
+largest_input(const float *x, int k)
+{
+	double		largest = 0;
+
+	for (int i = 0; i < k; i++)
+		largest = fmax(largest, fabs((double) x[i]));
+	return largest;
+}
+
+/* The largest error as a share of sum |x w|; for int8 of max|x| sum |w|, to which the inputs' rounding is proportional */
+static void
+agrees_with_double(const problem *p, const float *y)
+{
+	double		worst = 0;
+	bool		kept = true;
+
+	for (int i = 0; i < p->rows; i++)
+	{
+		const float *x = p->x + (size_t) i * p->ldx;
+		double		largest = largest_input(x, p->w.k);
+
+		for (int j = 0; j < p->w.n; j++)
+		{
+			const double *w = p->exact_w + (size_t) j * (size_t) p->w.k;
+			double		sum = p->w.bias ? p->w.bias[j] : 0,
+						size = fabs(sum);
+
+			for (int t = 0; t < p->w.k; t++)
+			{
+				sum += (double) x[t] * w[t];
+				size += (p->w.dtype == DL_I8 ? largest : fabs((double) x[t])) * fabs(w[t]);
+			}
+			worst = fmax(worst, fabs(y[(size_t) i * p->ldy + (size_t) j] - sum) / size);
+		}
+		for (size_t j = (size_t) p->w.n; j < p->ldy; j++)
+			kept = kept && y[(size_t) i * p->ldy + j] == -77.5f;
+	}
+
+	/* float: k roundings of 2^-24 at most; int8: half a step of 1/127 of the largest input, and float rounding */
+	CHECK(worst < (p->w.dtype == DL_I8 ? 1.0 / 254 + 1e-6 : 1e-6), "dtype %d n=%d k=%d rows=%d: %g", p->w.dtype, p->w.n, p->w.k,
+		  p->rows, worst);
+	CHECK(kept, "columns beyond n are left alone, dtype %d n=%d", p->w.dtype, p->w.n);
+}
+
+static void
+team_and_table_change_nothing(const problem *p, const float *y)
+{
+	static const uint32_t masks[] = {~0u, DLM_CPU_AVX512, DLM_CPU_VNNI, DLM_CPU_DOTPROD, 0};
+	size_t		bytes = (size_t) p->rows * p->ldy * sizeof(float);
+
+	for (size_t i = 0; i < sizeof masks / sizeof *masks; i++)
+		for (int threads = 1; threads <= 4; threads += 3)
+		{
+			float	   *other = run(p, dl_kernels_get(masks[i]), threads, 0, p->rows);
+
+			CHECK(memcmp(y, other, bytes) == 0, "%s, %d threads, dtype %d n=%d k=%d rows=%d",
+				  dl_kernels_get(masks[i])->name, threads, p->w.dtype, p->w.n, p->w.k, p->rows);
+			free(other);
+		}
+}
+
+static void
+rows_alone_equal_rows_together(const problem *p, const float *y)
+{
+	for (int i = 0; i < p->rows; i += 1 + p->rows / 5)
+	{
+		float	   *alone = run(p, dl_kernels_get(0), 1, i, 1);
+
+		CHECK(memcmp(alone, y + (size_t) i * p->ldy, (size_t) p->w.n * sizeof(float)) == 0,
+			  "row %d of %d, dtype %d n=%d k=%d", i, p->rows, p->w.dtype, p->w.n, p->w.k);
+		free(alone);
+	}
+}
+
+static void
+check_shape(dl_dtype dtype, int n, int k, int rows, bool with_bias)
+{
+	problem		p = make(dtype, n, k, rows, with_bias);
+	float	   *y = run(&p, dl_kernels_get(0), 1, 0, rows);
+
+	agrees_with_double(&p, y);
+	team_and_table_change_nothing(&p, y);
+	rows_alone_equal_rows_together(&p, y);
+	free(y);
+	release(&p);
+}
+
+int
+main(void)
+{
+	for (int dtype = DL_F32; dtype <= DL_I8; dtype++)
+	{
+		for (int rows = 1; rows <= 80; rows++)
+			check_shape((dl_dtype) dtype, 1 + rows * 5 % 150, 1 + rows * 13 % 97, rows, rows % 2 == 0);
+		check_shape((dl_dtype) dtype, 600, 576, 37, true);	/* several tiles in both directions */
+		check_shape((dl_dtype) dtype, 90, 1536, 130, false);
+	}
+	return harness_end("t_linear");
+}
