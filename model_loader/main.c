@@ -18,6 +18,11 @@ typedef struct dl_verb
 
 static const dl_verb verbs[] = {
 	{"convert", dl_cli_convert, "checkpoint (folder or GGUF file) -> .dlm"},
+	{"inspect", dl_cli_inspect, "what a .dlm holds"},
+	{"verify", dl_cli_verify, "read all of a .dlm and compare with its digest"},
+	{"run", dl_cli_run, "generate, infill, classify, score, embed: the engine without a server"},
+	{"tokenize", dl_cli_tokenize, "tokens of a text"},
+	{"eval", dl_cli_eval, "accuracy and rows per second over rows with labels"},
 };
 
 static void
