@@ -28,7 +28,7 @@ text_of(const cJSON *json, dlm_text *out)
 	if (out->data == NULL)
 		return false;
 	out->len = strlen(out->data);
-	return dl_utf8_valid(out->data, out->len);
+	return dl_utf8_wellformed(out->data, out->len);
 }
 
 /* A number that is an id; -1 if it is none. */
@@ -92,7 +92,7 @@ read_vocab_object(dl_builder *b, const cJSON *vocab, const cJSON *added, int32_t
 
 		if (st != DLM_OK)
 			break;
-		if (!dl_utf8_valid(piece.data, piece.len))
+		if (!dl_utf8_wellformed(piece.data, piece.len))
 			return damaged(err, "a token is not valid UTF-8");
 		st = dl_vocab_add(&b->vocab, id_of(item), piece, err);
 		++*n_model;
@@ -172,35 +172,6 @@ merged_id(const dl_builder *b, const dlm_text half[2], dl_bytes *scratch)
 	return scratch->failed || scratch->len == 0 ? -1 : dl_vocab_find(&b->vocab, scratch->data, scratch->len);
 }
 
-static int
-compare_merges(const void *a, const void *b)
-{
-	const tb_merge *x = a,
-			   *y = b;
-
-	if (x->left != y->left)
-		return x->left < y->left ? -1 : 1;
-	if (x->right != y->right)
-		return x->right < y->right ? -1 : 1;
-	return x->rank < y->rank ? -1 : x->rank > y->rank;
-}
-
-/* A pair that is listed twice counts with its last rank, as in `tokenizers`. */
-static void
-drop_earlier(dl_builder *b)
-{
-	size_t		kept = 0;
-
-	qsort(b->merges, b->n_merges, sizeof(*b->merges), compare_merges);
-	for (size_t i = 0; i < b->n_merges; i++)
-	{
-		if (kept > 0 && b->merges[kept - 1].left == b->merges[i].left && b->merges[kept - 1].right == b->merges[i].right)
-			kept--;
-		b->merges[kept++] = b->merges[i];
-	}
-	b->n_merges = kept;
-}
-
 static dlm_status
 read_merges(dl_builder *b, const cJSON *merges, const dlm_convert_options *options, dlm_error *err)
 {
@@ -240,7 +211,7 @@ read_merges(dl_builder *b, const cJSON *merges, const dlm_convert_options *optio
 	}
 	dl_bytes_free(&scratch);
 	if (st == DLM_OK)
-		drop_earlier(b);
+		dl_build_drop_earlier(b);
 	return st;
 }
 

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "../src/engine/token.h"
+#include "../src/engine/token_unicode.h"
 #include "tokenizer_build.h"
 
 /* ---------------------------------------------------------------- bytes */
@@ -150,6 +151,36 @@ dl_vocab_add(dl_vocab *v, int32_t id, dlm_text piece, dlm_error *err)
 	v->slot[i] = id;
 	v->piece[id] = piece;
 	return DLM_OK;
+}
+
+/* ---------------------------------------------------------------- merges */
+
+static int
+compare_merges(const void *a, const void *b)
+{
+	const tb_merge *x = a,
+			   *y = b;
+
+	if (x->left != y->left)
+		return x->left < y->left ? -1 : 1;
+	if (x->right != y->right)
+		return x->right < y->right ? -1 : 1;
+	return x->rank < y->rank ? -1 : x->rank > y->rank;
+}
+
+void
+dl_build_drop_earlier(dl_builder *b)
+{
+	size_t		kept = 0;
+
+	qsort(b->merges, b->n_merges, sizeof(*b->merges), compare_merges);
+	for (size_t i = 0; i < b->n_merges; i++)
+	{
+		if (kept > 0 && b->merges[kept - 1].left == b->merges[i].left && b->merges[kept - 1].right == b->merges[i].right)
+			kept--;
+		b->merges[kept++] = b->merges[i];
+	}
+	b->n_merges = kept;
 }
 
 /* ---------------------------------------------------------------- sections */
@@ -469,39 +500,54 @@ encode_spaced(const dl_tok *tok, dl_arena *a, int32_t id, dl_ids *ids, bool *val
 	return DLM_OK;
 }
 
+/* The characters that stand behind the space of some token: a bitmap over code points. */
+static void
+mark_spaced(const char *pool, const tb_header *header, const tb_token *tokens, uint8_t *seen)
+{
+	for (int32_t id = 0; id < header->n_tokens; id++)
+	{
+		const char *s = pool + tokens[id].text.offset;
+		size_t		n = tokens[id].text.size;
+		int			bad,
+					len;
+		uint32_t	c;
+
+		if (!(tokens[id].flags & TB_T_SPACED) || n < 2 || dl_utf8_check(s + 1, n - 1, &bad) == 0)
+			continue;
+		c = dl_utf8_get(s + 1, &len);
+		seen[c / 8] |= (uint8_t) (1 << c % 8);
+	}
+}
+
 /*
- * Ask the engine: how is a lone space written, and which tokens stand behind
- * one as they are? " 7" that becomes a space and "7" says that no token
- * carries the space of a 7.
+ * Tokens that never carry a space: no token has a space before their first
+ * character, and the engine writes " " + text as a lone space and the token
+ * (a digit where digits stand alone).
  */
 static dlm_status
-find_never_spaced(const dl_tok *tok, dl_arena *a, tb_header *header, tb_token *tokens,
-				  const dlm_convert_options *options, dlm_error *err)
+mark_never_spaced(const dl_tok *tok, dl_arena *a, const tb_header *header, tb_token *tokens, const char *pool,
+				  const uint8_t *seen, const dlm_convert_options *options, dlm_error *err)
 {
 	dl_ids		ids = {0};
 	bool		valid;
-	char		space[8];
-	int			n;
 
-	if (header->kind == TB_WORDPIECE)
-		return DLM_OK;
-	if (encode_spaced(tok, a, -1, &ids, &valid, err) != DLM_OK)
-		return err != NULL ? err->status : DLM_ENOMEM;
-	n = ids.n;
-	if (!valid || n != 1 || dl_tok_bytes(tok, ids.id[0], ids.id[0], space, sizeof(space)) != 1 || space[0] != ' ')
-		return DLM_OK;
-	header->n_space_ids = 1;
-	header->space_ids[0] = ids.id[0];
 	for (int32_t id = 0; id < header->n_tokens; id++)
 	{
-		dlm_status	st = DLM_OK;
+		const char *s = pool + tokens[id].text.offset;
+		int			bad,
+					len;
+		uint32_t	c;
+		dlm_status	st = id % 256 == 0 ? dl_build_poll(options, err) : DLM_OK;
 
-		if (tokens[id].flags & (TB_T_SPECIAL | TB_T_HOLE | TB_T_SPACED))
+		if (st != DLM_OK)
+			return st;
+		if ((tokens[id].flags & (TB_T_SPECIAL | TB_T_HOLE | TB_T_SPACED)) ||
+			dl_utf8_check(s, tokens[id].text.size, &bad) == 0)
 			continue;
-		if (id % 256 == 0)
-			st = dl_build_poll(options, err);
-		if (st == DLM_OK)
-			st = encode_spaced(tok, a, id, &ids, &valid, err);
+		c = dl_utf8_get(s, &len);
+		if (seen[c / 8] & 1 << c % 8)
+			continue;
+		st = encode_spaced(tok, a, id, &ids, &valid, err);
 		if (st != DLM_OK)
 			return st;
 		if (valid && ids.n == 2 && ids.id[0] == header->space_ids[0] && ids.id[1] == id)
@@ -510,11 +556,40 @@ find_never_spaced(const dl_tok *tok, dl_arena *a, tb_header *header, tb_token *t
 	return DLM_OK;
 }
 
+/* How is a lone space written behind other text, and which tokens need one? WordPiece has none. */
+static dlm_status
+find_spaces(const dl_tok *tok, dl_arena *a, char *blob, const dlm_convert_options *options, dlm_error *err)
+{
+	tb_header  *header = (tb_header *) blob;
+	tb_token   *tokens = (tb_token *) (blob + header->section[TB_S_TOKENS].offset);
+	const char *pool = blob + header->section[TB_S_POOL].offset;
+	dl_ids		ids = {0};
+	bool		valid;
+	char		space[8];
+	uint8_t    *seen;
+	dlm_status	st;
+
+	if (header->kind == TB_WORDPIECE)
+		return DLM_OK;
+	st = encode_spaced(tok, a, -1, &ids, &valid, err);
+	if (st != DLM_OK)
+		return st;
+	if (!valid || ids.n != 1 || dl_tok_bytes(tok, ids.id[0], ids.id[0], space, sizeof(space)) != 1 || space[0] != ' ')
+		return DLM_OK;
+	header->n_space_ids = 1;
+	header->space_ids[0] = ids.id[0];
+	seen = calloc(0x110000 / 8, 1);
+	if (seen == NULL)
+		return dl_fail_memory(err);
+	mark_spaced(pool, header, tokens, seen);
+	st = mark_never_spaced(tok, a, header, tokens, pool, seen, options, err);
+	free(seen);
+	return st;
+}
+
 static dlm_status
 finish_flags(void *blob, size_t size, const dlm_convert_options *options, dlm_error *err)
 {
-	tb_header  *header = blob;
-	tb_token   *tokens = (tb_token *) ((char *) blob + header->section[TB_S_TOKENS].offset);
 	dl_tok	   *tok;
 	dl_arena   *arena;
 	dlm_status	st = dl_tok_open(blob, size, &tok, err);
@@ -525,7 +600,7 @@ finish_flags(void *blob, size_t size, const dlm_convert_options *options, dlm_er
 	if (arena == NULL)
 		st = dl_fail_memory(err);
 	else
-		st = find_never_spaced(tok, arena, header, tokens, options, err);
+		st = find_spaces(tok, arena, blob, options, err);
 	dl_arena_destroy(arena);
 	dl_tok_close(tok);
 	return st;

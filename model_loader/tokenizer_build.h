@@ -85,6 +85,8 @@ typedef struct dl_builder
 	dl_bytes	charsmap;
 } dl_builder;
 
+/* A pair that is listed twice counts with its last rank, as in `tokenizers`. */
+void		dl_build_drop_earlier(dl_builder *b);
 tb_span		dl_build_string(dl_builder *b, const char *s, size_t n);
 void		dl_build_op(dl_bytes *ops, uint32_t code, uint32_t a, uint32_t b, uint32_t c, tb_span s, tb_span t);
 dlm_status	dl_build_finish(dl_builder *b, const dlm_convert_options *options, void **blob, size_t *size,

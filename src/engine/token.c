@@ -341,7 +341,7 @@ dl_tok_encode(const dl_tok *tok, dlm_text text, dl_tok_mode mode, dl_arena *a, c
 
 	if (text.len > DL_TOK_MAX_TEXT)
 		return dl_fail(err, DLM_ETOOLONG, "", "text of %zu bytes is too long to tokenize", text.len);
-	if (!dl_utf8_valid(text.data, text.len))
+	if (!dl_utf8_wellformed(text.data, text.len))
 		return dl_fail(err, DLM_EENCODING, "", "text is not valid UTF-8");
 	st = text.len > 0 ? encode_all(&w, text.data, text.len) : DLM_OK;
 	work_free(&w);

@@ -42,7 +42,7 @@ end_run(joiner *j)
 	j->run = SIZE_MAX;
 	if (j->to == NULL)
 		j->len += 2 * n;		/* room for the worst case */
-	else if (!dl_utf8_valid(j->to + start, n))
+	else if (!dl_utf8_wellformed(j->to + start, n))
 	{
 		j->len = start;
 		for (size_t i = 0; i < n; i++)
@@ -115,7 +115,7 @@ dl_tok_decode(const dl_tok *tok, const int32_t *ids, int n, dl_arena *a, dlm_tex
 	for (int i = 0; i < n; i++)
 		join(&j, ids[i]);
 	end_run(&j);
-	if (!dl_utf8_valid(text, j.len))
+	if (!dl_utf8_wellformed(text, j.len))
 	{
 		char	   *fixed = j.len < SIZE_MAX / 3 ? dl_arena_alloc(a, 3 * j.len + 1) : NULL;
 

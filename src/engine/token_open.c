@@ -45,7 +45,7 @@ span_ok(const dl_tok *tok, tb_span s)
 static bool
 text_ok(const dl_tok *tok, tb_span s)
 {
-	return span_ok(tok, s) && dl_utf8_valid(tok->pool + s.offset, s.size);
+	return span_ok(tok, s) && dl_utf8_wellformed(tok->pool + s.offset, s.size);
 }
 
 /* A tree in level order, each level's children ascending, no deeper than TB_MAX_DEPTH; values in [-1, limit). */
@@ -238,7 +238,7 @@ open_charsmap(dl_tok *tok)
 	tok->charsmap_text = p + 4 + size;
 	tok->charsmap_text_size = s.size - 4 - size;
 	return tok->charsmap_text[tok->charsmap_text_size - 1] == '\0' &&
-		dl_utf8_valid(tok->charsmap_text, tok->charsmap_text_size);
+		dl_utf8_wellformed(tok->charsmap_text, tok->charsmap_text_size);
 }
 
 static bool

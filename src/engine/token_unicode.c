@@ -215,7 +215,7 @@ dl_utf8_check(const char *text, size_t n, int *bad)
 }
 
 bool
-dl_utf8_valid(const char *s, size_t n)
+dl_utf8_wellformed(const char *s, size_t n)
 {
 	size_t		i = 0;
 	int			bad;

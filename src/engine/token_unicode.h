@@ -82,7 +82,7 @@ int			dl_utf8_put(uint32_t c, char out[4]);
  * (>= 1), which a decoder replaces by one U+FFFD.
  */
 int			dl_utf8_check(const char *s, size_t n, int *bad);
-bool		dl_utf8_valid(const char *s, size_t n);
+bool		dl_utf8_wellformed(const char *s, size_t n);
 
 /* The tables. */
 extern const uint32_t dl_unicode_palette[];	/* class values */
