@@ -9,6 +9,7 @@
 
 #include <math.h>
 
+#include "mb/pg_wchar.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/jsonb.h"
@@ -112,6 +113,8 @@ pg_attribute_noreturn()
 unknown_key(dlm_task task, const JsonbValue *key)
 {
 	StringInfoData known;
+	char	   *name = pnstrdup(key->val.string.val,
+								pg_mbcliplen(key->val.string.val, key->val.string.len, NAMEDATALEN));
 
 	initStringInfo(&known);
 	for (int i = 0; i < lengthof(option_keys); i++)
@@ -121,7 +124,7 @@ unknown_key(dlm_task task, const JsonbValue *key)
 	}
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("unknown option \"%.*s\"", Min(key->val.string.len, NAMEDATALEN), key->val.string.val),
+			 errmsg("unknown option \"%s\"", name),
 			 known.len ? errhint("Known options are: %s.", known.data) : errhint("This function takes no options.")));
 }
 
