@@ -20,6 +20,7 @@ typedef enum dl_rule
 	DL_RULE_NEVER_SPACED = 4,	/* one that never carries a space: a space token stands before the gap */
 	DL_RULE_LAST = 8,			/* one that does not end in white space */
 	DL_RULE_FIRST = 16,			/* the first of the answer: no stop token, not even as the most probable one */
+	DL_RULE_WORD_START = 64,	/* spaced or never-spaced: whatever begins a word (WordPiece) */
 	DL_RULE_NO_STOP = 32		/* a position to the left is masked: stop tokens count in the softmax, but are not chosen */
 } dl_rule;
 

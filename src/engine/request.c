@@ -16,7 +16,7 @@ const dlm_options dl_default_options = {0};
 #define MAX_STEPS		100000
 #define MAX_TEXTS		1000
 #define MAX_BEAM		64
-#define MAX_BUDGET		100000
+#define MAX_BUDGET		4096
 
 static bool
 finite_between(double x, double low, double high)
@@ -50,7 +50,7 @@ check_numbers(const dlm_options *o, dlm_error *err)
 	if (o->length_beam < 0 || o->length_beam > MAX_BEAM)
 		return bad_range(err, "length_beam", "between 1 and 64");
 	if (o->length_budget < 0 || o->length_budget > MAX_BUDGET)
-		return bad_range(err, "length_budget", "between 1 and 100000");
+		return bad_range(err, "length_budget", "between 1 and 4096");
 	if (o->passes < -1)
 		return bad_range(err, "passes", "positive, or \"exact\"");
 	if (!finite_between(o->multi_threshold, 0, 1))
