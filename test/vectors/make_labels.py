@@ -44,6 +44,7 @@ class Model:
 
     def read_settings(self, config):
         s = self.settings
+        self.encoders = {}
         self.mask = next(self.tok.token_to_id(t) for t in [s.get("mask_token"), "[MASK]", "<mask>", "<|mask|>"] if t and self.tok.token_to_id(t) is not None)
         ends = {"bert": (["[CLS]"], ["[SEP]"])}.get(config.model_type, (["<s>"], ["</s>"])) if self.encoder else (["<|endoftext|>"], [])
         self.begin = [self.tok.token_to_id(t) for t in ([s["begin"]] if s.get("begin") else ends[0])]
@@ -54,15 +55,24 @@ class Model:
         self.shift, self.context = s.get("logit_shift", 0), s.get("attention", "full") == "context"
         self.content_free = s.get("content_free", "N/A")
 
+    def encoder_of_text(self, start):
+        """The tokenizer of ordinary text: no string is a special token, in a Unigram lattice neither; start False: no space is put in front."""
+        data = json.loads(self.tok.to_str())
+        if data["model"]["type"] == "Unigram":
+            special = {t["id"] for t in data["added_tokens"]}
+            data["model"]["vocab"] = [["\U000F0000" * 9 + str(i), s] if i in special else [p, s] for i, (p, s) in enumerate(data["model"]["vocab"])]
+            data["added_tokens"] = []
+        tok = Tokenizer.from_str(json.dumps(data))
+        tok.encode_special_tokens = True
+        if data["pre_tokenizer"]["type"] == "Metaspace" and not start:
+            tok.pre_tokenizer = pre_tokenizers.Metaspace(replacement="\u2581", prepend_scheme="never")
+        return tok
+
     def encode(self, text, start=True):
-        """start: a text of its own; otherwise it goes on after other text, without a space in front of it."""
-        metaspace = json.loads(self.tok.to_str())["pre_tokenizer"]["type"] == "Metaspace"
-        if metaspace and not start:
-            other = Tokenizer.from_str(self.tok.to_str())
-            other.pre_tokenizer = pre_tokenizers.Metaspace(replacement="\u2581", prepend_scheme="never")
-            other.encode_special_tokens = True
-            return other.encode(text, add_special_tokens=False).ids
-        return self.tok.encode(text, add_special_tokens=False).ids
+        """start: a text of its own; otherwise it goes on after other text."""
+        if start not in self.encoders:
+            self.encoders[start] = self.encoder_of_text(start)
+        return self.encoders[start].encode(text, add_special_tokens=False).ids
 
     @torch.no_grad()
     def states(self, row, canvas):
