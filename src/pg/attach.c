@@ -32,6 +32,7 @@ struct DlmMapping
 {
 	dlist_node	node;
 	uint8		digest[32];
+	char		path[MAXPGPATH];
 	dlm_map		map;
 	dlm_model  *model;
 	dlm_model_info info;		/* its texts are those below or the model's own, not the file's */
@@ -109,7 +110,7 @@ find_mapping(const uint8 digest[32], const char *path)
 	{
 		DlmMapping *m = dlist_container(DlmMapping, node, iter.cur);
 
-		if (m->stale || memcmp(m->digest, digest, sizeof(m->digest)) != 0)
+		if (m->stale || memcmp(m->digest, digest, sizeof(m->digest)) != 0 || strcmp(m->path, path) != 0)
 			continue;
 		if (!dlm_mapping_lost(m) && !file_rewritten(m, path))
 			return m;
@@ -264,13 +265,14 @@ check_digest(const DlmMapping *m, dlm_error *err)
 }
 
 static DlmMapping *
-new_mapping(const uint8 digest[32])
+new_mapping(const uint8 digest[32], const char *path)
 {
 	DlmMapping *m;
 
 	evict_one();
 	m = MemoryContextAllocZero(TopMemoryContext, sizeof(DlmMapping));
 	memcpy(m->digest, digest, sizeof(m->digest));
+	strlcpy(m->path, path, sizeof(m->path));
 	m->fault = -1;
 	dlist_push_tail(&mappings, &m->node);
 	n_mappings++;
@@ -281,7 +283,7 @@ new_mapping(const uint8 digest[32])
 static dlm_status
 map_file(Pin *pin, const uint8 digest[32], const char *path, dlm_error *err)
 {
-	DlmMapping *m = new_mapping(digest);
+	DlmMapping *m = new_mapping(digest, path);
 	dlm_status	status;
 
 	m->stale = true;			/* until it is whole */

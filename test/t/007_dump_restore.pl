@@ -37,6 +37,7 @@ fails_with($node, 'DROP ROLE owner', '2BP01', qr/cannot be dropped because some 
 # another cluster, to which nobody has copied the files
 my $elsewhere = PostgreSQL::Test::Cluster->new('elsewhere');
 $elsewhere->init;
+$elsewhere->append_conf('postgresql.conf', $ENV{DLM_TEST_CONF} // '');
 $elsewhere->start;
 $elsewhere->safe_psql('postgres', 'CREATE ROLE owner; CREATE ROLE guest');
 $elsewhere->command_ok([ 'psql', '-X', '-v', 'ON_ERROR_STOP=1', '-q', '-f', $file, '-d', $elsewhere->connstr('postgres') ],

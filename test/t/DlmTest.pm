@@ -17,7 +17,7 @@ sub new_node
 	my $node = PostgreSQL::Test::Cluster->new($name);
 
 	$node->init;
-	$node->append_conf('postgresql.conf', join("\n", @conf, ''));
+	$node->append_conf('postgresql.conf', join("\n", $ENV{DLM_TEST_CONF} // '', @conf, ''));
 	$node->start;
 	$node->safe_psql('postgres', 'CREATE EXTENSION dlm');
 	return $node;

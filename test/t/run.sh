@@ -6,10 +6,11 @@
 # (a clone may lie where that user cannot go).
 #
 #   DLM_CANCELS=500   moments of 002_cancel (default 60)
+#   DLM_TEST_CONF     lines for postgresql.conf of every cluster
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
-pgxs=$(dirname "$(pg_config --pgxs)")/..
+pgxs=$(cd "$(dirname "$(pg_config --pgxs)")/../.." && pwd)
 work=$(mktemp -d "${TMPDIR:-/tmp}/dlm-tap-XXXXXX")
 full_disk=
 
@@ -43,4 +44,5 @@ for test in "$@"; do tests+=("t/$(basename "$test")"); done
     PG_REGRESS="$pgxs/src/test/regress/pg_regress" \
     TESTDIR="$work" TESTDATADIR="$work/tmp_check" TESTLOGDIR="$work/log" LC_ALL=C.UTF-8 \
     DLM_TEST_MODELS="$work/models" DLM_TEST_FULL_DISK="$full_disk" DLM_CANCELS="${DLM_CANCELS:-60}" \
+    DLM_TEST_CONF="${DLM_TEST_CONF:-}" \
     prove -v "${tests[@]}" || { status=$?; tail -n 40 "$work"/tmp_check/log/*.log >&2 || true; exit "$status"; }
