@@ -16,6 +16,11 @@ dl_kernels_get(uint32_t cpu_mask)
 		return &dl_kernels_avx512;
 	if (flags & DLM_CPU_AVX2)
 		return &dl_kernels_avx2;
+#elif defined(__aarch64__)
+	if (flags & DLM_CPU_DOTPROD)
+		return &dl_kernels_neon_dotprod;
+	if (flags & DLM_CPU_NEON)
+		return &dl_kernels_neon;
 #else
 	(void) flags;
 #endif

@@ -19,6 +19,12 @@ void		dl_gemm_s8_vnni(const int8_t *x, size_t ldx, const float *sx, int m, int k
 #elif defined(__aarch64__)
 extern const dl_kernels dl_kernels_neon;
 extern const dl_kernels dl_kernels_neon_dotprod;
+
+void		dl_gemm_s8_neon(const int8_t *x, size_t ldx, const float *sx, int m, int k4, const int8_t *w, const float *sw,
+							const int32_t *wsum, const float *bias, int panels, int columns, float *y, size_t ldy);
+void		dl_gemm_s8_dotprod(const int8_t *x, size_t ldx, const float *sx, int m, int k4, const int8_t *w,
+							   const float *sw, const int32_t *wsum, const float *bias, int panels, int columns,
+							   float *y, size_t ldy);
 #endif
 
 #endif							/* DL_KERNELS_TABLES_H */

@@ -18,6 +18,10 @@
 #define TARGET_AVX2		TARGET("avx2,fma")
 #define TARGET_AVX512	TARGET("avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")
 #define TARGET_VNNI		TARGET("avx2,fma,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")
-#define TARGET_DOTPROD	TARGET("+dotprod")
+#if defined(__clang__)
+#define TARGET_DOTPROD	TARGET("dotprod")
+#else
+#define TARGET_DOTPROD	TARGET("arch=armv8.2-a+dotprod")
+#endif
 
 #endif							/* DL_KERNELS_TARGET_H */
