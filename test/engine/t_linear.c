@@ -146,7 +146,7 @@ agrees_with_double(const problem *p, const float *y)
 	for (int i = 0; i < p->rows; i++)
 	{
 		const float *x = p->x + (size_t) i * p->ldx;
-		double		largest = largest_input(x, p->w.k);
+		double		least = p->w.dtype == DL_I8 ? largest_input(x, p->w.k) : 0;	/* of a factor in the bound */
 
 		for (int j = 0; j < p->w.n; j++)
 		{
@@ -157,7 +157,7 @@ agrees_with_double(const problem *p, const float *y)
 			for (int t = 0; t < p->w.k; t++)
 				sum += (double) x[t] * w[t];
 			for (int t = 0; t < p->w.k; t++)
-				size += (p->w.dtype == DL_I8 ? largest : fabs((double) x[t])) * fabs(w[t]);
+				size += fmax(fabs((double) x[t]), least) * fabs(w[t]);
 			worst = fmax(worst, fabs(y[(size_t) i * p->ldy + (size_t) j] - sum) / size);
 		}
 		for (size_t j = (size_t) p->w.n; j < p->ldy; j++)
