@@ -389,6 +389,7 @@ read_added(dl_builder *b, const cJSON *list, int32_t n_model, dlm_error *err)
 			if (st != DLM_OK)
 				return st;
 			a->id = id;
+			a->outside = true;
 		}
 		if (a->id != id)
 			return dl_fail(err, DLM_EDAMAGED, "", "tokenizer is damaged: added token has the id %d, the vocabulary says %d",

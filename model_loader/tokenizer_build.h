@@ -44,6 +44,7 @@ typedef struct dl_added
 	int32_t		id;
 	uint32_t	flags;			/* TB_A_* */
 	bool		normalized;
+	bool		outside;		/* not in the model's vocabulary: the model itself never gives it */
 } dl_added;
 
 /* A vocabulary: pieces by id, ids by piece. */
