@@ -100,11 +100,7 @@ dl_fill_start(dl_fill *f, dlm_error *err)
 		if (f->kv == NULL)
 			return dl_fail_memory(err);
 	}
-	if (f->phase != DL_FILL_PREDICT)
-	{
-		f->phase = DL_FILL_FORMS;
-		dl_lengths_middle(f);
-	}
+	dl_lengths_middle(f);
 	return DLM_OK;
 }
 

@@ -41,7 +41,7 @@ dl_length_at(const dl_lengths *l, int i)
 	return l->list ? l->list[i] : l->first + i;
 }
 
-typedef enum dl_phase { DL_FILL_PREDICT, DL_FILL_FORMS, DL_FILL_SEARCH, DL_FILL_DECODE, DL_FILL_DONE } dl_phase;
+typedef enum dl_phase { DL_FILL_FORMS = 0, DL_FILL_PREDICT, DL_FILL_SEARCH, DL_FILL_DECODE, DL_FILL_DONE } dl_phase;
 
 typedef struct dl_fill
 {
