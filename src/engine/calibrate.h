@@ -36,6 +36,7 @@ dlm_status	dl_content_free_share(dlm_session *s, const dl_question *q, dlm_norma
 								  dl_content_free **out, bool *fresh, dlm_error *err);
 
 /* The question's rows are computed: fill the entry, and remember it in the memo. */
-void		dl_content_free_publish(dlm_session *s, const dl_question *q, dlm_normalize normalize, dl_content_free *entry);
+void		dl_content_free_publish(dlm_session *s, const dl_question *q, dlm_normalize normalize,
+									dl_content_free *entry);
 
 #endif							/* DL_CALIBRATE_H */

@@ -90,7 +90,7 @@ dl_question_next(const dl_question *q, dl_unit_cursor *at)
 	return false;
 }
 
-/* Where the log-probability goes that answer k has at position `ask` of the unit's canvas, and of which token; NULL: none. */
+/* Where the log-probability of answer k goes at position `ask` of the unit's canvas, and of which token; NULL: none. */
 static float *
 slot_of(const dl_unit *u, int ask, int k, int32_t *id)
 {

@@ -75,7 +75,7 @@ void		dl_unit_free(dl_unit *u);
 /* Free the question's cache: after its last unit, or when the task ends. */
 void		dl_question_close(dl_question *q);
 
-/* Score of answer i once all units are computed: mean or sum of its tokens' log-probabilities (sum: and of one_pass's stop). */
+/* Score of answer i once all units are computed: mean or sum over its tokens (sum: and the stop token of one_pass). */
 double		dl_question_score(const dl_question *q, int i, dlm_normalize normalize);
 
 #endif							/* DL_CLASSIFY_ROWS_H */

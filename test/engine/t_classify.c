@@ -160,7 +160,9 @@ multi_agrees_with_pytorch(const tiny_model *m, const char *model, vector_case *c
 		CHECK(r->n_labels == c->request.n_labels, "%s: %s", model, r->error.message);
 		for (int i = 0; i < r->n_labels; i++)
 		{
-			CHECK(fabs(r->labels[i].logprob - number(tiny_get(c->json, "yes"), i)) < 2 * TOLERANCE, "%s multi %d", model, i);
+			double		yes = number(tiny_get(c->json, "yes"), i);
+
+			CHECK(fabs(r->labels[i].logprob - yes) < 2 * TOLERANCE, "%s multi %d", model, i);
 			CHECK(fabs(r->labels[i].probability - number(tiny_get(c->json, "probability"), i)) < 2 * TOLERANCE,
 				  "%s multi %d: %.6f", model, i, r->labels[i].probability);
 		}
@@ -240,8 +242,13 @@ memo_changes_nothing(const tiny_model *m)
 			   *b;
 
 	for (int i = 0; i < N; i++)
-		requests[i] = (dlm_request) {.task = DLM_CLASSIFY, .input = tiny_text(inputs[i]), .labels = labels, .n_labels = 3,
-	.options = &options};
+	{
+		requests[i].task = DLM_CLASSIFY;
+		requests[i].input = tiny_text(inputs[i]);
+		requests[i].labels = labels;
+		requests[i].n_labels = 3;
+		requests[i].options = &options;
+	}
 	a = tiny_run(m, requests, N, &with, &err);
 	b = tiny_run(m, requests, N, &with, &err);
 	CHECK(a != NULL && b != NULL, "%s", err.message);
@@ -265,7 +272,7 @@ memo_changes_nothing(const tiny_model *m)
 		}
 		CHECK(second.tokens < first.tokens, "the memo saved nothing: %llu and %llu tokens",
 			  (unsigned long long) second.tokens, (unsigned long long) first.tokens);
-		CHECK(each - first.tokens == (N - 1) * (first.tokens - second.tokens), "content-free row computed more than once");
+		CHECK(each - first.tokens == (N - 1) * (first.tokens - second.tokens), "content-free row computed twice");
 	}
 	/* the content-free text itself: all scores are nought, so all labels are equal and the first wins */
 	if (b != NULL)
@@ -452,12 +459,33 @@ bad_templates_are_named(const tiny_model *m)
 	expect(m, &r, DLM_EINVAL, "no hole {instruction}");
 }
 
+/* t_classify FILE: the default model's vectors against a file of it with f32 weights (bench/quality). */
+static int
+default_model_agrees(const char *path)
+{
+	static vector_case cases[MAX_CASES];
+	tiny_model	m;
+	cJSON	   *json = NULL;
+	int			n = read_cases("dlm-135m", &json, cases);
+
+	if (tiny_open_file(path, &m))
+	{
+		scores_agree_with_pytorch(&m, "dlm-135m", cases, n);
+		multi_agrees_with_pytorch(&m, "dlm-135m", cases, n);
+	}
+	tiny_close(&m);
+	cJSON_Delete(json);
+	return harness_end("t_classify FILE");
+}
+
 int
-main(void)
+main(int argc, char **argv)
 {
 	tiny_model	context = {0};
 	tiny_model	bert = {0};
 
+	if (argc > 1)
+		return default_model_agrees(argv[1]);
 	for (size_t i = 0; i < sizeof(models) / sizeof(models[0]); i++)
 	{
 		static vector_case cases[MAX_CASES];

@@ -41,8 +41,8 @@ score_agrees_with_pytorch(const tiny_model *m, const char *model, const cJSON *t
 		CHECK(s != NULL, "%s: %s", model, err.message);
 		if (s == NULL)
 			return;
-		CHECK(fabs(dlm_session_result(s, 0)->logprob - want) < TOLERANCE, "%s %s: %.6f, PyTorch %.6f", model, ways[i].key,
-			  dlm_session_result(s, 0)->logprob, want);
+		CHECK(fabs(dlm_session_result(s, 0)->logprob - want) < TOLERANCE, "%s %s: %.6f, PyTorch %.6f", model,
+			  ways[i].key, dlm_session_result(s, 0)->logprob, want);
 		dlm_session_close(s);
 	}
 	for (int i = 0; i < n; i++)
@@ -128,12 +128,13 @@ lengths_agree_with_pytorch(const tiny_model *m, const char *model, const cJSON *
 	{
 		const dlm_length_score *l = &result->lengths[i];
 
-		CHECK(fabs(l->logprob - cJSON_GetArrayItem(want, l->length - 1)->valuedouble) < TOLERANCE, "%s length %d", model,
-			  l->length);
+		CHECK(fabs(l->logprob - cJSON_GetArrayItem(want, l->length - 1)->valuedouble) < TOLERANCE, "%s length %d",
+			  model, l->length);
 		CHECK(i == 0 || l->logprob <= l[-1].logprob, "%s: lengths out of order at %d", model, i);
 	}
 	for (int c = 0; want != NULL && result->n_lengths > 0 && c < cJSON_GetArraySize(want); c++)
-		CHECK(cJSON_GetArrayItem(want, c)->valuedouble <= result->lengths[0].logprob + TOLERANCE, "%s class %d", model, c);
+		CHECK(cJSON_GetArrayItem(want, c)->valuedouble <= result->lengths[0].logprob + TOLERANCE, "%s class %d", model,
+			  c);
 	dlm_session_close(s);
 }
 
@@ -143,7 +144,8 @@ same_result(const dlm_result *a, const dlm_result *b)
 	return a->error.status == b->error.status && memcmp(&a->logprob, &b->logprob, sizeof(double)) == 0 &&
 		a->n_tokens == b->n_tokens && memcmp(a->tokens, b->tokens, (size_t) a->n_tokens * sizeof(*a->tokens)) == 0 &&
 		a->n_embedding == b->n_embedding &&
-		memcmp(a->embedding, b->embedding, (size_t) a->n_embedding * sizeof(float)) == 0 && a->n_lengths == b->n_lengths &&
+		memcmp(a->embedding, b->embedding, (size_t) a->n_embedding * sizeof(float)) == 0 &&
+		a->n_lengths == b->n_lengths &&
 		memcmp(a->lengths, b->lengths, (size_t) a->n_lengths * sizeof(*a->lengths)) == 0;
 }
 
@@ -167,7 +169,8 @@ batch_equals_single(const tiny_model *m, const char *model, const cJSON *texts)
 	{
 		dlm_session *one = tiny_run(m, &requests[i], 1, NULL, &err);
 
-		CHECK(one != NULL && same_result(dlm_session_result(all, i), dlm_session_result(one, 0)), "%s request %d", model, i);
+		CHECK(one != NULL && same_result(dlm_session_result(all, i), dlm_session_result(one, 0)), "%s request %d",
+			  model, i);
 		if (one != NULL)
 			dlm_session_close(one);
 	}

@@ -28,7 +28,8 @@ check_ids(const tiny_model *m, const dl_ids *got, const char *const *pieces, int
 		if (special >= 0)
 			dl_ids_append(&want, arena, &special, 1, &err);
 		else
-			dl_tok_encode(m->model->tok, tiny_text(pieces[i]), i == 0 ? first : DL_TOK_START, arena, &no_env, &want, &err);
+			dl_tok_encode(m->model->tok, tiny_text(pieces[i]), i == 0 ? first : DL_TOK_START, arena, &no_env, &want,
+						  &err);
 	}
 	CHECK(want.n == got->n && (want.n == 0 || memcmp(want.id, got->id, (size_t) want.n * sizeof(int32_t)) == 0),
 		  "%s: %d ids, want %d", what, got->n, want.n);
@@ -45,17 +46,18 @@ static void
 own_template_has_special_tokens(const tiny_model *m)
 {
 	dl_holes	holes = holes_of("<|im_end|> {label} {?input}", "Say <|mask|>.");
-	const char *want[] = {"<|im_start|>", "user\nSay <|mask|>.\n<|im_end|> {label} {?input}", "<|im_end|>", "\n", "<|im_start|>",
-	"assistant\n"};
+	const char *tmpl = "<|im_start|>user\n{instruction}{?input}\n{input}{/input}<|im_end|>\n"
+		"<|im_start|>assistant\n{label}";
+	const char *want[] = {"<|im_start|>", "user\nSay <|mask|>.\n<|im_end|> {label} {?input}", "<|im_end|>", "\n",
+	"<|im_start|>", "assistant\n"};
 	dl_filled	row;
 	dlm_error	err;
 	dl_ids		text = {0};
 
-	CHECK(fill(m, "<|im_start|>user\n{instruction}{?input}\n{input}{/input}<|im_end|>\n<|im_start|>assistant\n{label}", true,
-			   &holes, &row, &err) == DLM_OK, "%s", err.message);
+	CHECK(fill(m, tmpl, true, &holes, &row, &err) == DLM_OK, "%s", err.message);
 	/* the pieces above that are special strings alone are tokens; inside a text they are text */
 	dl_tok_encode(m->model->tok, tiny_text(want[1]), DL_TOK_START, arena, &no_env, &text, &err);
-	CHECK(row.head.n > text.n && memcmp(row.head.id + 1, text.id, (size_t) text.n * sizeof(int32_t)) == 0, "value changed");
+	CHECK(row.head.n > text.n && memcmp(row.head.id + 1, text.id, (size_t) text.n * sizeof(int32_t)) == 0, "value");
 	for (int i = 0; i < text.n; i++)
 		CHECK(!dl_tok_is_special(m->model->tok, text.id[i]), "a value became special token %d", text.id[i]);
 	check_ids(m, &row.head, want, 6, DL_TOK_START, "chat");
@@ -100,12 +102,12 @@ conditions_leave_out_empty_holes(const tiny_model *m)
 	dl_filled	row;
 	dlm_error	err;
 
-	CHECK(fill(m, "{?instruction}{instruction}{?labels}: {labels}{/labels}{?input}[{input}]{/input}{/instruction}!", false,
-			   &holes, &row, &err) == DLM_OK, "%s", err.message);
+	CHECK(fill(m, "{?instruction}{instruction}{?labels}: {labels}{/labels}{?input}[{input}]{/input}{/instruction}!",
+			   false, &holes, &row, &err) == DLM_OK, "%s", err.message);
 	check_ids(m, &row.head, with, 2, DL_TOK_START, "with");
 	holes = holes_of("x", "");
-	CHECK(fill(m, "{?instruction}{instruction}{?labels}: {labels}{/labels}{/instruction}{?input}[{input}]{/input} !", false,
-			   &holes, &row, &err) == DLM_OK, "%s", err.message);
+	CHECK(fill(m, "{?instruction}{instruction}{?labels}: {labels}{/labels}{/instruction}{?input}[{input}]{/input} !",
+			   false, &holes, &row, &err) == DLM_OK, "%s", err.message);
 	check_ids(m, &row.head, without, 2, DL_TOK_START, "without");
 }
 
@@ -145,7 +147,8 @@ own_faults_are_damage(const tiny_model *m)
 static void
 cutting_keeps_the_longest_prefix(const tiny_model *m)
 {
-	const char *text = "Das kleine Boot verlie\xc3\x9f den Hafen vor Sonnenaufgang \xe2\x82\xac 10275 und kehrte zur\xc3\xbc" "ck.";
+	const char *text = "Das kleine Boot verlie\xc3\x9f den Hafen vor Sonnenaufgang \xe2\x82\xac 10275 und kehrte "
+		"zur\xc3\xbc" "ck.";
 	dl_filled	row;
 	dlm_error	err;
 
@@ -163,8 +166,8 @@ cutting_keeps_the_longest_prefix(const tiny_model *m)
 			part.input.len = len;
 			if (len < strlen(text) && ((unsigned char) text[len] & 0xC0) == 0x80)
 				continue;
-			if (dl_template_fill(m->model, tiny_text("{input}: {label}."), false, &part, arena, &no_env, &row, &err) == DLM_OK &&
-				row.head.n + row.tail.n <= room)
+			if (dl_template_fill(m->model, tiny_text("{input}: {label}."), false, &part, arena, &no_env, &row,
+								 &err) == DLM_OK && row.head.n + row.tail.n <= room)
 			{
 				longest = len;
 				any = true;
