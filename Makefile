@@ -50,7 +50,7 @@ MODEL_BASE ?= $(FETCHED_BASE)
 
 # No -march=native (kernels choose at run time), no -ffast-math, and no contraction:
 # a fused operation is written as one (DESIGN 5; test/lint/flags.sh reads these lines).
-ENGINE_FLAGS = -std=c11 -D_GNU_SOURCE -O3 -g -fPIC -fopenmp -fvisibility=hidden -ffp-contract=off \
+ENGINE_FLAGS = -std=c11 -D_GNU_SOURCE -O3 -g -fPIC -fvisibility=hidden -ffp-contract=off \
 	-fno-strict-aliasing -Wall -Wextra -Wno-unused-parameter $(SANITIZE)
 LOADER_FLAGS = $(ENGINE_FLAGS)
 # make SANITIZE=... BUILD=build/asan builds the libraries and their tests with sanitizers
@@ -72,7 +72,7 @@ OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/pg/*.c)))
 DATA_built = sql/extension/dlm--$(EXTVERSION).sql
 DATA = $(wildcard sql/extension/dlm--*--*.sql)
 PG_CPPFLAGS = -Isrc/engine -Imodel_loader
-SHLIB_LINK = $(LOADER_LIB) $(ENGINE_LIB) -lcjson -fopenmp -lm -Wl,--exclude-libs,ALL
+SHLIB_LINK = $(LOADER_LIB) $(ENGINE_LIB) -lcjson -lm -Wl,--exclude-libs,ALL
 REGRESS = $(patsubst sql/%.sql,%,$(sort $(wildcard sql/*.sql)))
 REGRESS_OPTS = --load-extension=dlm
 EXTRA_CLEAN = $(BUILD)
@@ -106,7 +106,7 @@ $(LOADER_LIB): $(LOADER_OBJ)
 	$(AR) rcs $@ $^
 
 $(DLM_MODEL): $(LOADER_MAIN:%.c=$(BUILD)/%.o) $(LOADER_LIB) $(ENGINE_LIB)
-	$(CC) -fopenmp $(SANITIZE) -o $@ $(filter %.o,$^) $(LOADER_LIBS)
+	$(CC) $(SANITIZE) -o $@ $(filter %.o,$^) $(LOADER_LIBS)
 
 sql/extension/dlm--$(EXTVERSION).sql: sql/extension/dlm.sql $(MODEL_DIR)/DIGEST
 	sed 's/@DIGEST@/$(MODEL_DIGEST)/g' $< >$@
@@ -156,10 +156,10 @@ FUZZ_TARGETS = $(patsubst test/fuzz/%.c,$(BUILD)/fuzz/%,$(sort $(wildcard test/f
 
 $(BUILD)/fuzz/%.o: %.c $(ENGINE_HEADERS) $(LOADER_HEADERS)
 	@mkdir -p $(@D)
-	$(FUZZ_CC) -std=c11 -D_GNU_SOURCE -O1 -g -ffp-contract=off -Isrc/engine -Imodel_loader -Itest/fuzz -Wno-unknown-pragmas \
-		-Wno-source-uses-openmp -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined -c $< -o $@
+	$(FUZZ_CC) -std=c11 -D_GNU_SOURCE -O1 -g -ffp-contract=off -Isrc/engine -Imodel_loader  \
+		-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined -c $< -o $@
 
-$(BUILD)/fuzz/fuzz_%: $(BUILD)/fuzz/test/fuzz/fuzz_%.o $(patsubst %.c,$(BUILD)/fuzz/%.o,$(ENGINE_SRC) $(LOADER_SRC)) $(BUILD)/fuzz/test/fuzz/omp_single.o
+$(BUILD)/fuzz/fuzz_%: $(BUILD)/fuzz/test/fuzz/fuzz_%.o $(patsubst %.c,$(BUILD)/fuzz/%.o,$(ENGINE_SRC) $(LOADER_SRC))
 	$(FUZZ_CC) -fsanitize=fuzzer,address,undefined -o $@ $^ -lcjson -lm
 
 fuzzers: $(FUZZ_TARGETS)

@@ -92,7 +92,7 @@ release(data *d)
 
 /* The best of the runs that fit into `seconds`: other work on the machine only ever slows a run */
 static double
-gflops(const dl_kernels *kernels, int threads, const data *d, int rows, double seconds)
+gflops(const dl_kernels *kernels, dl_team *team, const data *d, int rows, double seconds)
 {
 	double		best = 1e9,
 				start = now();
@@ -105,7 +105,7 @@ gflops(const dl_kernels *kernels, int threads, const data *d, int rows, double s
 					t;
 
 		for (int i = 0; i < repeat; i++)
-			dl_linear(kernels, threads, &d->w, d->x, (size_t) d->w.k, rows, d->y, (size_t) d->w.n, d->scratch);
+			dl_linear(kernels, team, &d->w, d->x, (size_t) d->w.k, rows, d->y, (size_t) d->w.n, d->scratch);
 		t = (now() - t0) / repeat;
 		best = t < best ? t : best;
 	} while (now() - start < seconds);
@@ -116,6 +116,7 @@ static void
 table(const dl_kernels *kernels, int threads, int n, int k, double seconds)
 {
 	static const char *const names[] = {"f32", "bf16", "int8"};
+	dl_team    *team = dl_team_create(threads);
 
 	for (int dtype = DL_F32; dtype <= DL_I8; dtype++)
 	{
@@ -123,11 +124,12 @@ table(const dl_kernels *kernels, int threads, int n, int k, double seconds)
 
 		printf("%-12s %d thr %-5s %5d x %-5d", kernels->name, threads, names[dtype], n, k);
 		for (int i = 0; i < ROW_CASES; i++)
-			printf(" %7.1f", gflops(kernels, threads, &d, rows_of[i], seconds));
+			printf(" %7.1f", gflops(kernels, team, &d, rows_of[i], seconds));
 		printf("\n");
 		fflush(stdout);
 		release(&d);
 	}
+	dl_team_free(team);
 }
 
 int

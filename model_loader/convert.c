@@ -258,7 +258,7 @@ static dlm_status
 write_tensors(dl_conversion *c, dlm_error *err)
 {
 	dl_packer	packer = {.arch = &c->arch, .lora = &c->lora, .binding = &c->binding, .writer = c->writer,
-		.arena = c->arena, .threads = c->options->threads, .poll = poll, .arg = c};
+		.arena = c->arena, .team = dl_team_create(c->options->threads), .poll = poll, .arg = c};
 	dlm_status	st = DLM_OK;
 
 	for (int i = 0; i < c->binding.n && st == DLM_OK; i++)
@@ -272,6 +272,7 @@ write_tensors(dl_conversion *c, dlm_error *err)
 			st = dl_fail(err, DLM_EIO, "", "tensor of role %u has %llu bytes instead of %llu", b->role,
 						 (unsigned long long) (dl_writer_at(c->writer) - b->offset), (unsigned long long) b->bytes);
 	}
+	dl_team_free(packer.team);
 	return st;
 }
 

@@ -154,7 +154,7 @@ typedef struct dl_packer
 	const dl_binding *binding;
 	dl_writer  *writer;
 	dl_arena   *arena;
-	int			threads;
+	struct dl_team *team;
 	dlm_status	(*poll) (void *arg, uint64_t done, dlm_error *err);	/* stop and progress, bytes written */
 	void	   *arg;
 } dl_packer;

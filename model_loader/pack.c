@@ -201,8 +201,9 @@ load_lora_a(dl_job *job, dlm_error *err)
 }
 
 static dlm_status
-prepare_job(dl_job *job, uint64_t panels, uint64_t batch, int threads, dlm_error *err)
+prepare_job(dl_job *job, uint64_t panels, uint64_t batch, dlm_error *err)
 {
+	int			threads = dl_team_size(job->p->team);
 	dl_arena   *a = job->p->arena;
 	uint64_t	cols = job->bound->cols,
 				rank = job->bound->lora_a != NULL ? job->p->lora->rank : 0,
@@ -229,8 +230,9 @@ prepare_job(dl_job *job, uint64_t panels, uint64_t batch, int threads, dlm_error
 }
 
 static dlm_status
-write_panels(dl_job *job, uint64_t panels, uint64_t batch, int threads, dlm_error *err)
+write_panels(dl_job *job, uint64_t panels, uint64_t batch, dlm_error *err)
 {
+	int			threads = dl_team_size(job->p->team);
 	dl_writer  *w = job->p->writer;
 	uint64_t	start = dl_writer_at(w);
 	dlm_status	st = DLM_OK;
@@ -240,7 +242,7 @@ write_panels(dl_job *job, uint64_t panels, uint64_t batch, int threads, dlm_erro
 		uint64_t	n = panels - at < batch ? panels - at : batch;
 
 		job->first_panel = at;
-		dl_parallel(threads, (int) n, pack_panel, job);
+		dl_parallel(job->p->team, (int) n, pack_panel, job);
 		for (int t = 0; t < threads; t++)
 			if (job->scratch[t].err.status != DLM_OK)
 			{
@@ -268,7 +270,7 @@ pack_matrix(const dl_packer *p, const dl_bound *b, dlm_error *err)
 	uint64_t	panels = round_up(b->rows, DL_PANEL) / DL_PANEL,
 				work = DL_PANEL * b->cols,
 				batch;
-	int			threads = p->threads < 1 ? 1 : p->threads > DL_MAX_THREADS ? DL_MAX_THREADS : p->threads;
+	int			threads = dl_team_size(p->team);
 	dlm_status	st;
 
 	if (job == NULL)
@@ -284,9 +286,9 @@ pack_matrix(const dl_packer *p, const dl_bound *b, dlm_error *err)
 		work *= 1 + p->lora->rank / 8;
 	batch = BATCH_ELEMENTS * (uint64_t) threads / work;
 	batch = batch < (uint64_t) threads ? (uint64_t) threads : batch > panels ? panels : batch;
-	st = prepare_job(job, panels, batch, threads, err);
+	st = prepare_job(job, panels, batch, err);
 	if (st == DLM_OK)
-		st = write_panels(job, panels, batch, threads, err);
+		st = write_panels(job, panels, batch, err);
 	dl_arena_rewind(p->arena, mark);
 	return st;
 }
@@ -372,7 +374,7 @@ pack_rope(const dl_packer *p, const dl_bound *b, dlm_error *err)
 	{
 		uint64_t	n = b->rows - job.first < ROPE_ROWS ? b->rows - job.first : ROPE_ROWS;
 
-		dl_parallel(p->threads, (int) n, rope_row, &job);
+		dl_parallel(p->team, (int) n, rope_row, &job);
 		st = dl_writer_put(p->writer, b->role == DL_T_ROPE_COS ? job.cosines : job.sines, n * half * 4, err);
 		if (st == DLM_OK)
 			st = p->poll(p->arg, dl_writer_at(p->writer), err);

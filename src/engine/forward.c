@@ -27,7 +27,8 @@ dl_forward_create(const dlm_model *model, dl_arena *a, int threads, uint32_t cpu
 	f->model = model;
 	f->kernels = dl_kernels_get(cpu_mask);
 	f->arena = a;
-	f->threads = threads < 1 ? 1 : threads > DL_MAX_THREADS ? DL_MAX_THREADS : threads;
+	f->team = dl_team_create(threads);
+	f->threads = dl_team_size(f->team);
 	f->heads = dl_heads_of((int) c->heads, (int) c->kv_heads, (int) c->head_dim);
 	f->query_dim = (int) (c->heads * c->head_dim);
 	f->key_dim = (int) (c->kv_heads * c->head_dim);
@@ -44,9 +45,16 @@ dl_forward_free(dl_forward *f)
 	if (f == NULL)
 		return;
 	a = f->arena;
+	dl_team_free(f->team);
 	dl_arena_block_free(a, f->plan_block);
 	dl_arena_block_free(a, f->work);
 	dl_arena_block_free(a, f);
+}
+
+dl_team *
+dl_forward_team(dl_forward *f)
+{
+	return f->team;
 }
 
 static void

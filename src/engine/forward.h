@@ -57,6 +57,9 @@ typedef struct dl_forward dl_forward;
 dl_forward *dl_forward_create(const dlm_model *model, dl_arena *a, int threads, uint32_t cpu_mask);
 void		dl_forward_free(dl_forward *f);
 
+/* Its team of threads, for other work of the session between two steps. */
+struct dl_team *dl_forward_team(dl_forward *f);
+
 /* Bytes of workspace for a batch of so many tokens and asked positions: lets the scheduler size its batches. */
 size_t		dl_forward_workspace(const dlm_model *model, int tokens, int asks);
 
@@ -71,7 +74,7 @@ dlm_status	dl_forward_begin(dl_forward *f, const dl_row *rows, int n_rows, dlm_e
 dlm_status	dl_forward_step(dl_forward *f, dlm_error *err);
 
 /* Scores of the length head: states [n, hidden] of the backbone -> logprobs [length_classes]. Scratch from the arena, rewound. */
-dlm_status	dl_length_head_run(const dlm_model *model, const float *states, int n, int threads, uint32_t cpu_mask,
+dlm_status	dl_length_head_run(const dlm_model *model, const float *states, int n, struct dl_team *team, uint32_t cpu_mask,
 							   dl_arena *a, float *logprobs, dlm_error *err);
 
 #endif							/* DL_FORWARD_H */

@@ -75,7 +75,8 @@ struct dl_forward
 	const dlm_model *model;
 	const dl_kernels *kernels;
 	dl_arena   *arena;
-	int			threads;
+	dl_team    *team;
+	int			threads;		/* of the team */
 	dl_heads	heads;
 	int			query_dim,		/* heads * head_dim */
 				key_dim;		/* kv_heads * head_dim */

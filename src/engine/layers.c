@@ -53,7 +53,7 @@ for_each(dl_each *e, size_t width, int cost)
 {
 	bool		small = (size_t) e->n * width < PARALLEL_FLOOR;
 
-	dl_parallel(small ? 1 : e->f->threads, (e->n + TOKENS_PER_ITEM - 1) / TOKENS_PER_ITEM, each_item, e);
+	dl_parallel(small ? NULL : e->f->team, (e->n + TOKENS_PER_ITEM - 1) / TOKENS_PER_ITEM, each_item, e);
 	e->f->left -= (int64_t) e->n * (int64_t) width * cost;
 }
 
@@ -156,7 +156,7 @@ dl_product_unit(dl_forward *f, const dl_matrix *w, const float *x, size_t ldx, i
 	if (n * panel_cost > f->left)
 		n = f->left < panel_cost ? 1 : (int) (f->left / panel_cost);
 	part = cut_matrix(w, f->panel, n);
-	dl_linear(f->kernels, f->threads, &part, x, ldx, rows, y + (size_t) f->panel * DL_PANEL, ldy, f->quantized);
+	dl_linear(f->kernels, f->team, &part, x, ldx, rows, y + (size_t) f->panel * DL_PANEL, ldy, f->quantized);
 	f->left -= n * panel_cost;
 	f->panel += n;
 	if (f->panel < panels)
@@ -417,7 +417,7 @@ dl_attend_items(dl_forward *f)
 		f->left -= (int64_t) b->n * h->group * (p->n_fixed + p->n_live) * (2 * h->dim + COST_ACT);
 		end++;
 	}
-	dl_parallel(f->threads, end - f->at, attend_item, f);
+	dl_parallel(f->team, end - f->at, attend_item, f);
 	f->at = end;
 	return end == items;
 }

@@ -40,7 +40,7 @@ dl_final_chunk(dl_forward *f)
 {
 	int			n = dl_chunk_size(f->n_needed, f->at);
 
-	dl_parallel(f->threads, (n + TOKENS_PER_ITEM - 1) / TOKENS_PER_ITEM, final_item, f);
+	dl_parallel(f->team, (n + TOKENS_PER_ITEM - 1) / TOKENS_PER_ITEM, final_item, f);
 	f->left -= (int64_t) n * f->model->config.hidden * 4;
 	return true;
 }
@@ -102,7 +102,7 @@ sink_some(dl_forward *f, int n)
 
 	if (some * cost > f->left)
 		some = f->left < cost ? 1 : (int) (f->left / cost);
-	dl_parallel(f->threads, some, sink_item, f);
+	dl_parallel(f->team, some, sink_item, f);
 	f->left -= some * cost;
 	f->panel += some;
 	return f->panel == n;

@@ -24,7 +24,7 @@ typedef struct length_run
 {
 	const dlm_model *model;
 	const dl_kernels *kernels;
-	int			threads;
+	dl_team    *team;
 	int			n;				/* positions */
 	size_t		hidden;
 	dl_heads	heads;
@@ -38,7 +38,7 @@ typedef struct length_run
 			   *v,				/* [n, hidden] */
 			   *keys,			/* key space */
 			   *ffn,			/* [n, length_ffn] */
-			   *scratch,		/* [threads] */
+			   *scratch,		/* [team] */
 			   *mean,			/* [hidden] */
 			   *inner,			/* [length_hidden] */
 			   *logits;			/* [length_classes] */
@@ -71,7 +71,7 @@ allocate(length_run *r, dl_arena *a)
 	r->v = floats(a, n * r->hidden);
 	r->keys = floats(a, dl_keys_floats(&r->heads, r->capacity));
 	r->ffn = floats(a, n * c->length_ffn);
-	r->scratch = floats(a, (size_t) r->threads * r->scratch_floats);
+	r->scratch = floats(a, (size_t) dl_team_size(r->team) * r->scratch_floats);
 	r->mean = floats(a, r->hidden);
 	r->inner = floats(a, c->length_hidden);
 	r->logits = floats(a, c->length_classes);
@@ -83,7 +83,7 @@ allocate(length_run *r, dl_arena *a)
 static void
 linear(length_run *r, const dl_matrix *w, const float *x, int rows, float *y)
 {
-	dl_linear(r->kernels, r->threads, w, x, (size_t) w->k, rows, y, (size_t) w->n, r->quantized);
+	dl_linear(r->kernels, r->team, w, x, (size_t) w->k, rows, y, (size_t) w->n, r->quantized);
 }
 
 /* x = norm(x + t) */
@@ -136,7 +136,7 @@ encoder_layer(length_run *r)
 	for (int i = 0; i < r->n; i++)
 		dl_keys_store(&r->heads, r->keys, r->capacity, i, r->k + (size_t) i * r->hidden,
 					  r->v + (size_t) i * r->hidden);
-	dl_parallel(r->threads, (r->n + QUERIES - 1) / QUERIES * r->heads.kv_heads, attend_item, r);
+	dl_parallel(r->team, (r->n + QUERIES - 1) / QUERIES * r->heads.kv_heads, attend_item, r);
 	linear(r, &l->o, r->q, r->n, r->t);
 	residual(r, &l->norm1);
 	linear(r, &l->up, r->x, r->n, r->ffn);
@@ -179,11 +179,12 @@ log_softmax(const length_run *r, int n, float *logprobs, dlm_error *err)
 }
 
 dlm_status
-dl_length_head_run(const dlm_model *model, const float *states, int n, int threads, uint32_t cpu_mask,
+dl_length_head_run(const dlm_model *model, const float *states, int n, dl_team *team, uint32_t cpu_mask,
 				   dl_arena *a, float *logprobs, dlm_error *err)
 {
 	const dl_config *c = &model->config;
-	length_run	r = {.model = model, .kernels = dl_kernels_get(cpu_mask), .n = n, .hidden = c->hidden};
+	length_run	r = {.model = model, .kernels = dl_kernels_get(cpu_mask), .team = team, .n = n,
+		.hidden = c->hidden};
 	dl_mark		mark = dl_arena_mark(a);
 	uint64_t	saved;
 	dlm_status	st;
@@ -192,7 +193,6 @@ dl_length_head_run(const dlm_model *model, const float *states, int n, int threa
 		return dl_fail(err, DLM_EINVAL, "", "model has no length head");
 	if (n < 1 || (uint32_t) n > c->context)
 		return dl_fail(err, DLM_EINVAL, "", "length head needs 1 to %u states, not %d", c->context, n);
-	r.threads = threads < 1 ? 1 : threads > DL_MAX_THREADS ? DL_MAX_THREADS : threads;
 	r.heads = dl_heads_of((int) c->heads, (int) c->heads, (int) (c->hidden / c->heads));
 	if (!allocate(&r, a))
 	{

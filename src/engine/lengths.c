@@ -312,8 +312,8 @@ dl_lengths_predict_absorb(dl_fill *f, dlm_error *err)
 	f->beam = dl_arena_calloc(s->arena, (size_t) most, sizeof(*f->beam));
 	if (logprob == NULL || f->beam == NULL)
 		return dl_fail_memory(err);
-	st = dl_length_head_run(s->model, f->states, f->frame.piece[0].n, s->env.threads, s->env.cpu_mask, s->arena,
-							logprob, err);
+	st = dl_length_head_run(s->model, f->states, f->frame.piece[0].n, dl_forward_team(s->forward),
+							s->env.cpu_mask, s->arena, logprob, err);
 	dl_arena_block_free(s->arena, f->states);
 	f->states = NULL;
 	for (int k = 0; k < most && k < classes && st == DLM_OK; k++)

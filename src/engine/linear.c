@@ -176,33 +176,36 @@ cut(work *s, int threads)
 	s->blocks = divide_up(s->rows, s->block);
 }
 
-/* Waking a thread for less than a few microseconds of work is a loss, more so on a busy machine. */
+/* The part of a team that such a product is worth: less than a few microseconds of work each is a loss. */
 static int
-worthwhile(int threads, size_t multiply_adds)
+worthwhile(const dl_team *team, size_t multiply_adds)
 {
 	size_t		most = multiply_adds / SMALLEST_SHARE;
 
-	return most >= (size_t) threads ? threads : most > 0 ? (int) most : 1;
+	return most >= (size_t) dl_team_size(team) ? dl_team_size(team) : most > 0 ? (int) most : 1;
 }
 
 void
-dl_linear(const dl_kernels *kernels, int threads, const dl_matrix *w, const float *x, size_t ldx,
+dl_linear(const dl_kernels *kernels, dl_team *team, const dl_matrix *w, const float *x, size_t ldx,
 		  int rows, float *y, size_t ldy, void *scratch)
 {
 	work		s = {
 		.kernels = kernels, .w = w, .x = x, .ldx = ldx, .rows = rows, .y = y, .ldy = ldy,
 		.panels = divide_up(w->n, DL_PANEL), .k4 = divide_up(w->k, 4)
 	};
+	int			threads;
 
 	if (rows <= 0)
 		return;
-	threads = worthwhile(threads, (size_t) rows * (size_t) w->n * (size_t) w->k);
+	threads = worthwhile(team, (size_t) rows * (size_t) w->n * (size_t) w->k);
+	if (threads == 1)
+		team = NULL;
 	if (w->dtype == DL_I8)
 	{
 		s.scales = scratch;
 		s.quantized = (int8_t *) scratch + round_up((size_t) rows * sizeof(float), 64);
-		dl_parallel(threads, divide_up(rows, QUANTIZE_ROWS), quantize_rows, &s);
+		dl_parallel(team, divide_up(rows, QUANTIZE_ROWS), quantize_rows, &s);
 	}
 	cut(&s, threads);
-	dl_parallel(threads, divide_up(s.panels, s.group) * s.blocks, multiply_tile, &s);
+	dl_parallel(team, divide_up(s.panels, s.group) * s.blocks, multiply_tile, &s);
 }

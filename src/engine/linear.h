@@ -5,6 +5,7 @@
 #define DL_LINEAR_H
 
 #include "model.h"
+#include "threads.h"
 
 /*
  * Bytes of scratch (16-byte aligned) that dl_linear needs for `rows` rows of k inputs.
@@ -17,7 +18,7 @@ size_t		dl_linear_scratch(int rows, int k);
  * rows over the team; every output element is computed the same way whatever
  * the split.
  */
-void		dl_linear(const dl_kernels *kernels, int threads, const dl_matrix *w, const float *x, size_t ldx,
+void		dl_linear(const dl_kernels *kernels, dl_team *team, const dl_matrix *w, const float *x, size_t ldx,
 					  int rows, float *y, size_t ldy, void *scratch);
 
 #endif							/* DL_LINEAR_H */

@@ -104,8 +104,8 @@ length_absorb(dl_task *task, dlm_error *err)
 	lengths = dl_arena_calloc(s->arena, (size_t) k, sizeof(*lengths));
 	if (logprob == NULL || lengths == NULL)
 		return dl_fail_memory(err);
-	st = dl_length_head_run(s->model, state->states, state->ids.n, s->env.threads, s->env.cpu_mask, s->arena,
-							logprob, err);
+	st = dl_length_head_run(s->model, state->states, state->ids.n, dl_forward_team(s->forward),
+							s->env.cpu_mask, s->arena, logprob, err);
 	if (st != DLM_OK)
 		return st;
 	best_lengths(logprob, classes, lengths, k);

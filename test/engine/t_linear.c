@@ -116,13 +116,13 @@ release(problem *p)
 
 /* Y with a value between the rows' ends that must survive */
 static float *
-run(const problem *p, const dl_kernels *kernels, int threads, int first, int rows)
+run(const problem *p, const dl_kernels *kernels, dl_team *team, int first, int rows)
 {
 	float	   *y = must(malloc((size_t) rows * p->ldy * sizeof(float)));
 
 	for (size_t i = 0; i < (size_t) rows * p->ldy; i++)
 		y[i] = -77.5f;
-	dl_linear(kernels, threads, &p->w, p->x + (size_t) first * p->ldx, p->ldx, rows, y, p->ldy, p->scratch);
+	dl_linear(kernels, team, &p->w, p->x + (size_t) first * p->ldx, p->ldx, rows, y, p->ldy, p->scratch);
 	return y;
 }
 
@@ -179,10 +179,12 @@ team_and_table_change_nothing(const problem *p, const float *y)
 	for (size_t i = 0; i < sizeof masks / sizeof *masks; i++)
 		for (int threads = 1; threads <= 4; threads += 3)
 		{
-			float	   *other = run(p, dl_kernels_get(masks[i]), threads, 0, p->rows);
+			dl_team    *team = dl_team_create(threads);
+			float	   *other = run(p, dl_kernels_get(masks[i]), team, 0, p->rows);
 
 			CHECK(memcmp(y, other, bytes) == 0, "%s, %d threads, dtype %d n=%d k=%d rows=%d",
 				  dl_kernels_get(masks[i])->name, threads, p->w.dtype, p->w.n, p->w.k, p->rows);
+			dl_team_free(team);
 			free(other);
 		}
 }
@@ -192,7 +194,7 @@ rows_alone_equal_rows_together(const problem *p, const float *y)
 {
 	for (int i = 0; i < p->rows; i += 1 + p->rows / 5)
 	{
-		float	   *alone = run(p, dl_kernels_get(0), 1, i, 1);
+		float	   *alone = run(p, dl_kernels_get(0), NULL, i, 1);
 
 		CHECK(memcmp(alone, y + (size_t) i * p->ldy, (size_t) p->w.n * sizeof(float)) == 0,
 			  "row %d of %d, dtype %d n=%d k=%d", i, p->rows, p->w.dtype, p->w.n, p->w.k);
@@ -204,7 +206,7 @@ static void
 check_shape(dl_dtype dtype, int n, int k, int rows, bool with_bias)
 {
 	problem		p = make(dtype, n, k, rows, with_bias);
-	float	   *y = run(&p, dl_kernels_get(0), 1, 0, rows);
+	float	   *y = run(&p, dl_kernels_get(0), NULL, 0, rows);
 
 	agrees_with_double(&p, y);
 	team_and_table_change_nothing(&p, y);

@@ -5,12 +5,12 @@ set -u
 bad=0
 complain() { if [ -n "$1" ]; then printf '%s\n%s\n' "$2" "$1"; bad=1; fi; }
 
-complain "$(grep -nE '#include +[<"](postgres|fmgr|utils/|cjson|cJSON|pthread|signal\.h|cblas)' src/engine/*.[ch])" \
+complain "$(grep -nE '#include +[<"](postgres|fmgr|utils/|cjson|cJSON|cblas|omp\.h)' src/engine/*.[ch])" \
     "the engine includes only libc and its own headers:"
 complain "$(grep -nE '#include +<stdio\.h>' src/engine/*.[ch] | grep -v '^src/engine/status\.c:')" \
     "only status.c of the engine may use stdio:"
-complain "$(grep -nE '#include +<omp\.h>' src/engine/*.[ch] | grep -v '^src/engine/threads\.c:')" \
-    "only threads.c may include omp.h:"
+complain "$(grep -nE '#include +<(pthread|signal|sched)\.h>' src/engine/*.[ch] | grep -v '^src/engine/threads\.c:')" \
+    "only threads.c starts threads and touches signal masks:"
 complain "$(grep -nE '#include +"' src/pg/*.[ch] | grep -E '(arena|status|kernels|model_file|model|token|forward|linear|session|sha256|fmath|rng)\.h"' | grep -vE '"(model_files|dlm_model)\.h"')" \
     "src/pg includes dlm.h and loader.h, no other header of engine or loader:"
 complain "$(grep -nE '#include +[<"](postgres|fmgr)' model_loader/*.[ch])" \
