@@ -120,7 +120,7 @@ $(FETCHED_BASE): $(MODEL_DIR)/base.json
 # The digest is part of the extension's script: a conversion that gives another one is an error, not a surprise.
 $(MODEL_FILE): $(MODEL_BASE) $(wildcard $(MODEL_DIR)/*.json $(MODEL_DIR)/*.safetensors) $(MODEL_DIR)/DIGEST $(MODEL_DIR)/WEIGHTS | $(DLM_MODEL)
 	$(DLM_MODEL) convert $(MODEL_BASE) $@.new --lora $(MODEL_DIR) --weights $(MODEL_WEIGHTS)
-	@got=$$($(DLM_MODEL) inspect --digest $@.new); [ "$$got" = "$(MODEL_DIGEST)" ] || \
+	@got=$$($(DLM_MODEL) inspect $@.new | awk '$$1 == "digest" {print $$2}'); [ "$$got" = "$(MODEL_DIGEST)" ] || \
 		{ echo "$@: digest $$got, but $(MODEL_DIR)/DIGEST says $(MODEL_DIGEST)" >&2; exit 1; }
 	@mv $@.new $@
 

@@ -8,7 +8,8 @@ bad=0
 if grep -v -- '-ffp-contract=off' <<<"$lines"; then echo "the lines above lack -ffp-contract=off"; bad=1; fi
 if grep -v -- '-std=c11' <<<"$lines"; then echo "the lines above lack -std=c11"; bad=1; fi
 if grep -E -- '-ffast-math|-Ofast|-funsafe|-march=|-mfma' <<<"$lines"; then echo "the lines above may change bits"; bad=1; fi
-if grep -nE '\b(expf?|logf?|log2f?|tanhf?|erff?|sinf?|cosf?|powf?|expm1f?|log1pf?)\(' src/engine/*.c model_loader/*.c | grep -vE 'dl_|^\S+\s*(/?\*|//)|^[^:]+:[0-9]+:\s+\*'; then
+if grep -nE '(^|[^a-zA-Z0-9_>.])(exp|log|log2|log10|tanh|erf|sin|cos|pow|expm1|log1p)f?\(' src/engine/*.c model_loader/*.c |
+    grep -vE '^[^:]+:[0-9]+:\s*(/?\*|//)|/\*.*\*/'; then
     echo "the lines above call libm where a result could depend on it"
     bad=1
 fi
