@@ -47,7 +47,7 @@ connect() {
     cluster_stop "$home_used"
     cluster_start "$home_used" "shared_preload_libraries = 'dlm'"
     export PGDATABASE=demo
-    psql -qX -d postgres -c "SELECT 'CREATE DATABASE demo' WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = 'demo') \gexec" >/dev/null
+    psql -qXAt -d postgres -c "SELECT 1 FROM pg_database WHERE datname = 'demo'" | grep -q 1 || createdb demo
     connection="psql -h $PGHOST -p $PGPORT -U $PGUSER demo"
 }
 
