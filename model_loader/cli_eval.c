@@ -4,7 +4,8 @@
  * A row is a JSON object {"instruction", "input", "labels": [...], "target"}
  * a line; the file may be gzipped (read through the gzip program, so that no
  * library is needed for it). Rows go through sessions of up to BATCH rows
- * that share what content-free calibration computes.
+ * that share what content-free calibration computes. --answers writes a JSON
+ * line {"label", "scores": {label: log-probability}} per row with labels.
  */
 #include "cli_run.h"
 
@@ -41,6 +42,7 @@ typedef struct dl_rows
 
 typedef struct dl_tally
 {
+	FILE	   *answers;		/* or NULL */
 	int			rows,
 				right,
 				failed;
@@ -186,6 +188,28 @@ read_rows(const char *path, int limit, const dlm_options *options, dl_rows *rows
 
 /* ---------------------------------------------------------------- scoring */
 
+/* One line of the file of answers; null for a row that failed. */
+static bool
+write_answer(FILE *f, const dl_row *row, const dlm_result *result)
+{
+	cJSON	   *line = cJSON_CreateObject(),
+			   *scores = result->error.status == DLM_OK ? cJSON_AddObjectToObject(line, "scores") : NULL;
+	char	   *text;
+	bool		ok;
+
+	if (result->error.status == DLM_OK)
+		cJSON_AddStringToObject(line, "label", row->labels[result->best].data);
+	else
+		cJSON_AddNullToObject(line, "label");
+	for (int i = 0; i < result->n_labels && scores != NULL; i++)
+		cJSON_AddNumberToObject(scores, row->labels[i].data, result->labels[i].logprob);
+	text = cJSON_PrintUnformatted(line);
+	ok = text != NULL && fprintf(f, "%s\n", text) > 0;
+	cJSON_free(text);
+	cJSON_Delete(line);
+	return ok;
+}
+
 static dlm_status
 score_batch(const dlm_model *model, const dl_cli_engine *engine, const dl_row *rows, int n, dl_tally *tally,
 			dlm_error *err)
@@ -206,6 +230,8 @@ score_batch(const dlm_model *model, const dl_cli_engine *engine, const dl_row *r
 		tally->rows++;
 		tally->failed += result->error.status != DLM_OK;
 		tally->right += result->error.status == DLM_OK && result->best == rows[i].target;
+		if (tally->answers != NULL && !write_answer(tally->answers, &rows[i], result))
+			st = dl_fail(err, DLM_EIO, "", "could not write the answers");
 	}
 	dlm_session_close(session);
 	return st;
@@ -263,10 +289,10 @@ score_rows(const dlm_model *model, dl_cli_engine *engine, const dl_rows *rows, d
 }
 
 static int
-eval_file(const dlm_model *model, dl_cli_engine *engine, const char *path, int limit)
+eval_file(const dlm_model *model, dl_cli_engine *engine, const char *path, int limit, FILE *answers)
 {
 	dl_rows		rows = {0};
-	dl_tally	tally = {0};
+	dl_tally	tally = {.answers = answers};
 	dlm_error	err;
 	int			code = DL_EXIT_OK;
 
@@ -288,20 +314,46 @@ eval_file(const dlm_model *model, dl_cli_engine *engine, const char *path, int l
 	return code;
 }
 
+static int
+eval_files(const char *const *args, int n, dl_cli_engine *engine, int limit, const char *answers)
+{
+	FILE	   *f = answers != NULL ? fopen(answers, "w") : NULL;
+	dl_cli_model m = {{NULL, 0}, NULL};
+	dlm_error	err;
+	int			code = DL_EXIT_OK;
+
+	if (answers != NULL && f == NULL)
+	{
+		dl_fail(&err, DLM_EIO, "", "could not create \"%.200s\"", answers);
+		code = dl_cli_fail(&err);
+	}
+	else if (dl_cli_open(args[0], &m, &err) != DLM_OK)
+		code = dl_cli_fail(&err);
+	engine->env.memo = dlm_memo_create(MEMO_BYTES);
+	for (int i = 1; i < n && code == DL_EXIT_OK; i++)
+		code = eval_file(m.model, engine, args[i], limit, f);
+	dlm_memo_free(engine->env.memo);
+	dl_cli_close(&m);
+	if (f != NULL && fclose(f) != 0)
+		code = DL_EXIT_FAILED;
+	return code;
+}
+
 int
 dl_cli_eval(int argc, char **argv)
 {
 	dl_cli_engine engine = {0};
+	const char *answers = NULL;
 	int			limit = 0,
 				n,
 				code;
 	dl_cli_option options[] = {
 		DL_CLI_ENGINE_OPTIONS(&engine),
 		{"--limit", DL_CLI_INT, &limit, "rows of each file (default: all)"},
+		{"--answers", DL_CLI_STRING, &answers, "write label and scores of each row to this file, a JSON line a row"},
 		{0}
 	};
 	const char *args[256];
-	dl_cli_model m;
 	dlm_error	err;
 	bool		help;
 
@@ -313,12 +365,5 @@ dl_cli_eval(int argc, char **argv)
 		fprintf(stderr, "dlm-model: %s\n", n < 2 ? "eval needs a model and a file of rows" : err.message);
 		return DL_EXIT_USAGE;
 	}
-	if (dl_cli_open(args[0], &m, &err) != DLM_OK)
-		code = dl_cli_fail(&err);
-	engine.env.memo = dlm_memo_create(MEMO_BYTES);
-	for (int i = 1; i < n && code == DL_EXIT_OK; i++)
-		code = eval_file(m.model, &engine, args[i], limit);
-	dlm_memo_free(engine.env.memo);
-	dl_cli_close(&m);
-	return code;
+	return eval_files(args, n, &engine, limit, answers);
 }
