@@ -32,7 +32,7 @@ void		dl_kv_free(dl_kv *kv);
 /*
  * Called once per asked position, possibly on a helper thread and in any
  * order, each (row, ask) exactly once: logits [vocab] of the token at
- * ask[i] (shift already applied), which the sink may overwrite. Rows of ids
+ * row.ask[ask] (shift already applied), which the sink may overwrite. Rows of ids
  * that the tokenizer does not know are included: the sink ignores them.
  * Must touch nothing but its own (row, ask)'s memory.
  */

@@ -54,7 +54,7 @@ typedef struct dl_block
 typedef struct dl_ask
 {
 	int			row;
-	int			position;
+	int			index;			/* in the row's ask[] */
 	int			needed;			/* needed token whose output predicts it */
 } dl_ask;
 

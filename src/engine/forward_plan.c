@@ -235,7 +235,7 @@ plan_asks(dl_forward *f)
 		int			ask = ask_of(f, &f->rows[t->row], t->position);
 
 		if (ask >= 0)
-			f->asks[f->n_asks++] = (dl_ask) {t->row, f->rows[t->row].ask[ask], f->n_needed};
+			f->asks[f->n_asks++] = (dl_ask) {t->row, ask, f->n_needed};
 		if (ask >= 0 || t->needed)
 			f->needed[f->n_needed++] = i;
 	}

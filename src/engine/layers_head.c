@@ -89,7 +89,7 @@ sink_item(void *arg, int item, int thread)
 	float	   *logits = f->logits + (size_t) (f->panel + item) * (size_t) vocab;
 
 	if (all_finite(logits, vocab))
-		r->sink(r->ctx, a->position, logits);
+		r->sink(r->ctx, a->index, logits);
 	else
 		f->bad[thread] = true;
 }

@@ -36,12 +36,11 @@ outcome_sink(void *ctx, int ask, float *logits)
 {
 	outcome    *o = ctx;
 
-	for (int i = 0; i < o->n_ask; i++)
-		if (o->ask[i] == ask)
-		{
-			memcpy(o->logits + (size_t) i * (size_t) o->vocab, logits, (size_t) o->vocab * sizeof(float));
-			__atomic_fetch_add(&o->calls[i], 1, __ATOMIC_RELAXED);
-		}
+	if (ask >= 0 && ask < o->n_ask)
+	{
+		memcpy(o->logits + (size_t) ask * (size_t) o->vocab, logits, (size_t) o->vocab * sizeof(float));
+		__atomic_fetch_add(&o->calls[ask], 1, __ATOMIC_RELAXED);
+	}
 	memset(logits, 0xff, (size_t) o->vocab * sizeof(float));	/* a sink may overwrite */
 }
 
@@ -114,7 +113,7 @@ outcome_run(const dlm_model *m, outcome *o, int n, const run_options *opt, dl_ar
 }
 
 /* Bit for bit the same logits (and hidden states), each sink called once. */
-static bool
+static inline bool
 outcome_equal(const dlm_model *m, const outcome *a, const outcome *b)
 {
 	for (int i = 0; i < a->n_ask; i++)

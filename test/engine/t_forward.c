@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "rows.h"
+#include "threads.h"
 #include "vectors.h"
 
 static const char *const models[] = {
@@ -217,6 +218,7 @@ length_head_agrees_with_pytorch(void)
 	const cJSON *item;
 	fixture		f;
 	dl_arena   *a = dl_arena_create(0);
+	dl_team    *team = dl_team_create(4);
 	int			seen = 0;
 
 	if (vectors == NULL || !fixture_open("paper", DLM_WEIGHTS_F32, &f))
@@ -235,8 +237,8 @@ length_head_agrees_with_pytorch(void)
 		CHECK(outcome_run(f.model, &o, 1, &opt, NULL, &err) == DLM_OK, "%s", err.message);
 		CHECK(f.model->config.length_classes == 130, "%u", f.model->config.length_classes);
 		for (int i = 0; i < 2; i++)
-			CHECK(dl_length_head_run(f.model, o.hidden, o.n, i ? 4 : 1, i ? ~0u : 0, a, got[i], &err) == DLM_OK, "%s",
-				  err.message);
+			CHECK(dl_length_head_run(f.model, o.hidden, o.n, i ? team : NULL, i ? ~0u : 0, a, got[i], &err) == DLM_OK,
+				  "%s", err.message);
 		CHECK(memcmp(got[0], got[1], 130 * sizeof(float)) == 0, "bits of the length head");
 		cJSON_ArrayForEach(value, cJSON_GetObjectItem(item, "logprobs"))
 			worst = fmax(worst, fabs((double) got[0][c++] - value->valuedouble));
@@ -245,6 +247,7 @@ length_head_agrees_with_pytorch(void)
 		seen++;
 	}
 	CHECK(seen == 3, "%d", seen);
+	dl_team_free(team);
 	dl_arena_destroy(a);
 	fixture_close(&f);
 	cJSON_Delete(vectors);
