@@ -227,7 +227,9 @@ spaces_after(const char *s, size_t n, size_t at)
 /*
  * The next added token of `trie` in s [n], looked for from *from and taking
  * bytes [*start, *end) with the white space it swallows; floor is where the
- * last one ended. Returns its index, -1 if there is none.
+ * last one ended. Returns its index, -1 if there is none. A token that is
+ * white space itself can lie in what the last one swallowed: it is given all
+ * the same, as `tokenizers` does.
  */
 static int32_t
 next_added(const dl_tok *tok, const dl_trie *trie, const char *s, size_t n, size_t floor, size_t *from,
@@ -287,13 +289,14 @@ encode_piece(dl_work *w, const char *text, size_t len, bool at_start)
 	while ((i = next_added(tok, &tok->cooked, BUF(&whole), n, done, &from, &start, &end)) >= -1)
 	{
 		dlm_status	st;
-		size_t		stop = i < 0 ? n : start;
+		size_t		stop = i < 0 ? n : start,
+					size = stop > done ? stop - done : 0;
 
 		w->text[w->now].len = 0;
 		w->zero_len = zero_len > done ? zero_len - done : 0;
-		st = dl_buf_put(w, &w->text[w->now], BUF(&whole) + done, stop - done);
+		st = dl_buf_put(w, &w->text[w->now], BUF(&whole) + done, size);
 		if (st == DLM_OK)
-			st = encode_plain(w, 0, stop - done);
+			st = encode_plain(w, 0, size);
 		if (st == DLM_OK && i >= 0)
 			st = dl_work_id(w, tok->added[i].id);
 		if (st != DLM_OK || i < 0)
