@@ -7,8 +7,9 @@
  * vector does the same operations, selections come last.
  *
  * Double forms: dl_exp, dl_log, dl_sin, dl_cos below 1 ulp (sine and cosine
- * for |x| <= 2^20; NaN beyond 2^30, where the reduction has no bits left), dl_pow below 1.5 ulp. Coefficients of the double forms are
- * those of the Taylor series, enough terms of it for the reduced range.
+ * for |x| <= 2^20; NaN beyond 2^30, where the reduction has no bits left),
+ * dl_pow below 1.5 ulp. Coefficients are those of the Taylor series, enough
+ * terms of it for the reduced range.
  */
 #include "fmath.h"
 
@@ -294,7 +295,10 @@ dl_pow(double x, double y)
 	return exp_with_low(product, fma(y, f, -product) + y * low);
 }
 
-/* Reduced argument x - n pi/2 = *r + *low, |*r| <= pi/4; n mod 4 is returned. Three parts of pi/2, 32 bits each and the rest. */
+/*
+ * Reduced argument x - n pi/2 = *r + *low, |*r| <= pi/4; n mod 4 is returned.
+ * pi/2 in three parts: 32 bits, 32 bits and the rest, so n times the first two is exact.
+ */
 static int
 reduce(double x, double *r, double *low)
 {

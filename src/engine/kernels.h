@@ -29,7 +29,8 @@ typedef struct dl_kernels
 	 * (floats). Panel p starts at w + p * panel_stride elements; inside it,
 	 * step k starts at k * k_stride elements (16 for packed weights; larger
 	 * strides serve attention's V). accumulate: the chain starts at y.
-	 * Columns beyond `columns` of the last panel are not stored.
+	 * `columns` is the number of output columns, 16 * (panels - 1) < columns
+	 * <= 16 * panels: y is touched only in them, w is read 16 wide throughout.
 	 */
 	void		(*gemm_f32) (const float *x, size_t ldx, int m, int k, const float *w, size_t panel_stride,
 							 size_t k_stride, int panels, int columns, float *y, size_t ldy, bool accumulate);
@@ -44,12 +45,16 @@ typedef struct dl_kernels
 	void		(*gemm_s8) (const int8_t *x, size_t ldx, const float *sx, int m, int k4, const int8_t *w,
 							const float *sw, const int32_t *wsum, const float *bias,
 							int panels, int columns, float *y, size_t ldy);
-	/* q = round half even(x * (127 / max|x|)), *scale = max|x| / 127; a zero row: q = 0, scale 0. pads q to k4*4 with 0 */
+	/*
+	 * q = round half even(x * (127 / max|x|)), *scale = max|x| / 127; a zero
+	 * row: q = 0, scale 0; a row with inf or NaN: q = 0, scale NaN, so that its
+	 * products are NaN. Pads q to k4*4 with 0.
+	 */
 	void		(*quantize_s8) (const float *x, int k, int k4, int8_t *q, float *scale);
 
 	float		(*sum) (const float *x, int n);		/* 16-lane reduction */
 	float		(*sum_squares) (const float *x, int n);	/* lane: fmaf(x, x, lane) */
-	float		(*max) (const float *x, int n);		/* exact; n >= 1 */
+	float		(*max) (const float *x, int n);		/* exact; n >= 1; NaN passed over, +0 for zeros of either sign */
 
 	void		(*add) (float *y, const float *x, int n);		/* y += x */
 	void		(*add_bias) (float *y, const float *bias, int n);	/* y += bias (same as add) */
@@ -62,7 +67,7 @@ typedef struct dl_kernels
 	void		(*silu) (float *x, int n);
 	void		(*relu) (float *x, int n);
 	void		(*tanh) (float *x, int n);
-	/* y[i] = exp(x[i] - shift); returns the 16-lane sum of y. y may be x */
+	/* y[i] = exp(x[i] - shift); returns the 16-lane sum of y. y may be x; exp(-inf) = +0 */
 	float		(*exp_sum) (const float *x, float shift, int n, float *y);
 	/* half-split rotary embedding of one head [2*half] in place: cos, sin [half] */
 	void		(*rope) (float *x, const float *cos, const float *sin, int half);

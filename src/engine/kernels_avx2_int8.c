@@ -57,10 +57,18 @@ finish(const product *t, int row, __m256i low, __m256i high)
 	memcpy(y, out, (size_t) t->columns * sizeof(float));
 }
 
+/* sum + the four products of x and w in each of eight columns */
+INLINE __m256i
+add_products(__m256i sum, __m256i x, __m256i w, __m256i abs_w)
+{
+	__m256i		pairs = _mm256_maddubs_epi16(abs_w, _mm256_sign_epi8(x, w));
+
+	return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+}
+
 INLINE void
 tile(const product *t, const int rows)
 {
-	const __m256i ones = _mm256_set1_epi16(1);
 	__m256i		low[MOST_ROWS],
 				high[MOST_ROWS];
 
@@ -82,8 +90,8 @@ tile(const product *t, const int rows)
 
 			memcpy(&four, t->x + (size_t) r * t->ldx + (size_t) i * 4, sizeof four);
 			x = _mm256_set1_epi32(four);
-			low[r] = _mm256_add_epi32(low[r], _mm256_madd_epi16(_mm256_maddubs_epi16(abs_low, _mm256_sign_epi8(x, w_low)), ones));
-			high[r] = _mm256_add_epi32(high[r], _mm256_madd_epi16(_mm256_maddubs_epi16(abs_high, _mm256_sign_epi8(x, w_high)), ones));
+			low[r] = add_products(low[r], x, w_low, abs_low);
+			high[r] = add_products(high[r], x, w_high, abs_high);
 		}
 	}
 #pragma GCC unroll 4

@@ -384,8 +384,8 @@ tile(const product *t, const int rows, const int panels, const bool bf16)
 	for (int r = 0; r < rows; r++)
 #pragma GCC unroll 4
 		for (int p = 0; p < panels; p++)
-			chain[r][p] = t->accumulate ? load_upto(t->y + (size_t) r * t->ldy + p * DL_PANEL, t->columns - p * DL_PANEL)
-				: v_set(0.0f);
+			chain[r][p] = !t->accumulate ? v_set(0.0f) :
+				load_upto(t->y + (size_t) r * t->ldy + p * DL_PANEL, t->columns - p * DL_PANEL);
 	for (size_t i = 0; i < (size_t) t->k; i++)
 	{
 		vec			w[MOST_PANELS];

@@ -35,7 +35,7 @@
 #define TANH_T3			0x1.5256d6p-6f
 #define TANH_T4			-0x1.76ac12p-8f
 
-/* |x| < 1: erf(x) = x + x (2/sqrt(pi) - 1 + z e(z)), relative error 2e-9; else 1 - exp(c(min(|x|, 4))), absolute error 2e-9. */
+/* |x| < 1: erf(x) = x + x (2/sqrt(pi) - 1 + z e(z)), relative error 2e-9; else 1 - exp(c(min(|x|, 4))), error 2e-9. */
 #define ERF_SMALL		1.0f
 #define ERF_LARGE		4.0f
 #define ERF_E			0x1.06eba8p-3f	/* 2 / sqrt(pi) - 1 */

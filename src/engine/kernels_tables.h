@@ -6,25 +6,24 @@
 
 #include "kernels.h"
 
+/* An int8 product; see dl_kernels. Exact sums: any of them may stand in any table its CPU can run. */
+#define DL_GEMM_S8(name) \
+	void		name(const int8_t *x, size_t ldx, const float *sx, int m, int k4, const int8_t *w, const float *sw, \
+					 const int32_t *wsum, const float *bias, int panels, int columns, float *y, size_t ldy)
+
 #if defined(__x86_64__)
 extern const dl_kernels dl_kernels_avx2;
 extern const dl_kernels dl_kernels_avx512;
 extern const dl_kernels dl_kernels_avx512_vnni;
 
-/* For AVX-512 without VNNI too: exact sums do not care how wide the registers are */
-void		dl_gemm_s8_avx2(const int8_t *x, size_t ldx, const float *sx, int m, int k4, const int8_t *w, const float *sw,
-							const int32_t *wsum, const float *bias, int panels, int columns, float *y, size_t ldy);
-void		dl_gemm_s8_vnni(const int8_t *x, size_t ldx, const float *sx, int m, int k4, const int8_t *w, const float *sw,
-							const int32_t *wsum, const float *bias, int panels, int columns, float *y, size_t ldy);
+DL_GEMM_S8(dl_gemm_s8_avx2);
+DL_GEMM_S8(dl_gemm_s8_vnni);
 #elif defined(__aarch64__)
 extern const dl_kernels dl_kernels_neon;
 extern const dl_kernels dl_kernels_neon_dotprod;
 
-void		dl_gemm_s8_neon(const int8_t *x, size_t ldx, const float *sx, int m, int k4, const int8_t *w, const float *sw,
-							const int32_t *wsum, const float *bias, int panels, int columns, float *y, size_t ldy);
-void		dl_gemm_s8_dotprod(const int8_t *x, size_t ldx, const float *sx, int m, int k4, const int8_t *w,
-							   const float *sw, const int32_t *wsum, const float *bias, int panels, int columns,
-							   float *y, size_t ldy);
+DL_GEMM_S8(dl_gemm_s8_neon);
+DL_GEMM_S8(dl_gemm_s8_dotprod);
 #endif
 
 #endif							/* DL_KERNELS_TABLES_H */

@@ -13,7 +13,7 @@
 #include "threads.h"
 
 #define CACHE_SHARE		((size_t) 256 * 1024)	/* bytes of weights, and of activations, of a tile */
-#define ROW_STEP		12		/* row blocks are multiples of it: kernels take 6 rows at a time (12 in one, 4 in another) */
+#define ROW_STEP		12		/* row blocks are multiples of it: kernels take 4 or 6 rows at a time */
 #define TILES_A_THREAD	4
 #define SMALLEST_TILE	((size_t) 1 << 16)	/* multiply-adds */
 #define SMALLEST_SHARE	((size_t) 1 << 18)	/* multiply-adds of a thread */

@@ -23,7 +23,7 @@ uniform(void)
 	return (double) (state >> 11) * 0x1p-53;
 }
 
-/* |got - exact| in units of the last place of the exact value, in a format of `digits` bits and least exponent `lowest` */
+/* |got - exact| in units of the exact value's last place, in a format of `digits` bits and least exponent `lowest` */
 static double
 ulps(long double got, long double exact, int digits, int lowest)
 {

@@ -136,7 +136,7 @@ largest_input(const float *x, int k)
 	return largest;
 }
 
-/* The largest error as a share of sum |x w|; for int8 of max|x| sum |w|, to which the inputs' rounding is proportional */
+/* The largest error as a share of sum |x w|; for int8 of max|x| sum |w|: inputs are rounded to steps of max|x| */
 static void
 agrees_with_double(const problem *p, const float *y)
 {
@@ -165,8 +165,8 @@ agrees_with_double(const problem *p, const float *y)
 	}
 
 	/* float: k roundings of 2^-24 at most; int8: half a step of 1/127 of the largest input, and float rounding */
-	CHECK(worst < (p->w.dtype == DL_I8 ? 1.0 / 254 + 1e-6 : 1e-6), "dtype %d n=%d k=%d rows=%d: %g", p->w.dtype, p->w.n, p->w.k,
-		  p->rows, worst);
+	CHECK(worst < (p->w.dtype == DL_I8 ? 1.0 / 254 + 1e-6 : 1e-6), "dtype %d n=%d k=%d rows=%d: %g", p->w.dtype, p->w.n,
+		  p->w.k, p->rows, worst);
 	CHECK(touched == 0, "columns beyond n are left alone, dtype %d n=%d", p->w.dtype, p->w.n);
 }
 
