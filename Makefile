@@ -150,6 +150,11 @@ $(BUILD)/test/t_%: test/engine/t_%.c $(wildcard test/engine/*.h) $(LOADER_LIB) $
 
 engine-tests: $(ENGINE_TESTS)
 
+# Kernels' speed: build/bench/kernels, see bench/SPEED.md.
+$(BUILD)/bench/%: bench/%.c $(ENGINE_LIB)
+	@mkdir -p $(@D)
+	$(CC) $(ENGINE_FLAGS) -Isrc/engine -o $@ $< $(ENGINE_LIB) -lm
+
 # Fuzzers: the sources they reach, built with clang's instrumentation beside the ordinary objects.
 FUZZ_CC ?= clang-14
 FUZZ_TARGETS = $(patsubst test/fuzz/%.c,$(BUILD)/fuzz/%,$(sort $(wildcard test/fuzz/fuzz_*.c)))

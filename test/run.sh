@@ -2,7 +2,7 @@
 # make check: every test track. Last line "N passed, N failed".
 #
 #   test/run.sh              all tracks
-#   test/run.sh lint engine  only these (lint, build, engine, sanitize, regress, tap, fuzz)
+#   test/run.sh lint engine  only these (lint, build, engine, aarch64, regress, tap, sanitize, fuzz)
 #
 # A track reports each of its checks once; its output goes to build/check/TRACK.log,
 # of which the end is shown when something failed.
@@ -72,6 +72,14 @@ sanitize() {
     DLM_TEST_QUICK=1 ASAN_OPTIONS=detect_leaks=1 OMP_NUM_THREADS=2 programs sanitize build/asan/test
 }
 
+# The kernels of AArch64, cross-compiled and run under an emulator, against the plain C definition.
+aarch64() {
+    local log=$logs/aarch64.log line
+    timeout 900 bash test/engine/check_aarch64.sh build/aarch64 >"$log" 2>&1
+    line=$(sed -n 's/^aarch64: \([0-9]*\) passed, \([0-9]*\) failed$/\1 \2/p' "$log" | tail -n 1)
+    if [ -n "$line" ]; then count "aarch64 kernels" ${line% *} ${line#* } "$log"; else count "aarch64 kernels died" 0 1 "$log"; fi
+}
+
 regress_results() {     # regress_results NAME LOG
     count "$1" "$(grep -cE '^(test|ok|     ).* (\.\.\.)? *ok +[0-9]+ ms|^ok [0-9]+' "$2")" \
         "$(grep -cE '\.\.\. FAILED|^not ok' "$2")" "$2"
@@ -123,7 +131,7 @@ fuzz() {
 }
 
 tracks=("$@")
-[ "${#tracks[@]}" -gt 0 ] || tracks=(lint build engine regress tap sanitize fuzz)
+[ "${#tracks[@]}" -gt 0 ] || tracks=(lint build engine aarch64 regress tap sanitize fuzz)
 for track in "${tracks[@]}"; do "$track"; done
 printf '%d passed, %d failed\n' "$passed" "$failed"
 [ "$failed" -eq 0 ]
