@@ -156,15 +156,18 @@ dlm_stats_count(const DlmModelRef *model, dlm_task task, const DlmStatsDelta *de
 
 /* ------------------------------------------------------- over a restart */
 
+/* locked: others may be counting. Not so at shutdown, when a killed backend may have left the mutex taken. */
 static void
-copy_entry(DlmStatsEntry *e, StatsRecord *out)
+copy_entry(DlmStatsEntry *e, StatsRecord *out, bool locked)
 {
 	memset(out, 0, sizeof(*out));
 	out->key = e->key;
-	SpinLockAcquire(&e->mutex);
+	if (locked)
+		SpinLockAcquire(&e->mutex);
 	memcpy(out->model, e->model, sizeof(out->model));
 	out->counts = e->counts;
-	SpinLockRelease(&e->mutex);
+	if (locked)
+		SpinLockRelease(&e->mutex);
 }
 
 static bool
@@ -190,7 +193,7 @@ write_stats(FILE *file, DlmShared *s)
 	{
 		if (!s->stats[i].used)
 			continue;
-		copy_entry(&s->stats[i], &record);
+		copy_entry(&s->stats[i], &record, false);
 		if (!write_all(file, &record, sizeof(record), &crc))
 			return false;
 	}
@@ -351,7 +354,7 @@ dlm_sql_stats(PG_FUNCTION_ARGS)
 	LWLockAcquire(&s->lock, LW_SHARED);
 	for (int i = 0; i < DLM_SHARED_STATS; i++)
 		if (s->stats[i].used)
-			copy_entry(&s->stats[i], &records[n++]);
+			copy_entry(&s->stats[i], &records[n++], true);
 	LWLockRelease(&s->lock);
 
 	for (int i = 0; i < n; i++)
