@@ -1,13 +1,17 @@
 /*
  * sha256.c - the secure hash of FIPS 180-4, section 6.2, straight from its
- * definition. Digests name models and key random numbers; the speed of this
- * plain form is enough for both.
+ * definition. Digests name models and key random numbers. Long data, as of
+ * model files, goes to the CPU's own instructions where it has them.
  */
 #include "sha256.h"
 
 #include <string.h>
 
-static const uint32_t round_constant[64] = {
+#include "sha256_blocks.h"
+
+#define LONG_DATA	(1024 * (size_t) 64)	/* bytes: less than this is not worth asking what the CPU has */
+
+const uint32_t dl_sha256_constant[64] = {
 	0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5,
 	0xd807aa98, 0x12835b01, 0x243185be, 0x550c7dc3, 0x72be5d74, 0x80deb1fe, 0x9bdc06a7, 0xc19bf174,
 	0xe49b69c1, 0xefbe4786, 0x0fc19dc6, 0x240ca1cc, 0x2de92c6f, 0x4a7484aa, 0x5cb0a9dc, 0x76f988da,
@@ -60,7 +64,7 @@ compress(uint32_t state[8], const uint8_t *block)
 	{
 		uint32_t	sum1 = rotr(v[4], 6) ^ rotr(v[4], 11) ^ rotr(v[4], 25);
 		uint32_t	choose = (v[4] & v[5]) ^ (~v[4] & v[6]);
-		uint32_t	t1 = v[7] + sum1 + choose + round_constant[t] + w[t];
+		uint32_t	t1 = v[7] + sum1 + choose + dl_sha256_constant[t] + w[t];
 		uint32_t	sum0 = rotr(v[0], 2) ^ rotr(v[0], 13) ^ rotr(v[0], 22);
 		uint32_t	majority = (v[0] & v[1]) ^ (v[0] & v[2]) ^ (v[1] & v[2]);
 
@@ -75,6 +79,20 @@ compress(uint32_t state[8], const uint8_t *block)
 	}
 	for (int i = 0; i < 8; i++)
 		state[i] += v[i];
+}
+
+static void
+compress_all(uint32_t state[8], const uint8_t *data, size_t blocks)
+{
+#if defined(__x86_64__)
+	if (blocks >= LONG_DATA / 64 && dl_sha256_has_instructions())
+	{
+		dl_sha256_blocks_x86(state, data, blocks);
+		return;
+	}
+#endif
+	for (; blocks > 0; blocks--, data += 64)
+		compress(state, data);
 }
 
 void
@@ -107,10 +125,9 @@ dl_sha256_update(dl_sha256 *s, const void *data, size_t size)
 		p += take;
 		size -= take;
 	}
-	for (; size >= 64; p += 64, size -= 64)
-		compress(s->state, p);
-	if (size > 0)
-		memcpy(s->buffer, p, size);
+	compress_all(s->state, p, size / 64);
+	if (size % 64 > 0)
+		memcpy(s->buffer, p + size / 64 * 64, size % 64);
 }
 
 void

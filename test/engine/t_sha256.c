@@ -89,11 +89,36 @@ pieces_equal_whole(void)
 	}
 }
 
+/* Data long enough for the CPU's own instructions, at once and in short pieces, which never take them */
+static void
+long_data_equals_short_pieces(void)
+{
+	size_t		size = (1 << 20) + 77;
+	uint8_t    *data = malloc(size),
+				whole[32],
+				parts[32];
+	dl_sha256	s;
+
+	for (size_t i = 0; i < size; i++)
+		data[i] = (uint8_t) (i * i >> 7);
+	dl_sha256_init(&s);
+	dl_sha256_update(&s, data, 13);
+	dl_sha256_update(&s, data + 13, size - 13);
+	dl_sha256_final(&s, whole);
+	dl_sha256_init(&s);
+	for (size_t at = 0; at < size; at += 777)
+		dl_sha256_update(&s, data + at, size - at < 777 ? size - at : 777);
+	dl_sha256_final(&s, parts);
+	CHECK(memcmp(whole, parts, 32) == 0, "1 MB");
+	free(data);
+}
+
 int
 main(void)
 {
 	published_examples();
 	million_letters();
 	pieces_equal_whole();
+	long_data_equals_short_pieces();
 	return harness_end("t_sha256");
 }
