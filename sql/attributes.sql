@@ -25,7 +25,7 @@ FROM pg_depend d
 WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e'
 	AND d.refobjid = (SELECT oid FROM pg_extension WHERE extname = 'dlm')
 	AND d.classid IN ('pg_proc'::regclass, 'pg_class'::regclass, 'pg_foreign_server'::regclass,
-					  'pg_foreign_data_wrapper'::regclass)
+					  'pg_foreign_data_wrapper'::regclass, 'pg_type'::regclass)
 	AND obj_description(d.objid, d.classid::regclass::name) IS NULL
 ORDER BY 1;
 SELECT obj_description('dlm_label'::regtype, 'pg_type');

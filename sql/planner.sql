@@ -24,25 +24,29 @@ SELECT (SELECT cost FROM pg_temp.plan('SELECT dlm_generate(body, steps => 64) FR
 		(SELECT cost FROM pg_temp.plan('SELECT dlm_generate(body, 64) FROM one')) AS length,
 	(SELECT cost FROM pg_temp.plan('SELECT dlm_generate(body, 100000, 100000) FROM one')) < 1000 AS capped,
 	(SELECT cost FROM pg_temp.plan('SELECT dlm_classify(body, ''{x,y}'') FROM one')) >
-		100 * (SELECT cost FROM pg_temp.plan('SELECT lower(body) FROM one')) AS expensive;
+		10 * (SELECT cost FROM pg_temp.plan('SELECT lower(body) FROM one')) AS expensive;
 -- a parallel plan, and the same answers as the serial one
 CREATE TABLE regress_dlm_big AS
 SELECT i AS id, (ARRAY['I love it.', 'It broke.', 'Great value.', 'Never again.'])[1 + i % 4] || ' ' || i AS body
-FROM generate_series(1, 40) i;
+FROM generate_series(1, 200) i;
 ALTER TABLE regress_dlm_big SET (parallel_workers = 2);
 ANALYZE regress_dlm_big;
 SET max_parallel_workers_per_gather = 2;
 EXPLAIN (COSTS OFF) SELECT count(*) FILTER (WHERE dlm_classify(body, '{good,bad}') = 'good') FROM regress_dlm_big;
-CREATE TEMP TABLE parallel AS SELECT id, dlm_classify_full(body, '{good,bad}') AS answer FROM regress_dlm_big;
+DELETE FROM regress_dlm_big WHERE id > 24;
+SET parallel_setup_cost = 0;
+EXPLAIN (COSTS OFF) SELECT id, dlm_classify_full(body, '{good,bad}') FROM regress_dlm_big;
+CREATE TABLE regress_dlm_parallel AS SELECT id, dlm_classify_full(body, '{good,bad}') AS answer FROM regress_dlm_big;
 SET max_parallel_workers_per_gather = 0;
 SELECT count(*) AS rows, bool_and(p.answer = dlm_classify_full(b.body, '{good,bad}')) AS same
-FROM regress_dlm_big b JOIN parallel p USING (id);
+FROM regress_dlm_big b JOIN regress_dlm_parallel p USING (id);
 RESET max_parallel_workers_per_gather;
+RESET parallel_setup_cost;
 -- all of it in a worker
 SET force_parallel_mode = on;
 SELECT dlm_infill('The sky is [MASK].') = (SELECT dlm_infill('The sky is [MASK].') OFFSET 0) AS same;
 RESET force_parallel_mode;
-DROP TABLE regress_dlm_big;
+DROP TABLE regress_dlm_big, regress_dlm_parallel;
 -- UPDATE
 CREATE TEMP TABLE review (id int, body text, label text);
 INSERT INTO review (id, body) VALUES (1, 'I love it.'), (2, 'It broke.'), (3, NULL);
