@@ -1,17 +1,15 @@
 /*
  * config.c - what a checkpoint says about its architecture.
  *
- * From config.json (Hugging Face's keys, LLaDA's own keys) or from a GGUF
- * file's keys. What would change a result and is not implemented is refused
+ * From config.json: Hugging Face's keys, or LLaDA's own. What would change a result and is not implemented is refused
  * by name: sliding windows, experts, rope rules, activations.
  */
-#include "convert.h"
+#include "config_family.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "fmath.h"
 #include "status.h"
 
 /* A JSON object read with one sticky error. */
@@ -312,24 +310,14 @@ set_llama_form(dl_config *c)
 	c->position = DL_POS_ROPE;
 }
 
-static dlm_status
-check_sizes(const dl_config *c, dlm_error *err)
+dlm_status
+dl_arch_check(const dl_config *c, dlm_error *err)
 {
 	if (c->heads % c->kv_heads != 0 || c->head_dim < 2 || c->head_dim % 2 != 0 ||
 		(c->position == DL_POS_LEARNED && c->head_dim * c->heads != c->hidden))
 		return dl_fail(err, DLM_EDAMAGED, "", "numbers of heads, key/value heads and their width do not fit together");
 	return DLM_OK;
 }
-
-/* Model types, the name that the .dlm gets, and which names their tensors have. */
-typedef struct dl_family
-{
-	const char *type;
-	const char *family;
-	dl_names	names;
-	bool		qk_norm,
-				shift;
-} dl_family;
 
 static const dl_family families[] = {
 	{"bert", "bert", DL_NAMES_BERT, false, false},
@@ -347,8 +335,8 @@ static const dl_family families[] = {
 	{"llada", "llada", DL_NAMES_LLADA, false, false},
 };
 
-static const dl_family *
-find_family(const char *type)
+const dl_family *
+dl_family_find(const char *type)
 {
 	for (size_t i = 0; i < sizeof(families) / sizeof(families[0]); i++)
 		if (strcmp(families[i].type, type) == 0)
@@ -356,8 +344,8 @@ find_family(const char *type)
 	return NULL;
 }
 
-static void
-start(dl_arch *out, const dl_family *family)
+void
+dl_arch_start(dl_arch *out, const dl_family *family)
 {
 	memset(out, 0, sizeof(*out));
 	snprintf(out->config.family, sizeof(out->config.family), "%s", family->family);
@@ -379,12 +367,12 @@ dl_arch_from_json(const cJSON *root, dl_arch *out, dlm_error *err)
 
 	if (type == NULL)
 		return dl_fail(err, DLM_EDAMAGED, "", "configuration has no \"model_type\"");
-	family = find_family(type);
+	family = dl_family_find(type);
 	if (family == NULL)
 		return dl_fail(err, DLM_EUNSUPPORTED,
 					   "Known are bert, roberta, xlm-roberta, xlm-roberta-xl, llama, qwen2, qwen3, Dream and llada.",
 					   "models of the type \"%s\" are not supported", dl_clean_name(type, clean));
-	start(out, family);
+	dl_arch_start(out, family);
 	if (family->names == DL_NAMES_LLAMA)
 		read_llama(&f, out);
 	else if (family->names == DL_NAMES_LLADA)
@@ -394,207 +382,5 @@ dl_arch_from_json(const cJSON *root, dl_arch *out, dlm_error *err)
 	out->mask_id = field_id(&f, "mask_token_id");
 	out->begin_id = field_id(&f, "bos_token_id");
 	read_stop_ids(&f, out);
-	return f.st == DLM_OK ? check_sizes(&out->config, err) : f.st;
-}
-
-/* ---------------------------------------------------------------- GGUF */
-
-typedef struct dl_keys
-{
-	const dl_gguf *g;
-	const char *arch;
-	dlm_status	st;
-	dlm_error  *err;
-} dl_keys;
-
-static uint32_t
-key_int(dl_keys *k, const char *name, int64_t fallback, int64_t min, int64_t max)
-{
-	char		key[128];
-	int64_t		v;
-
-	snprintf(key, sizeof(key), "%s.%s", k->arch, name);
-	if (!dl_gguf_get_int(k->g, key, &v))
-		v = fallback;
-	if ((v < min || v > max) && k->st == DLM_OK)
-		k->st = dl_fail(k->err, DLM_EDAMAGED, "", "GGUF file has no valid key \"%s\"", key);
-	return v < min || v > max ? (uint32_t) min : (uint32_t) v;
-}
-
-static double
-key_number(dl_keys *k, const char *name, double fallback)
-{
-	char		key[128];
-	double		v;
-
-	snprintf(key, sizeof(key), "%s.%s", k->arch, name);
-	if (!dl_gguf_get_float(k->g, key, &v))
-		v = fallback;
-	if (!(v > 0 && v < 1e30))
-	{
-		if (k->st == DLM_OK)
-			k->st = dl_fail(k->err, DLM_EDAMAGED, "", "GGUF file has no valid key \"%s\"", key);
-		return 1;
-	}
-	return v;
-}
-
-static void
-refuse_key(dl_keys *k, const char *what)
-{
-	if (k->st == DLM_OK)
-		k->st = dl_fail(k->err, DLM_EUNSUPPORTED, "", "GGUF model uses %s, which is not supported", what);
-}
-
-static void
-read_gguf_rope(dl_keys *k, const dl_source *s, dl_arch *out)
-{
-	char		key[128];
-	dlm_text	type;
-
-	out->rope.theta = key_number(k, "rope.freq_base", 10000);
-	out->rope.factors = dl_source_find(s, "rope_freqs.weight");
-	if (key_int(k, "rope.dimension_count", out->config.head_dim, 0, 65536) != out->config.head_dim)
-		refuse_key(k, "partial rotary embedding");
-	snprintf(key, sizeof(key), "%s.rope.scaling.type", k->arch);
-	if (!dl_gguf_get_string(k->g, key, &type) || (type.len == 4 && memcmp(type.data, "none", 4) == 0))
-		return;
-	if (type.len != 6 || memcmp(type.data, "linear", 6) != 0)
-	{
-		refuse_key(k, "a rope scaling other than \"linear\"");
-		return;
-	}
-	out->rope.kind = DL_ROPE_LINEAR;
-	out->rope.factor = key_number(k, "rope.scaling.factor", -1);
-}
-
-static void
-read_gguf_sizes(dl_keys *k, const dl_source *s, dl_arch *out)
-{
-	dl_config  *c = &out->config;
-	const dl_tensor *embed = dl_source_find(s, "token_embd.weight");
-
-	c->hidden = key_int(k, "embedding_length", -1, 2, DL_MAX_HIDDEN);
-	c->layers = key_int(k, "block_count", -1, 1, DL_MAX_LAYERS);
-	c->heads = key_int(k, "attention.head_count", -1, 1, 4096);
-	c->kv_heads = key_int(k, "attention.head_count_kv", c->heads, 1, c->heads);
-	c->head_dim = key_int(k, "attention.key_length", c->hidden / c->heads, 2, 4096);
-	if (key_int(k, "attention.value_length", c->head_dim, 0, 65536) != c->head_dim)
-		refuse_key(k, "values of another width than keys");
-	c->ffn = key_int(k, "feed_forward_length", -1, 1, 1 << 20);
-	c->context = key_int(k, "context_length", -1, 1, DL_MAX_CONTEXT);
-	c->norm_eps = (float) key_number(k, "attention.layer_norm_rms_epsilon", -1);
-	c->act = DL_ACT_SILU;
-	c->tied = dl_source_find(s, "output.weight") == NULL;
-	if (embed != NULL && embed->dims[0] <= DL_MAX_VOCAB)
-		c->vocab = (uint32_t) embed->dims[0];
-	if (key_int(k, "expert_count", 0, 0, 65536) > 0)
-		refuse_key(k, "a mixture of experts");
-	if (key_int(k, "attention.sliding_window", 0, 0, INT32_MAX) > 0)
-		refuse_key(k, "sliding-window attention");
-}
-
-static void
-read_gguf_ids(const dl_gguf *g, dl_arch *out)
-{
-	int64_t		v;
-
-	if (dl_gguf_get_int(g, "tokenizer.ggml.mask_token_id", &v))
-		out->mask_id = v;
-	if (dl_gguf_get_int(g, "tokenizer.ggml.bos_token_id", &v))
-		out->begin_id = v;
-	if (dl_gguf_get_int(g, "tokenizer.ggml.eos_token_id", &v))
-		out->stop_ids[out->n_stop++] = v;
-	if (dl_gguf_get_int(g, "diffusion.shift_logits", &v))
-		out->config.logit_shift = v != 0;
-}
-
-dlm_status
-dl_arch_from_gguf(const dl_source *s, dl_arch *out, dlm_error *err)
-{
-	char		arch[40] = "",
-				clean[100];
-	dlm_text	name;
-	const dl_family *family = NULL;
-	dl_keys		k = {.g = s->gguf, .arch = arch, .err = err};
-
-	if (!dl_gguf_get_string(s->gguf, "general.architecture", &name))
-		return dl_fail(err, DLM_EDAMAGED, "", "GGUF file does not name its architecture");
-	if (name.len < sizeof(arch))
-	{
-		memcpy(arch, name.data, name.len);
-		family = find_family(arch);
-	}
-	if (family == NULL || family->names < DL_NAMES_LLAMA)
-		return dl_fail(err, DLM_EUNSUPPORTED, "GGUF files of llama, qwen2, qwen3, dream and llada can be read.",
-					   "GGUF files of the architecture \"%s\" are not supported", dl_clean_name(arch, clean));
-	start(out, family);
-	read_gguf_sizes(&k, s, out);
-	read_gguf_rope(&k, s, out);
-	read_gguf_ids(s->gguf, out);
-	if (k.st != DLM_OK)
-		return k.st;
-	return check_sizes(&out->config, err);
-}
-
-/* ---------------------------------------------------------------- rope */
-
-/* Llama 3's rule: long waves are stretched by `factor`, short ones kept, those between blended linearly. */
-static double
-scale_llama3(const dl_rope *r, double freq)
-{
-	double		wavelength = 2 * 3.14159265358979323846 / freq,
-				blend;
-
-	if (wavelength < r->original_context / r->high_freq_factor)
-		return freq;
-	if (wavelength > r->original_context / r->low_freq_factor)
-		return freq / r->factor;
-	blend = (r->original_context / wavelength - r->low_freq_factor) / (r->high_freq_factor - r->low_freq_factor);
-	return (1 - blend) * freq / r->factor + blend * freq;
-}
-
-dlm_status
-dl_rope_frequencies(const dl_arch *arch, double *freq, dlm_error *err)
-{
-	const dl_rope *r = &arch->rope;
-	int			d = (int) arch->config.head_dim;
-	float		factor;
-	uint8_t		raw[4];
-
-	for (int i = 0; i < d / 2; i++)
-	{
-		freq[i] = dl_pow(r->theta, -2.0 * i / d);
-		if (r->kind == DL_ROPE_LINEAR)
-			freq[i] /= r->factor;
-		else if (r->kind == DL_ROPE_LLAMA3)
-			freq[i] = scale_llama3(r, freq[i]);
-		if (r->factors != NULL)
-		{
-			dlm_status	st;
-
-			if (r->factors->storage != DL_ST_F32 || r->factors->bytes != 4 * (uint64_t) (d / 2))
-				return dl_fail(err, DLM_EDAMAGED, "", "tensor \"rope_freqs.weight\" has an invalid shape");
-			st = dl_file_read(r->factors->file, r->factors->offset + 4 * (uint64_t) i, raw, 4, err);
-			if (st != DLM_OK)
-				return st;
-			dl_dequantize(DL_ST_F32, raw, 1, &factor);
-			if (!(factor >= 1e-6f && factor <= 1e6f))
-				return dl_fail(err, DLM_EDAMAGED, "", "tensor \"rope_freqs.weight\" has invalid values");
-			freq[i] /= factor;
-		}
-	}
-	return DLM_OK;
-}
-
-void
-dl_rope_row(const double *freq, int half, uint64_t position, float *cosines, float *sines)
-{
-	for (int i = 0; i < half; i++)
-	{
-		double		angle = (double) position * freq[i];
-
-		cosines[i] = (float) dl_cos(angle);
-		sines[i] = (float) dl_sin(angle);
-	}
+	return f.st == DLM_OK ? dl_arch_check(&out->config, err) : f.st;
 }
