@@ -18,7 +18,6 @@
 #include "status.h"
 
 #include <stddef.h>
-#include <stdio.h>
 #include <string.h>
 
 #define MAX_NAME	24			/* letters of a hole's name; longer ones are text */
@@ -74,20 +73,33 @@ hole_value(const filler *f, int hole)
 	return *(const dlm_text *) ((const char *) f->holes + known_holes[hole].offset);
 }
 
+/* hint = "... {a}, {b}, ...": appends text; what does not fit is left out. */
+static void
+add_hint(char *hint, size_t cap, const char *text)
+{
+	size_t		at = strlen(hint);
+	size_t		len = strlen(text);
+
+	if (at + len < cap)
+		memcpy(hint + at, text, len + 1);
+}
+
 /* A fault in the template: the user's, or damage of the model's file (whose content is not quoted). */
 static dlm_status
 fail_template(const filler *f, dlm_error *err, const char *what, dlm_text name)
 {
-	char		hint[sizeof(err->hint)];
-	size_t		at;
+	char		hint[sizeof(err->hint)] = "The holes of this template are ";
 
 	if (f->own)
 		return dl_fail(err, DLM_EDAMAGED, "", "damaged template in the model: %s", what);
-	at = (size_t) snprintf(hint, sizeof(hint), "The holes of this template are");
 	for (int i = 0; i < N_HOLES; i++)
 		if (hole_value(f, i).data != NULL)
-			at += (size_t) snprintf(hint + at, sizeof(hint) - at, " {%s},", known_holes[i].name);
-	snprintf(hint + at, sizeof(hint) - at, " {canvas} or {label}; write {{name}} for the text \"{name}\".");
+		{
+			add_hint(hint, sizeof(hint), "{");
+			add_hint(hint, sizeof(hint), known_holes[i].name);
+			add_hint(hint, sizeof(hint), "}, ");
+		}
+	add_hint(hint, sizeof(hint), "{canvas} or {label}; write {{name}} for the text \"{name}\".");
 	if (name.len == 0)
 		return dl_fail(err, DLM_EINVAL, hint, "invalid template: %s", what);
 	return dl_fail(err, DLM_EINVAL, hint, "invalid template: %s \"%.*s\"", what, (int) name.len, name.data);
