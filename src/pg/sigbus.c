@@ -2,7 +2,7 @@
  * sigbus.c - surviving a file that was cut short under its mapping.
  *
  * The kernel raises SIGBUS in the thread that touches the page, which may be
- * an OpenMP helper: jumping out of it is impossible. So the handler maps zero
+ * a helper thread of the engine: jumping out of it is impossible. So the handler maps zero
  * pages from the faulting page to the end of the mapping (all of that is gone
  * when a file was truncated) and returns; the thread computes on with zeros,
  * and the caller throws its work away. mmap is a plain system call and safe

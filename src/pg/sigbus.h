@@ -2,7 +2,7 @@
  * sigbus.h - a file cut short under its mapping fails a statement, not the cluster.
  *
  * Touching a page of a mapping that the file no longer covers raises SIGBUS,
- * in the backend or in one of its OpenMP helper threads. PostgreSQL leaves
+ * in the backend or in one of its helper threads. PostgreSQL leaves
  * that signal at its default, so the postmaster would restart the cluster.
  * Between enter and leave a handler puts zero pages over the whole registered
  * mapping, marks it as lost and lets the thread go on; leave then tells, so

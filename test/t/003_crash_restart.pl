@@ -28,6 +28,7 @@ foreach my $preload ('', q{shared_preload_libraries = 'dlm'})
 	ok(wait_log($node, qr/all server processes terminated; reinitializing/), "$kind: the cluster restarts");
 	$node->poll_query_until('postgres', 'SELECT true');
 
+	is($node->safe_psql('postgres', 'SELECT count(*) FROM dlm_stats'), '0', "$kind: old figures do not come back");
 	is($node->safe_psql('postgres', $label), $answer, "$kind: the same answer after the crash");
 	is($node->safe_psql('postgres', 'SELECT count(*) FROM dlm_activity'), '0', "$kind: no activity is left");
 	is($node->safe_psql('postgres', 'SELECT compute_slots_used FROM dlm_stats_info()'), '0', "$kind: no slot is left");
