@@ -390,6 +390,4 @@ dl_fill_close(dl_fill *f)
 	f->n_own_kv = 0;
 	dl_kv_free(f->kv);
 	f->kv = NULL;
-	dl_arena_block_free(a, f->states);
-	f->states = NULL;
 }

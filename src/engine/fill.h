@@ -60,7 +60,7 @@ typedef struct dl_fill
 	int			n_own_kv;
 
 	/* predict */
-	float	   *states;			/* [head tokens, hidden], a block */
+	float	   *length_logprobs;	/* [length_classes] of the length head */
 	uint8_t    *no_live;		/* [head tokens] zeros */
 
 	/* forms */

@@ -64,6 +64,7 @@ enter_phase(dl_forward *f, dl_phase phase)
 	f->at = 0;
 	f->op = 0;
 	f->panel = 0;
+	f->inner = 0;
 }
 
 dlm_status
@@ -88,6 +89,7 @@ next_chunk(dl_forward *f, int n, int chunk)
 {
 	f->op = 0;
 	f->panel = 0;
+	f->inner = 0;
 	f->at += chunk;
 	return f->at >= n;
 }
@@ -139,10 +141,14 @@ advance(dl_forward *f)
 			break;
 		case DL_PH_FINAL:
 			if (dl_final_chunk(f) && next_chunk(f, f->n_needed, DL_CHUNK))
-				enter_phase(f, f->n_asks > 0 ? DL_PH_HEAD : DL_PH_DONE);
+				enter_phase(f, f->n_asks > 0 ? DL_PH_HEAD : DL_PH_LENGTHS);
 			break;
 		case DL_PH_HEAD:
 			if (dl_head_chunk(f) && next_chunk(f, f->n_asks, f->head_chunk))
+				enter_phase(f, DL_PH_LENGTHS);
+			break;
+		case DL_PH_LENGTHS:
+			if (dl_length_unit(f) && next_chunk(f, f->n_rows, 1))
 				enter_phase(f, DL_PH_DONE);
 			break;
 		case DL_PH_DONE:

@@ -48,6 +48,7 @@ typedef struct dl_row
 	dl_logits_sink sink;
 	void	   *ctx;
 	float	   *hidden;			/* NULL, or [n, hidden] gets the last hidden states (after the final norm) */
+	float	   *lengths;		/* NULL, or [length_classes] gets the length head's log-probabilities on the row's states */
 	dl_kv	   *kv;				/* NULL, or a cache. Rows of one batch may share one only if their fixed lists are equal */
 } dl_row;
 
@@ -72,9 +73,5 @@ dlm_status	dl_forward_begin(dl_forward *f, const dl_row *rows, int n_rows, dlm_e
  * beginning another is fine: the caches stay valid.
  */
 dlm_status	dl_forward_step(dl_forward *f, dlm_error *err);
-
-/* Scores of the length head: states [n, hidden] of the backbone -> logprobs [length_classes]. Scratch from the arena, rewound. */
-dlm_status	dl_length_head_run(const dlm_model *model, const float *states, int n, struct dl_team *team, uint32_t cpu_mask,
-							   dl_arena *a, float *logprobs, dlm_error *err);
 
 #endif							/* DL_FORWARD_H */

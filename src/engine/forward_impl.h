@@ -35,6 +35,7 @@ typedef struct dl_row_plan
 				n_live;
 	int			fixed_from;		/* fixed tokens from this one on are in the batch */
 	int			first_token;
+	int			first_needed;	/* of the row's needed tokens */
 	dl_kv	   *kv;				/* NULL: fixed keys in the workspace, for one layer at a time */
 	size_t		fixed_at;		/* in f->keys, if kv is NULL */
 	size_t		live_at;		/* in f->keys */
@@ -67,8 +68,25 @@ typedef enum dl_phase
 	DL_PH_MIX,					/* o, residual, FFN, residual */
 	DL_PH_FINAL,				/* final norm, hidden states out */
 	DL_PH_HEAD,
+	DL_PH_LENGTHS,
 	DL_PH_DONE
 } dl_phase;
+
+/* Workspace of the length head, one row at a time. */
+typedef struct dl_length_work
+{
+	dl_heads	heads;
+	int			capacity;		/* of the key space */
+	size_t		scores_ld;
+	float	   *q,				/* [n, hidden] queries, then attention's output */
+			   *keys,			/* key space */
+			   *k,				/* [chunk, hidden] */
+			   *v,
+			   *ffn,			/* [chunk, length_ffn] */
+			   *mean,			/* [hidden] */
+			   *inner,			/* [length_hidden] */
+			   *logits;			/* [length_classes] */
+} dl_length_work;
 
 struct dl_forward
 {
@@ -117,18 +135,22 @@ struct dl_forward
 	float	   *scratch;		/* [threads] of attention: queries, scores, outputs */
 	size_t		scratch_floats;
 	void	   *quantized;		/* of dl_linear */
+	dl_length_work length;
+	int			longest_lengths;	/* tokens of the longest row that wants the length head; 0 = none */
 
 	/* where we are */
 	dl_phase	phase;
 	int			layer;
 	int			at;				/* first token, block item or ask of the current chunk */
 	int			op;				/* inside the chunk */
+	int			inner;			/* of the length head: token or item inside the row */
 	int			panel;			/* inside a matrix product */
 	int64_t		left;			/* multiply-adds left in this slice */
 	bool		bad[DL_MAX_THREADS];	/* a thread saw non-finite logits */
 };
 
-/* forward_plan.c */
+/* forward_plan.c: carve an array out of a block, 64-byte aligned; base NULL only counts */
+void	   *dl_carve(void *base, size_t *at, size_t count, size_t size);
 dlm_status	dl_forward_plan(dl_forward *f, dlm_error *err);
 void		dl_forward_commit(dl_forward *f);	/* the batch is done: caches keep what it appended */
 
@@ -144,6 +166,11 @@ bool		dl_attend_items(dl_forward *f);
 bool		dl_mix_chunk(dl_forward *f);
 bool		dl_final_chunk(dl_forward *f);
 bool		dl_head_chunk(dl_forward *f);
+
+/* length_head.c */
+size_t		dl_length_carve(dl_length_work *w, const dlm_model *m, int n, void *base, size_t at);
+size_t		dl_length_scratch(const dlm_model *m, int n);
+bool		dl_length_unit(dl_forward *f);	/* true when the row f->at is done */
 
 /* Tokens that are queries in the current layer. */
 static inline int

@@ -26,6 +26,8 @@ check_row(const dl_forward *f, const dl_row *r, dlm_error *err)
 			return dl_fail(err, DLM_EINVAL, "", "token %d is not in the model's vocabulary", r->ids[i]);
 	if (r->n_ask < 0 || (r->n_ask > 0 && r->sink == NULL))
 		return dl_fail(err, DLM_EINVAL, "", "row asks for logits but has no sink");
+	if (r->lengths != NULL && c->length_classes == 0)
+		return dl_fail(err, DLM_EINVAL, "", "model has no length head");
 	for (int i = 0; i < r->n_ask; i++)
 		if (r->ask[i] < (int) c->logit_shift || r->ask[i] >= r->n || (i > 0 && r->ask[i] <= r->ask[i - 1]))
 			return dl_fail(err, DLM_EINVAL, "", "asked position %d is not in the row or not in order", r->ask[i]);
@@ -40,9 +42,8 @@ is_live(const dl_forward *f, const dl_row *r, int position)
 
 /* ------------------------------------------------------------------ lists */
 
-/* Carve an array out of the block; with base NULL only count. */
-static void *
-carve(void *base, size_t *at, size_t count, size_t size)
+void *
+dl_carve(void *base, size_t *at, size_t count, size_t size)
 {
 	void	   *p = base ? (char *) base + *at : NULL;
 
@@ -56,13 +57,13 @@ carve_lists(dl_forward *f, void *base, size_t tokens, size_t asks)
 {
 	size_t		at = 0;
 
-	f->plans = carve(base, &at, (size_t) f->n_rows, sizeof(dl_row_plan));
-	f->tokens = carve(base, &at, tokens, sizeof(dl_token));
-	f->needed = carve(base, &at, tokens, sizeof(int));
-	f->limits = carve(base, &at, tokens, sizeof(int));
-	f->blocks = carve(base, &at, tokens, sizeof(dl_block));
-	f->last_blocks = carve(base, &at, tokens, sizeof(dl_block));
-	f->asks = carve(base, &at, asks, sizeof(dl_ask));
+	f->plans = dl_carve(base, &at, (size_t) f->n_rows, sizeof(dl_row_plan));
+	f->tokens = dl_carve(base, &at, tokens, sizeof(dl_token));
+	f->needed = dl_carve(base, &at, tokens, sizeof(int));
+	f->limits = dl_carve(base, &at, tokens, sizeof(int));
+	f->blocks = dl_carve(base, &at, tokens, sizeof(dl_block));
+	f->last_blocks = dl_carve(base, &at, tokens, sizeof(dl_block));
+	f->asks = dl_carve(base, &at, asks, sizeof(dl_ask));
 	return at;
 }
 
@@ -87,6 +88,13 @@ allocate_lists(dl_forward *f, dlm_error *err)
 	return DLM_OK;
 }
 
+/* Are the last states of all its tokens needed? */
+static bool
+wants_states(const dl_row *r)
+{
+	return r->hidden != NULL || r->lengths != NULL;
+}
+
 static void
 add_token(dl_forward *f, int row, int position, int slot, bool live, bool store)
 {
@@ -94,7 +102,7 @@ add_token(dl_forward *f, int row, int position, int slot, bool live, bool store)
 
 	f->tokens[f->n_tokens++] = (dl_token) {
 		.id = r->ids[position], .position = position, .row = row, .slot = slot,
-		.live = live, .store = store, .needed = r->hidden != NULL
+		.live = live, .store = store, .needed = wants_states(r)
 	};
 }
 
@@ -179,7 +187,7 @@ plan_row(dl_forward *f, int row, dlm_error *err)
 	for (int i = 0; i < r->n; i++)
 		if (is_live(f, r, i))
 			add_token(f, row, i, p->n_live++, true, true);
-	first_source = r->hidden != NULL ? 0 : r->n;
+	first_source = wants_states(r) ? 0 : r->n;
 	for (int i = 0; i < r->n; i++)
 	{
 		if (is_live(f, r, i))
@@ -234,6 +242,8 @@ plan_asks(dl_forward *f)
 		dl_token   *t = &f->tokens[i];
 		int			ask = ask_of(f, &f->rows[t->row], t->position);
 
+		if (i == f->plans[t->row].first_token)
+			f->plans[t->row].first_needed = f->n_needed;
 		if (ask >= 0)
 			f->asks[f->n_asks++] = (dl_ask) {t->row, ask, f->n_needed};
 		if (ask >= 0 || t->needed)
@@ -309,6 +319,10 @@ quantized_bytes(const dl_config *c)
 		widest = (size_t) c->heads * c->head_dim;
 	if (c->ffn > widest)
 		widest = c->ffn;
+	if (c->length_ffn > widest)
+		widest = c->length_ffn;
+	if (c->length_hidden > widest)
+		widest = c->length_hidden;
 	return dl_linear_scratch(DL_CHUNK, (int) widest);
 }
 
@@ -320,19 +334,19 @@ carve_work(dl_forward *f, void *base)
 	size_t		at = 0;
 
 	f->head_chunk = head_chunk(c, f->n_asks);
-	f->x = carve(base, &at, (size_t) f->n_tokens * c->hidden, sizeof(float));
-	f->q = carve(base, &at, (size_t) f->n_tokens * (size_t) f->query_dim, sizeof(float));
-	f->keys = carve(base, &at, f->n_keys, sizeof(float));
-	f->h = carve(base, &at, chunk * c->hidden, sizeof(float));
-	f->t = carve(base, &at, chunk * c->hidden, sizeof(float));
-	f->k = carve(base, &at, chunk * (size_t) f->key_dim, sizeof(float));
-	f->v = carve(base, &at, chunk * (size_t) f->key_dim, sizeof(float));
-	f->gate = carve(base, &at, c->gated ? chunk * c->ffn : 0, sizeof(float));
-	f->up = carve(base, &at, chunk * c->ffn, sizeof(float));
-	f->logits = carve(base, &at, f->n_asks > 0 ? (size_t) f->head_chunk * c->vocab : 0, sizeof(float));
-	f->scratch = carve(base, &at, (size_t) f->threads * f->scratch_floats, sizeof(float));
-	f->quantized = carve(base, &at, quantized_bytes(c), 1);
-	return at;
+	f->x = dl_carve(base, &at, (size_t) f->n_tokens * c->hidden, sizeof(float));
+	f->q = dl_carve(base, &at, (size_t) f->n_tokens * (size_t) f->query_dim, sizeof(float));
+	f->keys = dl_carve(base, &at, f->n_keys, sizeof(float));
+	f->h = dl_carve(base, &at, chunk * c->hidden, sizeof(float));
+	f->t = dl_carve(base, &at, chunk * c->hidden, sizeof(float));
+	f->k = dl_carve(base, &at, chunk * (size_t) f->key_dim, sizeof(float));
+	f->v = dl_carve(base, &at, chunk * (size_t) f->key_dim, sizeof(float));
+	f->gate = dl_carve(base, &at, c->gated ? chunk * c->ffn : 0, sizeof(float));
+	f->up = dl_carve(base, &at, chunk * c->ffn, sizeof(float));
+	f->logits = dl_carve(base, &at, f->n_asks > 0 ? (size_t) f->head_chunk * c->vocab : 0, sizeof(float));
+	f->scratch = dl_carve(base, &at, (size_t) f->threads * f->scratch_floats, sizeof(float));
+	f->quantized = dl_carve(base, &at, quantized_bytes(c), 1);
+	return dl_length_carve(&f->length, f->model, f->longest_lengths, base, at);
 }
 
 static dlm_status
@@ -350,7 +364,10 @@ allocate_work(dl_forward *f, dlm_error *err)
 		f->work_size = size;
 	}
 	carve_work(f, f->work);
-	memset(f->keys, 0, f->n_keys * sizeof(float));	/* unused lanes of a panel are read, though never used */
+	/* unused lanes of a panel are read, though never used */
+	memset(f->keys, 0, f->n_keys * sizeof(float));
+	if (f->longest_lengths > 0)
+		memset(f->length.keys, 0, dl_keys_floats(&f->length.heads, f->length.capacity) * sizeof(float));
 	return DLM_OK;
 }
 
@@ -391,6 +408,12 @@ dl_forward_plan(dl_forward *f, dlm_error *err)
 	f->scratch_floats = 0;
 	f->n_blocks = plan_blocks(f, false, f->blocks);
 	f->n_last_blocks = plan_blocks(f, true, f->last_blocks);
+	f->longest_lengths = 0;
+	for (int i = 0; i < f->n_rows; i++)
+		if (f->rows[i].lengths != NULL && f->rows[i].n > f->longest_lengths)
+			f->longest_lengths = f->rows[i].n;
+	if (f->longest_lengths > 0 && dl_length_scratch(f->model, f->longest_lengths) > f->scratch_floats)
+		f->scratch_floats = dl_length_scratch(f->model, f->longest_lengths);
 	f->scratch_floats = (f->scratch_floats + DL_PANEL - 1) & ~(size_t) (DL_PANEL - 1);
 	return allocate_work(f, err);
 }

@@ -286,14 +286,14 @@ dl_lengths_predict_plan(dl_fill *f, dlm_error *err)
 	const dl_ids *head = &f->frame.piece[0];
 	dl_row		row = {.n = head->n, .ids = head->id};
 
-	if (f->states == NULL)
+	if (f->length_logprobs == NULL)
 	{
-		f->states = dl_arena_block(s->arena, (size_t) head->n * s->model->config.hidden * sizeof(float));
+		f->length_logprobs = dl_arena_calloc(s->arena, s->model->config.length_classes, sizeof(float));
 		f->no_live = dl_arena_calloc(s->arena, (size_t) head->n, 1);
-		if (f->states == NULL || f->no_live == NULL)
+		if (f->length_logprobs == NULL || f->no_live == NULL)
 			return dl_fail_memory(err);
 	}
-	row.hidden = f->states;
+	row.lengths = f->length_logprobs;
 	row.live = f->no_live;
 	return dl_session_add_row(s, &row, err);
 }
@@ -306,16 +306,12 @@ dl_lengths_predict_absorb(dl_fill *f, dlm_error *err)
 	int			classes = (int) s->model->config.length_classes;
 	int			largest = f->lengths[0].first;
 	int			most = beam_size(f);
-	float	   *logprob = dl_arena_calloc(s->arena, (size_t) classes, sizeof(float));
-	dlm_status	st;
+	float	   *logprob = f->length_logprobs;
+	dlm_status	st = DLM_OK;
 
 	f->beam = dl_arena_calloc(s->arena, (size_t) most, sizeof(*f->beam));
-	if (logprob == NULL || f->beam == NULL)
+	if (f->beam == NULL)
 		return dl_fail_memory(err);
-	st = dl_length_head_run(s->model, f->states, f->frame.piece[0].n, dl_forward_team(s->forward),
-							s->env.cpu_mask, s->arena, logprob, err);
-	dl_arena_block_free(s->arena, f->states);
-	f->states = NULL;
 	for (int k = 0; k < most && k < classes && st == DLM_OK; k++)
 	{
 		int			best = 0;

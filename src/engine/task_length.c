@@ -18,7 +18,7 @@
 typedef struct length_state
 {
 	dl_ids		ids;			/* begin, prompt */
-	float	   *states;			/* [ids.n, hidden], a block */
+	float	   *logprob;		/* [length_classes] */
 	bool		computed;
 } length_state;
 
@@ -59,11 +59,10 @@ length_plan(dl_task *task, dlm_error *err)
 
 	if (state->computed)
 		return DLM_OK;
-	if (state->states == NULL)
-		state->states = dl_arena_block(s->arena, (size_t) state->ids.n * s->model->config.hidden * sizeof(float));
-	row.hidden = state->states;
+	state->logprob = dl_arena_calloc(s->arena, s->model->config.length_classes, sizeof(float));
+	row.lengths = state->logprob;
 	row.live = dl_arena_calloc(s->arena, (size_t) row.n, 1);
-	if (row.hidden == NULL || row.live == NULL)
+	if (row.lengths == NULL || row.live == NULL)
 		return dl_fail_memory(err);
 	return dl_session_add_row(s, &row, err);
 }
@@ -95,36 +94,25 @@ length_absorb(dl_task *task, dlm_error *err)
 	length_state *state = task->state;
 	int			classes = (int) s->model->config.length_classes;
 	int			k = task->options->top_lengths ? task->options->top_lengths : DEFAULT_LENGTHS;
-	float	   *logprob = dl_arena_calloc(s->arena, (size_t) classes, sizeof(float));
 	dlm_length_score *lengths;
-	dlm_status	st;
 
 	if (k > classes)
 		k = classes;
 	lengths = dl_arena_calloc(s->arena, (size_t) k, sizeof(*lengths));
-	if (logprob == NULL || lengths == NULL)
+	if (lengths == NULL)
 		return dl_fail_memory(err);
-	st = dl_length_head_run(s->model, state->states, state->ids.n, dl_forward_team(s->forward),
-							s->env.cpu_mask, s->arena, logprob, err);
-	if (st != DLM_OK)
-		return st;
-	best_lengths(logprob, classes, lengths, k);
+	best_lengths(state->logprob, classes, lengths, k);
 	task->result->lengths = lengths;
 	task->result->n_lengths = k;
 	task->step = 1;
 	state->computed = true;
-	dl_arena_block_free(s->arena, state->states);
-	state->states = NULL;
 	return DLM_OK;
 }
 
 static void
 length_close(dl_task *task)
 {
-	length_state *state = task->state;
-
-	dl_arena_block_free(task->session->arena, state->states);
-	state->states = NULL;
+	(void) task;				/* all of it lies in the arena's bump memory */
 }
 
 const dl_task_ops dl_task_length = {
