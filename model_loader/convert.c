@@ -29,7 +29,7 @@ typedef struct dl_conversion
 	dl_lora		lora;
 	cJSON	   *config,
 			   *settings,
-			   *tokenizer_json,
+			   *post_processor,
 			   *tokenizer_config;
 	dl_arch		arch;
 	void	   *blob;			/* compiled tokenizer */
@@ -162,10 +162,14 @@ read_tokenizer(dl_conversion *c, dlm_error *err)
 	{
 		st = dl_read_text(path, MAX_TOKENIZER, c->arena, &text, err);
 		if (st == DLM_OK)
-			st = dl_json_parse(text.data, text.len, "tokenizer.json", &c->tokenizer_json, err);
+			st = dl_json_parse_member(text.data, text.len, "post_processor", "tokenizer.json", &c->post_processor, err);
+		if (st == DLM_OK)
+			st = check_stop(c->options, err);
 		if (st == DLM_OK)
 			st = dlm_tokenizer_from_json(text.data, text.len, c->options, &c->blob, &c->blob_size, err);
 	}
+	if (st == DLM_OK)
+		st = check_stop(c->options, err);
 	if (st == DLM_OK)
 		st = dl_tok_open(c->blob, c->blob_size, &c->tok, err);
 	if (st == DLM_OK)
@@ -179,7 +183,7 @@ static dlm_status
 read_settings(dl_conversion *c, dlm_error *err)
 {
 	dlm_env		env = {.stop = c->options->stop, .arg = c->options->arg};
-	dl_settings_in in = {.tokenizer = c->tokenizer_json, .tok = c->tok, .arena = c->arena, .env = &env};
+	dl_settings_in in = {.post_processor = c->post_processor, .tok = c->tok, .arena = c->arena, .env = &env};
 	const char *path;
 	dlm_status	st = choose(c, c->options->settings, "dlm.json", true, &path, err);
 
@@ -350,7 +354,7 @@ release(dl_conversion *c)
 	dl_settings_free(&c->resolved);
 	cJSON_Delete(c->config);
 	cJSON_Delete(c->settings);
-	cJSON_Delete(c->tokenizer_json);
+	cJSON_Delete(c->post_processor);
 	cJSON_Delete(c->tokenizer_config);
 	dl_lora_close(&c->lora);
 	dl_source_close(&c->source);

@@ -94,7 +94,7 @@ typedef struct dl_records
 typedef struct dl_settings_in
 {
 	const cJSON *settings;		/* dlm.json or NULL */
-	const cJSON *tokenizer;		/* tokenizer.json or NULL: its post_processor names begin and end */
+	const cJSON *post_processor;	/* of tokenizer.json, or NULL: it names begin and end */
 	const cJSON *tokenizer_config;	/* tokenizer_config.json or NULL: mask_token */
 	const dl_tok *tok;
 	dl_arena   *arena;

@@ -7,6 +7,8 @@
  */
 #include "json.h"
 
+#include <string.h>
+
 #include "status.h"
 
 /* A node takes 64 bytes and more: the largest tokenizer.json in use has about two million values. */
@@ -72,6 +74,77 @@ dl_json_parse(const char *json, size_t size, const char *what, cJSON **out, dlm_
 		cJSON_Delete(*out);
 		*out = NULL;
 		return dl_fail(err, DLM_EDAMAGED, "", "%s goes on after its JSON value", what);
+	}
+	return DLM_OK;
+}
+
+/* The end of the string whose opening quote stands at `at`: the position after its closing quote, or size. */
+static size_t
+skip_string(const char *json, size_t size, size_t at)
+{
+	for (at++; at < size && json[at] != '"'; at++)
+		if (json[at] == '\\')
+			at++;
+	return at < size ? at + 1 : size;
+}
+
+static size_t
+skip_space(const char *json, size_t size, size_t at)
+{
+	while (at < size && (json[at] == ' ' || json[at] == '\t' || json[at] == '\n' || json[at] == '\r'))
+		at++;
+	return at;
+}
+
+/* The end of the value at `at`: where a comma or bracket of its own level follows. */
+static size_t
+skip_value(const char *json, size_t size, size_t at)
+{
+	int			depth = 0;
+
+	while (at < size)
+	{
+		char		c = json[at];
+
+		if (c == '"')
+		{
+			at = skip_string(json, size, at);
+			continue;
+		}
+		if ((c == ',' || c == '}' || c == ']') && depth == 0)
+			return at;
+		depth += (c == '{' || c == '[') - (c == '}' || c == ']');
+		at++;
+	}
+	return size;
+}
+
+dlm_status
+dl_json_parse_member(const char *json, size_t size, const char *key, const char *what, cJSON **out, dlm_error *err)
+{
+	size_t		at = skip_space(json, size, 0),
+				len = strlen(key);
+
+	*out = NULL;
+	if (at == size || json[at] != '{')
+		return dl_fail(err, DLM_EDAMAGED, "", "%s is not valid JSON", what);
+	while (at < size && json[at] != '}')
+	{
+		size_t		name = skip_space(json, size, at + 1),
+					value,
+					end;
+
+		if (name == size || json[name] != '"')
+			break;				/* an empty object, or damage that the full parse will name */
+		value = skip_string(json, size, name);
+		end = value;
+		value = skip_space(json, size, value);
+		if (value == size || json[value] != ':')
+			break;
+		value = skip_space(json, size, value + 1);
+		at = skip_value(json, size, value);
+		if (end - name == len + 2 && memcmp(json + name + 1, key, len) == 0)
+			return dl_json_parse(json + value, at - value, what, out, err);
 	}
 	return DLM_OK;
 }

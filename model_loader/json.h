@@ -18,4 +18,12 @@
  */
 dlm_status	dl_json_parse(const char *json, size_t size, const char *what, cJSON **out, dlm_error *err);
 
+/*
+ * Parse one member of the outermost object alone, so that a large file need
+ * not become a tree. The rest is looked at only for brackets and strings:
+ * whoever needs it parses it. *out is NULL when the member is missing.
+ */
+dlm_status	dl_json_parse_member(const char *json, size_t size, const char *key, const char *what, cJSON **out,
+								 dlm_error *err);
+
 #endif							/* DLM_JSON_H */

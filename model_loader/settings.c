@@ -326,7 +326,7 @@ resolve_row_ends(dl_resolver *r)
 
 	if ((begin != NULL && !cJSON_IsString(begin)) || (end != NULL && !cJSON_IsString(end)))
 		return bad_key(r->err, begin != NULL && !cJSON_IsString(begin) ? "begin" : "end");
-	read_post_processor(get(r->in->tokenizer, "post_processor"), &own_begin, &own_end);
+	read_post_processor(r->in->post_processor, &own_begin, &own_end);
 	if (own_begin.n == 0 && r->arch->begin_id >= 0 && r->arch->begin_id < r->arch->config.vocab)
 		own_begin.id[own_begin.n++] = (int32_t) r->arch->begin_id;
 	r->begin = own_begin;

@@ -160,6 +160,10 @@ static const edit_case cases[] = {
 	{"llama", "dlm.json", "\"format\": 1", "\"defaults\": {\"sampler\": \"fastest\"}", DLM_EINVAL, NULL},
 	{"llama", "dlm.json", "\"format\": 1", "\"embedding_rows\": {\"<|mask|>\": \"nothing\"}", DLM_EINVAL, "nothing"},
 	{"llama", "dlm.json", "\"format\": 1", "\"length_head\": true", DLM_EDAMAGED, "length_predictor"},
+	{"llama", "tokenizer.json", "\"!\":4,", "\"!\":5,", DLM_EDAMAGED, NULL},	/* id 5 twice, id 4 missing */
+	{"llama", "tokenizer.json", "\"!\":4,", "\"!\":1e9,", DLM_EDAMAGED, NULL},
+	{"llama", "tokenizer.json", "\"Where\":420", "\"Where\":430", DLM_EDAMAGED, NULL},	/* beyond the embedding's rows */
+	{"llama", "tokenizer.json", "\"type\":\"ByteLevel\"", "\"type\":\"BiteLevel\"", DLM_EUNSUPPORTED, "BiteLevel"},
 	{"llada", "config.json", "\"alibi\": false", "\"alibi\": true", DLM_EUNSUPPORTED, "alibi"},
 	{"bert", "config.json", "\"hidden_act\": \"gelu\"", "\"hidden_act\": \"relu\"", DLM_EUNSUPPORTED, "relu"},
 	{"paper", "model.safetensors", "length_predictor.2.bias", "length_predictor.2.bios", DLM_EDAMAGED, "length_predictor.2.bias"},
@@ -180,14 +184,18 @@ static void
 deep_json_is_refused(void)
 {
 	static const char *const files[] = {"config.json", "tokenizer.json", "dlm.json"};
-	char		deep[20001];
+	static const char start[] = "{\"a\":";
+	char		deep[20100];
+	size_t		n = sizeof(start) - 1;
 
-	memset(deep, '[', 10000);
-	memset(deep + 10000, ']', 10000);
+	memcpy(deep, start, n);
+	memset(deep + n, '[', 10000);
+	memset(deep + n + 10000, ']', 10000);
+	deep[n + 20000] = '}';
 	for (int i = 0; i < 3; i++)
 	{
 		fresh("llama");
-		files_write(source, files[i], deep, 20000);
+		files_write(source, files[i], deep, n + 20001);
 		expect(DLM_EDAMAGED, files[i], "nested");
 	}
 }

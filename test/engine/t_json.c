@@ -93,9 +93,34 @@ number_of_values_is_bounded(void)
 	CHECK(parse("1", DLM_JSON_MAX_BYTES + 1) == DLM_EDAMAGED, "size is looked at before the text");
 }
 
+/* The member alone, at the outer level only, whatever the strings around it hold. */
+static void
+one_member_is_parsed(void)
+{
+	static const char text[] = " {\"x\": {\"key\": 1}, \"s\": \"\\\"key\\\": }]\", \"key\" : [2, {\"a\": \"}\"}] , \"z\": [[[3]]]} ";
+	cJSON	   *root = NULL;
+	dlm_error	err;
+
+	CHECK(dl_json_parse_member(text, strlen(text), "key", "test", &root, &err) == DLM_OK && cJSON_GetArraySize(root) == 2, "found");
+	cJSON_Delete(root);
+	CHECK(dl_json_parse_member(text, strlen(text), "z", "test", &root, &err) == DLM_OK && cJSON_IsArray(root), "the last");
+	cJSON_Delete(root);
+	CHECK(dl_json_parse_member(text, strlen(text), "a", "test", &root, &err) == DLM_OK && root == NULL, "an inner member is none");
+	CHECK(dl_json_parse_member("[]", 2, "a", "test", &root, &err) == DLM_EDAMAGED, "no object");
+	for (size_t cut = 0; cut < strlen(text); cut++)
+	{
+		dlm_status	st = dl_json_parse_member(text, cut, "key", "test", &root, &err);
+
+		CHECK(st == DLM_OK || st == DLM_EDAMAGED, "cut at %zu", cut);
+		cJSON_Delete(root);
+		root = NULL;
+	}
+}
+
 int
 main(void)
 {
+	one_member_is_parsed();
 	valid_json_is_read();
 	nesting_is_bounded();
 	damage_is_refused();
