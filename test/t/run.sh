@@ -22,6 +22,13 @@ trap clean EXIT
 
 cp -r "$here" "$work/t"
 cp -r "$root/test/models" "$work/models"
+# the default model's base weights, where make has fetched them: a conversion long enough to be cancelled
+gguf=${MODEL_BASE:-$(ls "$root"/models/base/*.gguf 2>/dev/null | head -n 1)}
+if [ -n "$gguf" ]; then
+    cp "$gguf" "$work/base.gguf"
+    gguf=$work/base.gguf
+    cp -r "$root/models/dlm-135m" "$work/adapter"
+fi
 cd "$work"
 
 as_postgres=()
@@ -44,5 +51,5 @@ for test in "$@"; do tests+=("t/$(basename "$test")"); done
     PG_REGRESS="$pgxs/src/test/regress/pg_regress" \
     TESTDIR="$work" TESTDATADIR="$work/tmp_check" TESTLOGDIR="$work/log" LC_ALL=C.UTF-8 \
     DLM_TEST_MODELS="$work/models" DLM_TEST_FULL_DISK="$full_disk" DLM_CANCELS="${DLM_CANCELS:-60}" \
-    DLM_TEST_CONF="${DLM_TEST_CONF:-}" \
+    DLM_TEST_GGUF="$gguf" DLM_TEST_ADAPTER="$work/adapter" DLM_TEST_CONF="${DLM_TEST_CONF:-}" \
     prove -v "${tests[@]}" || { status=$?; tail -n 40 "$work"/tmp_check/log/*.log >&2 || true; exit "$status"; }
