@@ -2,7 +2,11 @@
 --
 --     psql -XqAt -v reference=reference.jsonl -v model=NAME -f heldout.sql > answers.jsonl
 --
--- The scalar call and the scores must agree, so both are asked.
+-- Without model: the default model. The scalar call and the scores must agree, so both are asked.
+\if :{?model}
+\else
+	\set model ''
+\endif
 \set content `cat :'reference'`
 WITH line AS (
 	SELECT n, l::jsonb AS j
@@ -14,8 +18,8 @@ WITH line AS (
 	FROM line
 )
 SELECT json_build_object(
-		   'label', dlm_classify(input, labels, instruction, options => '{"scoring": "one_pass", "normalize": "mean", "calibrate": "content_free"}', model => :'model'),
+		   'label', dlm_classify(input, labels, instruction, options => '{"scoring": "one_pass", "normalize": "mean", "calibrate": "content_free"}', model => NULLIF(:'model', '')),
 		   'scores', (SELECT json_object_agg(label, logprob)
-					  FROM dlm_classify_scores(input, labels, instruction, options => '{"scoring": "one_pass", "normalize": "mean", "calibrate": "content_free"}', model => :'model')))
+					  FROM dlm_classify_scores(input, labels, instruction, options => '{"scoring": "one_pass", "normalize": "mean", "calibrate": "content_free"}', model => NULLIF(:'model', ''))))
 FROM asked
 ORDER BY n;

@@ -176,7 +176,7 @@ static bool
 same_result(const dlm_result *a, const dlm_result *b)
 {
 	return a->error.status == b->error.status && a->n_labels == b->n_labels && a->best == b->best &&
-		memcmp(a->labels, b->labels, (size_t) a->n_labels * sizeof(*a->labels)) == 0;
+		tiny_same(a->labels, b->labels, (size_t) a->n_labels * sizeof(*a->labels));
 }
 
 static void

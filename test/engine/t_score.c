@@ -141,12 +141,12 @@ lengths_agree_with_pytorch(const tiny_model *m, const char *model, const cJSON *
 static bool
 same_result(const dlm_result *a, const dlm_result *b)
 {
-	return a->error.status == b->error.status && memcmp(&a->logprob, &b->logprob, sizeof(double)) == 0 &&
-		a->n_tokens == b->n_tokens && memcmp(a->tokens, b->tokens, (size_t) a->n_tokens * sizeof(*a->tokens)) == 0 &&
+	return a->error.status == b->error.status && tiny_same(&a->logprob, &b->logprob, sizeof(double)) &&
+		a->n_tokens == b->n_tokens && tiny_same(a->tokens, b->tokens, (size_t) a->n_tokens * sizeof(*a->tokens)) &&
 		a->n_embedding == b->n_embedding &&
-		memcmp(a->embedding, b->embedding, (size_t) a->n_embedding * sizeof(float)) == 0 &&
+		tiny_same(a->embedding, b->embedding, (size_t) a->n_embedding * sizeof(float)) &&
 		a->n_lengths == b->n_lengths &&
-		memcmp(a->lengths, b->lengths, (size_t) a->n_lengths * sizeof(*a->lengths)) == 0;
+		tiny_same(a->lengths, b->lengths, (size_t) a->n_lengths * sizeof(*a->lengths));
 }
 
 static void

@@ -31,7 +31,7 @@ check_ids(const tiny_model *m, const dl_ids *got, const char *const *pieces, int
 			dl_tok_encode(m->model->tok, tiny_text(pieces[i]), i == 0 ? first : DL_TOK_START, arena, &no_env, &want,
 						  &err);
 	}
-	CHECK(want.n == got->n && (want.n == 0 || memcmp(want.id, got->id, (size_t) want.n * sizeof(int32_t)) == 0),
+	CHECK(want.n == got->n && tiny_same(want.id, got->id, (size_t) want.n * sizeof(int32_t)),
 		  "%s: %d ids, want %d", what, got->n, want.n);
 }
 

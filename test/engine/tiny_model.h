@@ -29,6 +29,13 @@ tiny_text(const char *s)
 	return (dlm_text) {s, s == NULL ? 0 : strlen(s)};
 }
 
+/* memcmp() == 0 that takes NULL for nothing. */
+static inline bool
+tiny_same(const void *a, const void *b, size_t size)
+{
+	return size == 0 || memcmp(a, b, size) == 0;
+}
+
 /* Open a .dlm file; false and a message if that fails. */
 static inline bool
 tiny_open_file(const char *path, tiny_model *out)
