@@ -32,6 +32,7 @@ typedef struct dl_slot
 	int32_t		id;				/* the mask's while masked */
 	float		score;			/* log-probability when it was revealed; -inf while masked */
 	float		set_logprob;	/* heal.c: of the form's first tokens */
+	int			repairs;		/* repair.c: candidates used up */
 	dl_choice	choice;			/* of the last forward that asked for it */
 } dl_slot;
 

@@ -5,15 +5,14 @@
  * checked at the end: the text is UTF-8, holds no banned text, and a gap
  * neither ends in white space nor holds a line break. Where something fails,
  * the least sure of the tokens involved takes its next candidate, and all is
- * checked again. A token that is valid by itself is always among the
- * candidates, so broken characters always come to an end.
+ * checked again. The last candidate is a token that is valid by itself, so
+ * broken characters always come to an end.
  */
 #include "fill.h"
 #include "status.h"
 
 #include <string.h>
 
-#define MAX_REPAIRS	256
 
 /* A gap's bytes, and where each slot's begin. */
 typedef struct gap_bytes
@@ -124,6 +123,7 @@ typedef struct fault
 {
 	size_t		from,
 				to;
+	bool		broken;			/* no UTF-8 */
 	const char *what;
 } fault;
 
@@ -179,6 +179,7 @@ find_fault(const dl_fill *f, int gap, const gap_bytes *b, bool *found, fault *ou
 	size_t		line;
 
 	*found = true;
+	out->broken = valid < n;
 	out->what = "the model writes no valid text here";
 	if (valid < n)
 	{
@@ -203,49 +204,53 @@ find_fault(const dl_fill *f, int gap, const gap_bytes *b, bool *found, fault *ou
 	return f->bans->n_text > 0 ? find_ban(f, gap, b, found, out, err) : DLM_OK;
 }
 
-/* The candidate after the one that a slot holds; false: there is none. */
+/* The next candidate that a slot has not held yet, the one that is valid by itself last; false: there is none. */
 static bool
 next_pick(const dl_slot *s, dl_pick *out)
 {
 	const dl_choice *choice = &s->choice;
-	int			at = 0;
+	int			at = s->repairs;
 
-	while (at < choice->n && choice->pick[at].id != s->id)
+	while (at < choice->n && choice->pick[at].id == s->id)
 		at++;
-	/* a token revealed by an earlier forward may not be among the last one's candidates */
-	if (at == choice->n && s->id != choice->whole.id)
-		at = -1;
-	if (at + 1 < choice->n)
-	{
-		*out = choice->pick[at + 1];
-		return true;
-	}
-	*out = choice->whole;
-	return choice->whole.id >= 0 && choice->whole.id != s->id;
+	if (at < choice->n)
+		*out = choice->pick[at];
+	else if (at == choice->n && choice->whole.id >= 0)
+		*out = choice->whole;
+	else
+		return false;
+	return true;
 }
 
-/* The least sure slot that has bytes in the fault takes its next candidate. */
+/*
+ * The least sure slot that has bytes in the fault takes its next candidate.
+ * Every repair moves a slot on in its finite list. Of broken characters some
+ * token is always not valid by itself, and only such tokens are replaced.
+ */
 static bool
-repair_once(dl_combo *c, const gap_bytes *b, const fault *bad)
+repair_once(const dl_fill *f, dl_combo *c, const gap_bytes *b, const fault *bad)
 {
+	dl_canvas  *canvas = &c->row.canvas;
 	int			worst = -1;
-	dl_pick		pick = {-1, 0},
-				next;
+	dl_pick		pick;
 
 	for (int i = 0; i < b->slots; i++)
 	{
-		const dl_slot *s = &c->row.canvas.slot[b->first + i];
+		const dl_slot *s = &canvas->slot[b->first + i];
 
-		if (b->start[i + 1] <= bad->from || b->start[i] >= bad->to || !next_pick(s, &next))
+		if (b->start[i + 1] <= bad->from || b->start[i] >= bad->to || !next_pick(s, &pick) ||
+			(bad->broken && dl_in_set(f->bans->vocab->whole, s->id)))
 			continue;
-		if (worst < 0 || s->score < c->row.canvas.slot[worst].score)
-		{
+		if (worst < 0 || s->score < canvas->slot[worst].score)
 			worst = b->first + i;
-			pick = next;
-		}
 	}
 	if (worst < 0)
 		return false;
+	next_pick(&canvas->slot[worst], &pick);
+	while (canvas->slot[worst].repairs < canvas->slot[worst].choice.n &&
+		   canvas->slot[worst].choice.pick[canvas->slot[worst].repairs].id != pick.id)
+		canvas->slot[worst].repairs++;
+	canvas->slot[worst].repairs++;
 	dl_denoise_replace(&c->row, worst, pick);
 	return true;
 }
@@ -289,7 +294,6 @@ dlm_status
 dl_fill_repair(dl_fill *f, dl_combo *c, dlm_error *err)
 {
 	dl_arena   *a = f->task->session->arena;
-	int			repairs = 0;
 	dl_mark		mark = dl_arena_mark(a);
 	dlm_status	st;
 
@@ -313,7 +317,7 @@ dl_fill_repair(dl_fill *f, dl_combo *c, dlm_error *err)
 			g++;
 			continue;
 		}
-		if (repairs++ == MAX_REPAIRS || !repair_once(c, &b, &bad))
+		if (!repair_once(f, c, &b, &bad))
 			return dl_fail(err, DLM_EINVAL, "Ban less, or allow more tokens.", "%s", bad.what);
 		dl_arena_rewind(a, mark);
 		c->kept = count_kept(f, c);

@@ -1,0 +1,270 @@
+/*
+ * t_denoise.c - every sampler rule, step by step, against the PyTorch
+ * implementation of test/vectors/make_denoise.py; bitwise equality over
+ * batches and threads; names of samplers; schedules.
+ */
+#include "denoise.h"
+#include "tiny_model.h"
+
+static double
+number(const cJSON *options, const char *key)
+{
+	const cJSON *value = tiny_get(options, key);
+
+	return value ? value->valuedouble : 0;
+}
+
+static uint8_t forbidden[4096];
+
+/* The ids that the vectors forbid, as the bitmap of dlm_options. */
+static void
+read_forbidden(const cJSON *file)
+{
+	const cJSON *id;
+
+	memset(forbidden, 0, sizeof(forbidden));
+	cJSON_ArrayForEach(id, tiny_get(file, "forbidden"))
+		forbidden[id->valueint / 8] |= (uint8_t) (1 << id->valueint % 8);
+}
+
+static void
+read_options(const cJSON *json, dlm_options *o)
+{
+	dlm_error	err = {0};
+
+	memset(o, 0, sizeof(*o));
+	CHECK(dlm_sampler_parse(tiny_get(json, "sampler")->valuestring, &o->sampler, &err) == DLM_OK, "%s", err.message);
+	o->boundary = DLM_BOUNDARY_PLAIN;
+	o->forbidden = forbidden;
+	o->steps = (int) number(json, "steps");
+	o->seed = (int64_t) number(json, "seed");
+	o->temperature = number(json, "temperature");
+	o->threshold = number(json, "threshold");
+	o->block_length = (int) number(json, "block_length");
+	o->cfg_scale = number(json, "cfg_scale");
+	o->top_k = (int) number(json, "top_k");
+	o->top_p = number(json, "top_p");
+}
+
+/* The canvases that the trace tells of, compared with the vector's, step by step. */
+static void
+compare_history(const cJSON *item, const dlm_result *r, const char *what)
+{
+	int			canvas[64];
+	int			at = 0;
+	const cJSON *state;
+
+	for (int i = 0; i < 64; i++)
+		canvas[i] = -1;
+	cJSON_ArrayForEach(state, tiny_get(item, "history"))
+	{
+		int			step = tiny_get(state, "step")->valueint;
+		const cJSON *want = tiny_get(state, "canvas");
+		bool		equal = at < r->n_trace && r->trace[at].step == step;
+
+		for (; at < r->n_trace && r->trace[at].step == step; at++)
+			canvas[r->trace[at].position - 1] = r->trace[at].event == DLM_EVENT_REMASK ? -1 : r->trace[at].id;
+		for (int i = 0; i < cJSON_GetArraySize(want); i++)
+			equal = equal && cJSON_GetArrayItem(want, i)->valueint == canvas[i];
+		CHECK(equal, "%s: the canvas after step %d", what, step);
+		if (!equal)
+			return;
+	}
+	CHECK(at == r->n_trace, "%s: %d further changes", what, r->n_trace - at);
+}
+
+static void
+agrees_with_pytorch_step_by_step(const char *name)
+{
+	char		path[128],
+				what[400];
+	tiny_model	m;
+	cJSON	   *file;
+	const cJSON *item;
+	int			number_of = 0;
+
+	snprintf(path, sizeof(path), "test/vectors/denoise/%s.json", name);
+	file = tiny_json(path);
+	CHECK(file != NULL, "%s", path);
+	if (!tiny_open(name, &m))
+		return;
+	read_forbidden(file);
+	cJSON_ArrayForEach(item, tiny_get(file, "cases"))
+	{
+		dlm_options options;
+		dlm_request request = {.task = DLM_INFILL, .trace = true, .options = &options};
+		dlm_error	err = {0};
+		dlm_session *s;
+		const dlm_result *r;
+		char	   *shown = cJSON_PrintUnformatted(tiny_get(item, "options"));
+
+		snprintf(what, sizeof(what), "%s %d %s", name, number_of++, shown);
+		free(shown);
+		read_options(tiny_get(item, "options"), &options);
+		request.input = tiny_text(tiny_get(item, "template")->valuestring);
+		s = tiny_run(&m, &request, 1, NULL, &err);
+		CHECK(s != NULL, "%s: %s", what, err.message);
+		if (s == NULL)
+			continue;
+		r = dlm_session_result(s, 0);
+		CHECK(r->error.status == DLM_OK, "%s: %s", what, r->error.message);
+		compare_history(item, r, what);
+		CHECK(fabs(r->logprob - tiny_get(item, "logprob")->valuedouble) < 3e-4, "%s: log-probability %f, not %f", what,
+			  r->logprob, tiny_get(item, "logprob")->valuedouble);
+		dlm_session_close(s);
+	}
+	cJSON_Delete(file);
+	tiny_close(&m);
+}
+
+static bool
+same_result(const dlm_result *a, const dlm_result *b)
+{
+	if (a->error.status != b->error.status || a->text.len != b->text.len || a->n_trace != b->n_trace ||
+		memcmp(a->text.data, b->text.data, a->text.len) != 0 ||
+		memcmp(&a->logprob, &b->logprob, sizeof(a->logprob)) != 0)
+		return false;
+	for (int i = 0; i < a->n_trace; i++)
+		if (a->trace[i].step != b->trace[i].step || a->trace[i].position != b->trace[i].position ||
+			a->trace[i].id != b->trace[i].id || a->trace[i].event != b->trace[i].event ||
+			memcmp(&a->trace[i].logprob, &b->trace[i].logprob, sizeof(float)) != 0)
+			return false;
+	return true;
+}
+
+#define BATCH	12
+
+/* All cases of a vector file in one session, on one and on four threads, against each alone. */
+static void
+batch_equals_single_on_any_threads(const char *name)
+{
+	static dlm_options options[BATCH];
+	static dlm_request request[BATCH];
+	char		path[128];
+	tiny_model	m;
+	cJSON	   *file;
+	dlm_env		one = {.threads = 1},
+				four = {.threads = 4};
+	dlm_error	err = {0};
+	dlm_session *batch[2];
+
+	snprintf(path, sizeof(path), "test/vectors/denoise/%s.json", name);
+	file = tiny_json(path);
+	if (!tiny_open(name, &m) || file == NULL)
+		return;
+	read_forbidden(file);
+	for (int i = 0; i < BATCH; i++)
+	{
+		const cJSON *item = cJSON_GetArrayItem(tiny_get(file, "cases"), i * 3);
+
+		read_options(tiny_get(item, "options"), &options[i]);
+		request[i] = (dlm_request) {.task = DLM_INFILL, .trace = true, .options = &options[i],
+			.input = tiny_text(tiny_get(item, "template")->valuestring)};
+	}
+	batch[0] = tiny_run(&m, request, BATCH, &one, &err);
+	batch[1] = tiny_run(&m, request, BATCH, &four, &err);
+	CHECK(batch[0] && batch[1], "%s", err.message);
+	for (int i = 0; i < BATCH && batch[0] && batch[1]; i++)
+	{
+		dlm_session *single = tiny_run(&m, &request[i], 1, &one, &err);
+
+		CHECK(single && same_result(dlm_session_result(single, 0), dlm_session_result(batch[0], i)), "%s, request %d: alone "
+			  "and in a batch", name, i);
+		CHECK(same_result(dlm_session_result(batch[0], i), dlm_session_result(batch[1], i)), "%s, request %d: one and four "
+			  "threads", name, i);
+		dlm_session_close(single);
+	}
+	dlm_session_close(batch[0]);
+	dlm_session_close(batch[1]);
+	cJSON_Delete(file);
+	tiny_close(&m);
+}
+
+/* Equal seeds give equal samples, other seeds others. */
+static void
+samples_depend_on_the_seed_alone(void)
+{
+	tiny_model	m;
+	dlm_options a = {.temperature = 1.5, .seed = 1},
+				b = {.temperature = 1.5, .seed = 2};
+	dlm_text	input = tiny_text("Berlin is [MASK:6] of Germany");
+	dlm_request request[] = {{.task = DLM_INFILL, .input = input, .options = &a},
+		{.task = DLM_INFILL, .input = input, .options = &b}, {.task = DLM_INFILL, .input = input, .options = &a, .trace = true}};
+	dlm_error	err = {0};
+	dlm_session *s;
+
+	if (!tiny_open("context", &m))
+		return;
+	s = tiny_run(&m, request, 3, NULL, &err);
+	CHECK(s != NULL, "%s", err.message);
+	if (s != NULL)
+	{
+		dlm_text	x = dlm_session_result(s, 0)->text,
+					y = dlm_session_result(s, 1)->text,
+					z = dlm_session_result(s, 2)->text;
+
+		CHECK(x.len == z.len && memcmp(x.data, z.data, x.len) == 0, "a trace changes the answer");
+		CHECK(x.len != y.len || memcmp(x.data, y.data, x.len) != 0, "two seeds, one answer: %.*s", (int) x.len, x.data);
+	}
+	dlm_session_close(s);
+	tiny_close(&m);
+}
+
+static void
+sampler_names(void)
+{
+	static const char *const good[] = {"confidence", "margin", "entropy", "random", "left-to-right",
+		"reparam-uncond-deterministic-cosine", "reparam-cond-deterministic-linear", "reparam-uncond-stochastic1.0-cosine",
+		"reparam-cond-stochastic.25-linear"};
+	static const char *const bad[] = {"", "Confidence", "reparam", "reparam-uncond", "reparam-uncond-deterministic-",
+		"reparam-uncond-deterministic-cosines", "reparam-uncond-stochastic-cosine", "reparam-uncond-stochastic1.0.0-cosine",
+		"reparam-uncond-stochastic-1-linear", "reparam-uncond-stochastic1e3-linear", "confidence ",
+		"reparam-uncond-stochastic99999999999999999999-linear"};
+	dlm_sampler s;
+	dlm_error	err = {0};
+
+	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++)
+		CHECK(dlm_sampler_parse(good[i], &s, &err) == DLM_OK && s.kind != DLM_SAMPLER_DEFAULT, "%s", good[i]);
+	CHECK(dlm_sampler_parse(good[8], &s, &err) == DLM_OK && s.cond && s.linear && s.noise == 0.25, "its parts");
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		CHECK(dlm_sampler_parse(bad[i], &s, &err) == DLM_EINVAL && strstr(err.hint, "reparam-"), "\"%s\" is taken", bad[i]);
+}
+
+/* Schedules fall, end at 0, and never mask more than there is. */
+static void
+schedules_fall_to_nothing(void)
+{
+	int			(*const schedule[]) (int, int, int) = {dl_schedule_cosine, dl_schedule_linear, dl_schedule_even};
+
+	for (int k = 0; k < 3; k++)
+		for (int n = 1; n < 70; n += 3)
+			for (int steps = 1; steps < 90; steps += 4)
+			{
+				int			before = n;
+
+				for (int step = 1; step <= steps; step++)
+				{
+					int			keep = schedule[k] (n, step, steps);
+
+					CHECK(keep >= 0 && keep <= before, "schedule %d of %d, step %d of %d: %d", k, n, step, steps, keep);
+					before = keep;
+				}
+				CHECK(before == 0, "schedule %d of %d in %d steps leaves %d", k, n, steps, before);
+			}
+	CHECK(dl_schedule_cosine(12, 4, 12) == 10, "floor(12 cos(pi / 6)) = floor(10.39), not %d", dl_schedule_cosine(12, 4, 12));
+	CHECK(dl_schedule_steps(0, 0, 5) == 5 && dl_schedule_steps(0, 0, 40) == 16 && dl_schedule_steps(0, 0, 65) == 17 &&
+		  dl_schedule_steps(3, 9, 65) == 3 && dl_schedule_steps(0, 9, 65) == 9, "default steps");
+}
+
+int
+main(void)
+{
+	agrees_with_pytorch_step_by_step("context");
+	agrees_with_pytorch_step_by_step("roberta");
+	batch_equals_single_on_any_threads("context");
+	batch_equals_single_on_any_threads("roberta");
+	samples_depend_on_the_seed_alone();
+	sampler_names();
+	schedules_fall_to_nothing();
+	return harness_end("t_denoise");
+}
