@@ -4,6 +4,7 @@
 #include "labels.h"
 #include "status.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #define CLIP	60				/* bytes of a user's text in a message */
@@ -33,6 +34,45 @@ same_text(dlm_text a, dlm_text b)
 	return a.len == b.len && (a.len == 0 || memcmp(a.data, b.data, a.len) == 0);
 }
 
+/* A text and its place in the list, to be sorted. */
+typedef struct keyed
+{
+	dlm_text	text;
+	int			index;
+} keyed;
+
+static int
+compare_keyed(const void *a, const void *b)
+{
+	const keyed *x = a;
+	const keyed *y = b;
+	int			order = 0;
+
+	if (x->text.len != y->text.len)
+		return x->text.len < y->text.len ? -1 : 1;
+	if (x->text.len > 0)
+		order = memcmp(x->text.data, y->text.data, x->text.len);
+	return order != 0 ? order : x->index - y->index;
+}
+
+/*
+ * Two equal texts of a list: *second is the first text that repeats an
+ * earlier one, *first that one; -1 if all differ. By sorting, since hostile
+ * lists are long and alike. `list` [n] is sorted in place.
+ */
+static void
+find_repeat(keyed *list, int n, int *first, int *second)
+{
+	*first = *second = -1;
+	qsort(list, (size_t) n, sizeof(*list), compare_keyed);
+	for (int i = 1; i < n; i++)
+		if (same_text(list[i - 1].text, list[i].text) && (*second < 0 || list[i].index < *second))
+		{
+			*first = list[i - 1].index;
+			*second = list[i].index;
+		}
+}
+
 dlm_status
 dl_text_join(dl_arena *a, const dlm_text *parts, int n, dlm_text *out, dlm_error *err)
 {
@@ -59,24 +99,31 @@ dl_text_join(dl_arena *a, const dlm_text *parts, int n, dlm_text *out, dlm_error
 }
 
 dlm_status
-dl_labels_check(const dlm_request *request, dlm_error *err)
+dl_labels_check(const dlm_request *request, dl_arena *a, dlm_error *err)
 {
 	const dlm_text *label = request->labels;
 	int			n = request->n_labels;
+	int			first,
+				second;
+	keyed	   *list;
 
 	if (n <= 0 || label == NULL)
 		return dl_fail(err, DLM_EINVAL, "Give at least one label.", "list of labels is empty");
 	if (n > DLM_MAX_LABELS)
 		return dl_fail(err, DLM_ETOOLONG, "Classify in two steps: first the group, then the label.",
 					   "%d labels are more than the limit of %d", n, DLM_MAX_LABELS);
+	list = dl_arena_calloc(a, (size_t) n, sizeof(*list));
+	if (list == NULL)
+		return dl_fail_memory(err);
 	for (int i = 0; i < n; i++)
-		for (int k = 0; k < i; k++)
-			if (same_text(label[i], label[k]))
-			{
-				dlm_text	name = dl_clip(label[i]);
+		list[i] = (keyed) {label[i], i};
+	find_repeat(list, n, &first, &second);
+	if (second >= 0)
+	{
+		dlm_text	name = dl_clip(label[second]);
 
-				return dl_fail(err, DLM_EINVAL, "", "label \"%.*s\" is listed twice", (int) name.len, name.data);
-			}
+		return dl_fail(err, DLM_EINVAL, "", "label \"%.*s\" is listed twice", (int) name.len, name.data);
+	}
 	for (int e = 0; e < request->n_examples; e++)
 	{
 		dlm_text	name = dl_clip(request->examples[e].label);
@@ -102,24 +149,41 @@ fail_no_tokens(dlm_text text, dlm_error *err)
 				   (int) name.len, name.data);
 }
 
+static dlm_status
+fail_long_label(dlm_text text, int tokens, int context, dlm_error *err)
+{
+	dlm_text	name = dl_clip(text);
+
+	return dl_fail(err, DLM_ETOOLONG, "", "label \"%.*s\" has %d tokens, the model's context has %d positions",
+				   (int) name.len, name.data, tokens, context);
+}
+
 /* No two answers may have the same tokens: the model could not tell them apart. */
 static dlm_status
-check_distinct(const dlm_text *texts, const dl_answers *a, dlm_error *err)
+check_distinct(const dlm_text *texts, const dl_answers *answers, dl_arena *a, dlm_error *err)
 {
-	for (int i = 0; i < a->n; i++)
-		for (int k = 0; k < i; k++)
-		{
-			int			len = dl_answer_length(a, i);
-			dlm_text	one = dl_clip(texts[k]);
-			dlm_text	two = dl_clip(texts[i]);
+	keyed	   *list = dl_arena_calloc(a, (size_t) answers->n, sizeof(*list));
+	int			first,
+				second;
+	dlm_text	one,
+				two;
 
-			if (len == dl_answer_length(a, k) &&
-				memcmp(a->ids + a->start[i], a->ids + a->start[k], (size_t) len * sizeof(int32_t)) == 0)
-				return dl_fail(err, DLM_EINVAL, "Rename one of them.",
-							   "labels \"%.*s\" and \"%.*s\" have the same tokens in this model",
-							   (int) one.len, one.data, (int) two.len, two.data);
-		}
-	return DLM_OK;
+	if (list == NULL)
+		return dl_fail_memory(err);
+	for (int i = 0; i < answers->n; i++)
+	{
+		list[i].text.data = (const char *) (answers->ids + answers->start[i]);
+		list[i].text.len = (size_t) dl_answer_length(answers, i) * sizeof(int32_t);
+		list[i].index = i;
+	}
+	find_repeat(list, answers->n, &first, &second);
+	if (second < 0)
+		return DLM_OK;
+	one = dl_clip(texts[first]);
+	two = dl_clip(texts[second]);
+	return dl_fail(err, DLM_EINVAL, "Rename one of them.",
+				   "labels \"%.*s\" and \"%.*s\" have the same tokens in this model", (int) one.len, one.data,
+				   (int) two.len, two.data);
 }
 
 dlm_status
@@ -153,12 +217,14 @@ dl_answers_encode(const dlm_model *model, const dlm_text *texts, int n, const dl
 		start[i + 1] = ids.n;
 		if (start[i + 1] == start[i])
 			return fail_no_tokens(texts[i], err);
+		if (start[i + 1] - start[i] >= (int) model->config.context)
+			return fail_long_label(texts[i], start[i + 1] - start[i], (int) model->config.context, err);
 		if (start[i + 1] - start[i] > out->n_max)
 			out->n_max = start[i + 1] - start[i];
 	}
 	out->ids = ids.id;
 	out->start = start;
-	return check_distinct(texts, out, err);
+	return check_distinct(texts, out, a, err);
 }
 
 /* ---------------------------------------------------------------- texts */

@@ -26,16 +26,16 @@ dl_answer_length(const dl_answers *a, int i)
 /*
  * Are the request's labels usable? DLM_EINVAL for an empty list, equal labels,
  * examples whose label is none of them; DLM_ETOOLONG for more than
- * DLM_MAX_LABELS.
+ * DLM_MAX_LABELS; DLM_ENOMEM.
  */
-dlm_status	dl_labels_check(const dlm_request *request, dlm_error *err);
+dlm_status	dl_labels_check(const dlm_request *request, dl_arena *a, dlm_error *err);
 
 /*
  * Tokenise texts [n] as the canvas of `row`: with a space in front where the
  * row says so; as texts of their own at the row's start or behind a special
  * token, otherwise as going on after the row's head.
  * Errors: DLM_EINVAL for a text without tokens or two of equal tokens, naming
- * them; those of dl_tok_encode.
+ * them; DLM_ETOOLONG for one longer than the context; those of dl_tok_encode.
  */
 dlm_status	dl_answers_encode(const dlm_model *model, const dlm_text *texts, int n, const dl_filled *row, dl_arena *a,
 							  const dlm_env *env, dl_answers *out, dlm_error *err);

@@ -94,7 +94,7 @@ classify_open(dl_task *task, dlm_error *err)
 	const dlm_request *request = task->request;
 	dl_arena   *a = task->session->arena;
 	classify_state *state;
-	dlm_status	st = dl_labels_check(request, err);
+	dlm_status	st = dl_labels_check(request, a, err);
 
 	if (st != DLM_OK)
 		return st;
@@ -148,9 +148,6 @@ fill_question(dl_task *task, const classify_state *state, dl_holes *holes, dlm_o
 		if (st != DLM_OK)
 			return st;
 		needs = dl_question_canvas(s->model, state->scoring, &answers);
-		if (needs >= context)
-			return dl_fail(err, DLM_ETOOLONG, "", "longest label has %d tokens, the model's context has %d positions",
-						   answers.n_max, context);
 		if (row.head.n + row.tail.n + needs <= context)
 			return dl_question_init(q, s, state->scoring, &row, &answers, err);
 		canvas = needs > canvas ? needs : canvas + 1;
@@ -268,6 +265,15 @@ question_at(const classify_state *state, const place *at)
 	return &p->null;
 }
 
+/* Filling rows takes a while when labels are many: look whether the caller wants to stop. */
+static dlm_status
+poll_stop(const dlm_session *s, dlm_error *err)
+{
+	if (s->env.stop != NULL && s->env.stop(s->env.arg))
+		return dl_fail(err, DLM_EINTR, "", "canceled by the caller");
+	return DLM_OK;
+}
+
 /* Move to the next unit. *q NULL: the pass ends here. */
 static dlm_status
 next_unit(dl_task *task, classify_state *state, place *at, dl_question **q, dlm_error *err)
@@ -278,8 +284,10 @@ next_unit(dl_task *task, classify_state *state, place *at, dl_question **q, dlm_
 		if (state->pairs[at->pair] == NULL)
 		{
 			dl_mark		mark = dl_arena_mark(task->session->arena);
-			dlm_status	st = build_pair(task, state, at->pair, err);
+			dlm_status	st = poll_stop(task->session, err);
 
+			if (st == DLM_OK)
+				st = build_pair(task, state, at->pair, err);
 			if (st == DLM_EINTR)	/* to be built again; nothing of it is known to anyone */
 				dl_arena_rewind(task->session->arena, mark);
 			if (st != DLM_OK)

@@ -372,6 +372,29 @@ bad_labels_are_named(const tiny_model *m, const tiny_model *uncased)
 	expect(m, &r, DLM_ETOOLONG, "1001 labels");
 }
 
+/* A thousand long labels that differ in their last byte or not at all are told apart in time. */
+static void
+long_labels_are_named(const tiny_model *m)
+{
+	enum { SIZE = 10000 };
+	static char text[DLM_MAX_LABELS * SIZE];
+	static dlm_text labels[DLM_MAX_LABELS];
+	dlm_request r = {.task = DLM_CLASSIFY, .input = tiny_text("the boat"), .has_instruction = true, .labels = labels,
+	.n_labels = DLM_MAX_LABELS};
+
+	memset(text, 'x', sizeof(text));
+	for (int i = 0; i < DLM_MAX_LABELS; i++)
+	{
+		labels[i] = (dlm_text) {text + (size_t) i * SIZE, SIZE};
+		text[(size_t) (i + 1) * SIZE - 1] = (char) ('a' + i % 26);
+		text[(size_t) (i + 1) * SIZE - 2] = (char) ('a' + i / 26 % 26);
+		text[(size_t) (i + 1) * SIZE - 3] = (char) ('a' + i / 676);
+	}
+	expect(m, &r, DLM_ETOOLONG, "the model's context has 256 positions");
+	labels[700] = labels[3];
+	expect(m, &r, DLM_EINVAL, "is listed twice");
+}
+
 static void
 thousand_labels_sum_to_one(const tiny_model *m)
 {
@@ -509,6 +532,7 @@ main(int argc, char **argv)
 	{
 		memo_changes_nothing(&context);
 		bad_labels_are_named(&context, &bert);
+		long_labels_are_named(&context);
 		long_text_is_an_error_or_cut(&context);
 		bad_templates_are_named(&context);
 		thousand_labels_sum_to_one(&context);
