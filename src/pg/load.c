@@ -24,6 +24,7 @@
 #include "model_files.h"
 #include "registry.h"
 #include "errors.h"
+#include "sigbus.h"
 #include "stats.h"
 
 PG_FUNCTION_INFO_V1(dlm_sql_load_model);
@@ -115,6 +116,7 @@ convert(const char *source, dlm_convert_options *options, uint8 digest[32])
 	char	   *folder = dlm_model_directory_path();
 	dlm_error	err;
 	dlm_status	status;
+	bool		lost;
 
 	options->memory_limit = CONVERT_MEMORY;
 	options->threads = 1;
@@ -124,9 +126,15 @@ convert(const char *source, dlm_convert_options *options, uint8 digest[32])
 	{
 		CHECK_FOR_INTERRUPTS();
 		memset(&err, 0, sizeof(err));
+		dlm_fault_enter_all();
 		status = dlm_convert_into(source, folder, options, digest, &err);
+		lost = dlm_fault_leave_all();
 	} while (status == DLM_EINTR);
 	CHECK_FOR_INTERRUPTS();
+	if (lost)
+		ereport(ERROR,
+				(errcode(ERRCODE_IO_ERROR),
+				 errmsg("the source was cut short while it was read")));
 	if (status != DLM_OK)
 		dlm_raise(&err);
 }

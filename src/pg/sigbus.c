@@ -31,6 +31,15 @@ static FaultRange ranges[DLM_MAX_MAPPINGS];
 static struct sigaction previous;
 static Size page_size;
 static int	depth = 0;
+static volatile sig_atomic_t guard_all = 0; /* survive faults outside of the ranges too */
+static volatile sig_atomic_t lost_elsewhere = 0;
+
+/* Zero pages over [page, page + size): the thread that faulted goes on. */
+static bool
+map_zeros(char *page, Size size)
+{
+	return mmap(page, size, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0) != MAP_FAILED;
+}
 
 static void
 handle_fault(int signo, siginfo_t *info, void *context)
@@ -46,10 +55,15 @@ handle_fault(int signo, siginfo_t *info, void *context)
 		if (r->start == NULL || address < r->start || address >= r->start + r->size)
 			continue;
 		page = r->start + (Size) (address - r->start) / page_size * page_size;
-		if (mmap(page, r->size - (Size) (page - r->start), PROT_READ,
-				 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0) == MAP_FAILED)
+		if (!map_zeros(page, r->size - (Size) (page - r->start)))
 			break;
 		r->lost = 1;
+		errno = saved_errno;
+		return;
+	}
+	if (guard_all && map_zeros(address - (uintptr_t) address % page_size, page_size))
+	{
+		lost_elsewhere = 1;
 		errno = saved_errno;
 		return;
 	}
@@ -83,6 +97,23 @@ dlm_fault_leave(void)
 	Assert(depth > 0);
 	if (--depth == 0)
 		sigaction(SIGBUS, &previous, NULL);
+}
+
+void
+dlm_fault_enter_all(void)
+{
+	page_size = (Size) sysconf(_SC_PAGESIZE);
+	dlm_fault_enter();
+	lost_elsewhere = 0;
+	guard_all = 1;
+}
+
+bool
+dlm_fault_leave_all(void)
+{
+	guard_all = 0;
+	dlm_fault_leave();
+	return lost_elsewhere != 0;
 }
 
 int

@@ -42,4 +42,11 @@ extern bool dlm_fault_lost(int handle);
 extern void dlm_fault_enter(void);
 extern void dlm_fault_leave(void);
 
+/*
+ * Around the converter, which maps sources that only it knows: a fault
+ * anywhere is survived, page by page. True: something was lost.
+ */
+extern void dlm_fault_enter_all(void);
+extern bool dlm_fault_leave_all(void);
+
 #endif							/* DLM_PG_SIGBUS_H */

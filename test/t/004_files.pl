@@ -85,6 +85,20 @@ foreach my $share (0.9, 0.5, 0)
 	$node->safe_psql('postgres', "SELECT dlm_drop_model('big'); SELECT dlm_load_model('big', '" . bundled_file($node) . "')");
 	is(-s $big_file, $size, "cut to $share: loading again brings the file back");
 }
+
+# ------------------------------------------------- a source that is cut short
+my $source = "$ENV{TESTDIR}/source.dlm";
+copy(bundled_file($node), $source) or die $!;
+my $loader = $node->background_psql('postgres', on_error_stop => 0);
+my $loader_pid = $loader->query_safe('SELECT pg_backend_pid()');
+$loader->query_until(qr/started/, "\\set VERBOSITY verbose\n\\echo started\nSELECT dlm_load_model('cut', '$source');\n");
+$node->poll_query_until('postgres', "SELECT count(*) = 1 FROM dlm_activity WHERE pid = $loader_pid AND task = 'load_model'")
+  or die 'the load does not start';
+truncate($source, 1 << 20) or die $!;
+like($loader->query('SELECT 6 * 7'), qr/42/, 'a source that is cut short: the session goes on');
+like($loader->{stderr}, qr/ERROR:  (58030|XX001): /, 'a source that is cut short: an error');
+is($node->safe_psql('postgres', q{SELECT count(*) FROM dlm_models WHERE name = 'cut'}), '0', 'and no model');
+$loader->quit;
 unlike(slurp_log($node), qr/terminated by signal/, 'no process died');
 
 # --------------------------------------------------------------- drop, orphans
