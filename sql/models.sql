@@ -5,7 +5,7 @@
 \set VERBOSITY terse
 
 -- the default model is there after CREATE EXTENSION
-SELECT name, architecture, weights, attention, length_head, problem FROM dlm_model_info('dlm-135m');
+SELECT name, architecture, attention, length_head, problem FROM dlm_model_info('dlm-135m');
 SELECT name, owner = current_user AS mine, digest ~ '^[0-9a-f]{64}$' AS digest, parameters > 1e8 AS large,
 	bytes > 1e8 AS bytes, context, mask_token, mapped_by > 0 AS mapped, comment, problem
 FROM dlm_models WHERE name = 'dlm-135m';

@@ -28,7 +28,19 @@ my $mapped = $plain->background_psql('postgres');
 $mapped->query_safe($label);
 is($plain->safe_psql('postgres', q{SELECT mapped_by FROM dlm_models WHERE name = 'dlm-135m'}),
 	'1', 'the view counts the backends that map the model');
+is($mapped->query("SET dlm.prewarm = on; $label"), $answer, 'prewarm changes no answer');
 $mapped->quit;
+
+# a mapping goes when its model does
+my $tiny = load_tiny($plain, 'tiny', 'llama');
+my $mapped_by = "SELECT mapped_by FROM dlm_model_files() WHERE digest = '$tiny'";
+my $user = $plain->background_psql('postgres');
+$user->query_safe(q{SELECT dlm_count_tokens('rain', model => 'tiny')});
+is($plain->safe_psql('postgres', $mapped_by), '1', 'a session maps the model');
+$plain->safe_psql('postgres', q{SELECT dlm_drop_model('tiny')});
+$user->query_safe(q{SELECT dlm_count_tokens('rain')});
+is($plain->safe_psql('postgres', $mapped_by), '0', 'and lets go at its next call after the model was dropped');
+$user->quit;
 $plain->stop;
 
 # --------------------------------------------------------------------- with
