@@ -11,6 +11,7 @@
 #include "catalog/pg_type.h"
 #include "common/file_perm.h"
 #include "funcapi.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "storage/fd.h"
 #include "utils/acl.h"
@@ -187,7 +188,7 @@ emit_file(ReturnSetInfo *rsinfo, const char *folder, const char *file, const cha
 	Datum		values[5];
 	bool		nulls[5] = {false};
 
-	if (file[0] == '.' || stat(path, &st) != 0 || !S_ISREG(st.st_mode))
+	if (file[0] == '.' || !pg_verifymbstr(file, (int) length, true) || stat(path, &st) != 0 || !S_ISREG(st.st_mode))
 		return;
 	nulls[1] = nulls[3] = nulls[4] = true;
 	if (length == DLM_DIGEST_HEX + strlen(FILE_SUFFIX) && strcmp(file + DLM_DIGEST_HEX, FILE_SUFFIX) == 0)
