@@ -136,13 +136,7 @@ put_byte_symbols(dl_builder *b, layout *l, const uint8_t *known)
 
 			if ((place & 1) && b->prefix.len > 0)
 				memcpy(name, b->prefix.data, n = b->prefix.len);
-			for (uint32_t c = 0; c < 0x180; c++)
-				if (dl_byte_of_char(c) == byte)
-				{
-					if (c >= 0x80)
-						name[n++] = (char) (0xc0 | c >> 6);
-					name[n++] = (char) (c >= 0x80 ? 0x80 | (c & 63) : c);
-				}
+			n += (size_t) dl_utf8_put(dl_char_of_byte(byte), name + n);
 			if ((place & 2) && b->suffix.len > 0)
 			{
 				memcpy(name + n, b->suffix.data, b->suffix.len);

@@ -108,6 +108,7 @@ dlm_status	dl_build_trie(dl_entry_text *entry, size_t n, dl_bytes *child, dl_byt
 
 /* The byte that a character of the byte-level alphabet stands for, -1 if it is none. */
 int			dl_byte_of_char(uint32_t c);
+uint32_t	dl_char_of_byte(int byte);
 /* Byte-level text to bytes; false if a character is not of the alphabet. out has room for n. */
 bool		dl_bytes_of_text(const char *s, size_t n, char *out, size_t *len);
 /* The byte that "<0xAB>" names, -1 if it is not of that form. */

@@ -99,24 +99,30 @@ dl_build_trie(dl_entry_text *entry, size_t n, dl_bytes *child, dl_bytes *label, 
 
 /* ---------------------------------------------------------------- the byte-level alphabet */
 
-/* Printable Latin-1 stands for itself; the rest, in order, is U+0100 and following. */
-static bool
-stands_for_itself(int byte)
-{
-	return (byte >= 0x21 && byte <= 0x7e) || (byte >= 0xa1 && byte <= 0xac) || byte >= 0xae;
-}
-
+/*
+ * Printable Latin-1 stands for itself; the rest, in order, is U+0100 and
+ * following: bytes 0 .. 0x20, 0x7f, 0x80 .. 0xa0 and 0xad.
+ */
 int
 dl_byte_of_char(uint32_t c)
 {
-	uint32_t	next = 0x100;
+	if ((c >= 0x21 && c <= 0x7e) || (c >= 0xa1 && c <= 0xac) || (c >= 0xae && c <= 0xff))
+		return (int) c;
+	if (c >= 0x100 && c <= 0x120)
+		return (int) c - 0x100;
+	if (c >= 0x121 && c <= 0x142)
+		return (int) c - 0x121 + 0x7f;
+	return c == 0x143 ? 0xad : -1;
+}
 
-	if (c < 0x100)
-		return stands_for_itself((int) c) ? (int) c : -1;
-	for (int byte = 0; byte < 256; byte++)
-		if (!stands_for_itself(byte) && next++ == c)
-			return byte;
-	return -1;
+uint32_t
+dl_char_of_byte(int byte)
+{
+	if ((byte >= 0x21 && byte <= 0x7e) || (byte >= 0xa1 && byte <= 0xac) || byte >= 0xae)
+		return (uint32_t) byte;
+	if (byte <= 0x20)
+		return 0x100 + (uint32_t) byte;
+	return byte == 0xad ? 0x143 : 0x121 + (uint32_t) (byte - 0x7f);
 }
 
 bool

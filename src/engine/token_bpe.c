@@ -2,7 +2,7 @@
  * token_bpe.c - byte pair encoding of one pre-token.
  *
  * Symbols form a doubly linked list; adjacent pairs that can merge wait in a
- * binary heap ordered by (rank, position). A merge leaves stale entries
+ * heap of four children, ordered by (rank, position). A merge leaves stale entries
  * behind, which are recognised when popped: the pair there no longer merges
  * into the same token. O(n log n). The first symbols are bytes (byte-level)
  * or characters with the word's affixes, bytes for unknown ones where the
@@ -19,10 +19,13 @@ typedef struct symbol
 
 typedef struct candidate
 {
-	uint32_t	rank;
-	int32_t		at;				/* left symbol */
+	uint64_t	key;			/* rank << 32 | left symbol */
 	int32_t		id;				/* what the pair becomes */
+	int32_t		unused;			/* 16 bytes: the four children of an entry share a cache line */
 } candidate;
+
+/* Entry i lies in slot i + HEAP_SHIFT, so that children 4 i + 1 .. 4 i + 4 are aligned. */
+#define HEAP_SHIFT	3
 
 typedef struct bpe
 {
@@ -54,27 +57,26 @@ find_merge(const dl_tok *tok, int32_t left, int32_t right)
 	return NULL;
 }
 
-static bool
-before(const candidate *a, const candidate *b)
-{
-	return a->rank != b->rank ? a->rank < b->rank : a->at < b->at;
-}
-
 static void
-sift_down(candidate *heap, size_t n, size_t i, candidate c)
+sift_down(candidate *heap, size_t n, candidate c)
 {
+	size_t		i = 0;
+
 	for (;;)
 	{
-		size_t		child = 2 * i + 1;
+		size_t		child = 4 * i + 1,
+					end = child + 4 < n ? child + 4 : n,
+					least = child;
 
 		if (child >= n)
 			break;
-		if (child + 1 < n && before(&heap[child + 1], &heap[child]))
-			child++;
-		if (!before(&heap[child], &c))
+		for (child++; child < end; child++)
+			if (heap[child].key < heap[least].key)
+				least = child;
+		if (heap[least].key >= c.key)
 			break;
-		heap[i] = heap[child];
-		i = child;
+		heap[i] = heap[least];
+		i = least;
 	}
 	heap[i] = c;
 }
@@ -86,22 +88,20 @@ pop(bpe *b)
 
 	b->n_heap--;
 	if (b->n_heap > 0)
-		sift_down(b->heap, b->n_heap, 0, b->heap[b->n_heap]);
+		sift_down(b->heap, b->n_heap, b->heap[b->n_heap]);
 	return top;
 }
 
 static dlm_status
 push(bpe *b, candidate c)
 {
-	size_t		i = b->n_heap++;
+	size_t		i = b->n_heap++,
+				slots = b->n_heap + HEAP_SHIFT;
 
-	TRY(dl_vec_reserve(b->w, &b->w->heap, b->n_heap * sizeof(c), i * sizeof(c)));
-	b->heap = b->w->heap.data;
-	while (i > 0 && before(&c, &b->heap[(i - 1) / 2]))
-	{
-		b->heap[i] = b->heap[(i - 1) / 2];
-		i = (i - 1) / 2;
-	}
+	TRY(dl_vec_reserve(b->w, &b->w->heap, slots * sizeof(c), i > 0 ? (slots - 1) * sizeof(c) : 0));
+	b->heap = (candidate *) b->w->heap.data + HEAP_SHIFT;
+	for (; i > 0 && c.key < b->heap[(i - 1) / 4].key; i = (i - 1) / 4)
+		b->heap[i] = b->heap[(i - 1) / 4];
 	b->heap[i] = c;
 	return DLM_OK;
 }
@@ -119,15 +119,16 @@ offer(bpe *b, int32_t at)
 	m = find_merge(b->w->tok, s->id, b->sym[s->next].id);
 	if (m == NULL)
 		return DLM_OK;
-	c.rank = m->rank;
-	c.at = at;
+	c.key = (uint64_t) m->rank << 32 | (uint32_t) at;
 	c.id = m->id;
+	c.unused = 0;
 	return push(b, c);
 }
 
 static dlm_status
 merge_all(bpe *b)
 {
+	TRY(dl_vec_reserve(b->w, &b->w->heap, ((size_t) b->n + HEAP_SHIFT) * sizeof(candidate), 0));
 	for (int32_t i = 0; i + 1 < b->n; i++)
 	{
 		TRY(offer(b, i));
@@ -136,7 +137,8 @@ merge_all(bpe *b)
 	while (b->n_heap > 0)
 	{
 		candidate	c = pop(b);
-		symbol	   *left = &b->sym[c.at],
+		int32_t		at = (int32_t) (uint32_t) c.key;
+		symbol	   *left = &b->sym[at],
 				   *right;
 		const tb_merge *m;
 
@@ -151,10 +153,10 @@ merge_all(bpe *b)
 		right->id = -1;
 		left->next = right->next;
 		if (left->next >= 0)
-			b->sym[left->next].prev = c.at;
+			b->sym[left->next].prev = at;
 		if (left->prev >= 0)
 			TRY(offer(b, left->prev));
-		TRY(offer(b, c.at));
+		TRY(offer(b, at));
 	}
 	return DLM_OK;
 }
@@ -306,6 +308,7 @@ dl_tok_bpe(dl_work *w, const char *s, size_t n)
 	}
 	if (n > INT32_MAX / sizeof(symbol))
 		return dl_fail_memory(w->err);
+	TRY(dl_vec_reserve(w, &w->symbols, n * sizeof(symbol), 0));
 	if (tok->header->flags & TB_BYTES)
 		TRY(byte_symbols(&b, s, n));
 	else

@@ -95,7 +95,8 @@ typedef struct dl_work
 	unsigned	polls;
 } dl_work;
 
-#define BUF(b)	((char *) (b)->mem.data)
+/* Never NULL, so that an empty text is a pointer too; written to only after dl_vec_reserve. */
+#define BUF(b)	((char *) ((b)->mem.data ? (b)->mem.data : (void *) ""))
 #define SPANS(s)	((dl_span *) (s)->mem.data)
 
 /* Longest text of one call and of one normalised piece. */

@@ -1,8 +1,8 @@
 /*
  * token_unicode.c - look-ups in the Unicode tables, and UTF-8.
  *
- * All tables are sorted and searched by bisection; ASCII never gets that far
- * in the hot loops that matter, which test bytes first.
+ * All tables are sorted and searched by bisection, classes within a block of
+ * 256 code points, ASCII at once.
  */
 #include "token_unicode.h"
 
@@ -15,13 +15,10 @@
 #define HANGUL_TN	28u
 #define HANGUL_SN	11172u
 
-/* Index of the last span whose first code point is <= c; spans begin with 0. */
+/* Index in [lo, hi) of the last span whose first code point is <= c; that of lo is. */
 static int
-find_span(const uint32_t *span, int n, uint32_t c)
+find_span(const uint32_t *span, int lo, int hi, uint32_t c)
 {
-	int			lo = 0,
-				hi = n;
-
 	while (hi - lo > 1)
 	{
 		int			mid = (lo + hi) / 2;
@@ -59,15 +56,19 @@ find_key(const uint32_t *key, int n, int stride, uint32_t c)
 uint32_t
 dl_unicode_class(uint32_t c)
 {
-	return dl_unicode_palette[dl_unicode_span[find_span(dl_unicode_span, dl_unicode_n_span, c)] & 255];
+	const uint16_t *block = dl_unicode_block + (c >> 8);
+
+	if (c < 128)
+		return dl_unicode_ascii[c];
+	return dl_unicode_palette[dl_unicode_span[find_span(dl_unicode_span, block[0], block[1] + 1, c)] & 255];
 }
 
 int
 dl_unicode_combining(uint32_t c)
 {
-	if (c < 0x300)
+	if (c < 0x300 || (c >= 0x3400 && c < 0xa000))
 		return 0;
-	return (int) (dl_unicode_ccc[find_span(dl_unicode_ccc, dl_unicode_n_ccc, c)] & 255);
+	return (int) (dl_unicode_ccc[find_span(dl_unicode_ccc, 0, dl_unicode_n_ccc, c)] & 255);
 }
 
 int

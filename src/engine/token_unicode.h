@@ -87,6 +87,8 @@ bool		dl_utf8_wellformed(const char *s, size_t n);
 /* The tables. */
 extern const uint32_t dl_unicode_palette[];	/* class values */
 extern const uint32_t dl_unicode_span[];	/* first << 8 | palette index, ascending */
+extern const uint16_t dl_unicode_block[];	/* the span of each block of 256 code points' first */
+extern const uint32_t dl_unicode_ascii[];	/* class values */
 extern const uint32_t dl_unicode_ccc[];		/* first << 8 | combining, ascending */
 extern const uint32_t dl_unicode_canonical_key[];
 extern const uint16_t dl_unicode_canonical_offset[];

@@ -3,33 +3,11 @@
  */
 #include <cjson/cJSON.h>
 #include <dirent.h>
-#include <stdlib.h>
 
-#include "harness.h"
-#include "token.h"
-#include "tokenizer.h"
+#include "token_test.h"
+#include "token_unicode.h"
 
 #define FOLDER	"test/vectors/tokens"
-
-static char *
-read_file(const char *path, size_t *size)
-{
-	FILE	   *f = fopen(path, "rb");
-	char	   *data = NULL;
-	long		n;
-
-	if (f == NULL)
-		return NULL;
-	if (fseek(f, 0, SEEK_END) == 0 && (n = ftell(f)) >= 0 && fseek(f, 0, SEEK_SET) == 0)
-	{
-		data = malloc((size_t) n + 1);
-		*size = data ? fread(data, 1, (size_t) n, f) : 0;
-		if (data)
-			data[*size] = '\0';
-	}
-	fclose(f);
-	return data;
-}
 
 /* Decode hex into buf, which is large enough; a missing member is length 0. */
 static size_t
@@ -120,18 +98,55 @@ ids_equal_tokenizers(const dl_tok *tok, const char *name, const cJSON *one, int 
 	dl_arena_destroy(a);
 }
 
+/* FNV-1a over the ids of every code point, 64 to a text with an "a" between two: any table that differs shows. */
+static void
+all_code_points_agree(const dl_tok *tok, const char *name, const cJSON *expected)
+{
+	uint64_t	hash = 0xcbf29ce484222325u;
+	char		text[64 * 5],
+				shown[20];
+	size_t		len = 0;
+	int			held = 0;
+
+	if (expected == NULL)
+		return;
+	for (uint32_t c = 0; c <= 0x110000; c++)
+	{
+		if (c >= 0xd800 && c < 0xe000)
+			continue;
+		if (held == 64 || c == 0x110000)
+		{
+			dl_arena   *a = dl_arena_create((size_t) 1 << 20);
+			dl_ids		ids = {0};
+			dlm_error	err = {0};
+
+			if (dl_tok_encode(tok, (dlm_text) {text, len}, DL_TOK_START, a, NULL, &ids, &err) != DLM_OK)
+				hash = 0;
+			for (int i = 0; i < ids.n; i++)
+				for (int shift = 0; shift < 32; shift += 8)
+					hash = (hash ^ ((uint32_t) ids.id[i] >> shift & 255)) * 0x100000001b3u;
+			dl_arena_destroy(a);
+			len = 0;
+			held = 0;
+		}
+		if (held > 0)
+			text[len++] = 'a';
+		if (c < 0x110000)
+			len += (size_t) dl_utf8_put(c, text + len);
+		held++;
+	}
+	snprintf(shown, sizeof(shown), "%016llx", (unsigned long long) hash);
+	CHECK(strcmp(shown, cJSON_GetStringValue(expected)) == 0, "%s: all code points give %s", name, shown);
+}
+
 static void
 run_file(const char *name)
 {
 	char		path[512];
-	size_t		size,
-				json_size,
-				blob_size;
-	char	   *file,
-			   *json;
+	size_t		size;
+	char	   *file;
 	void	   *blob;
-	dl_tok	   *tok = NULL;
-	dlm_error	err = {0};
+	dl_tok	   *tok;
 	cJSON	   *root;
 	const cJSON *one;
 	int			i = 0;
@@ -140,19 +155,15 @@ run_file(const char *name)
 	file = read_file(path, &size);
 	root = cJSON_Parse(file);
 	CHECK(root != NULL, "%s does not parse", path);
-	json = read_file(cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(root, "tokenizer")), &json_size);
-	CHECK(json != NULL, "%s: its tokenizer is missing", path);
-	if (json == NULL)
-		return;
-	CHECK(dlm_tokenizer_from_json(json, json_size, NULL, &blob, &blob_size, &err) == DLM_OK, "%s: %s", name, err.message);
-	if (blob != NULL)
-		CHECK(dl_tok_open(blob, blob_size, &tok, &err) == DLM_OK, "%s: %s", name, err.message);
+	tok = open_json(cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(root, "tokenizer")), &blob);
 	if (tok != NULL)
+	{
 		cJSON_ArrayForEach(one, cJSON_GetObjectItemCaseSensitive(root, "cases"))
 			ids_equal_tokenizers(tok, name, one, i++);
+		all_code_points_agree(tok, name, cJSON_GetObjectItemCaseSensitive(root, "all"));
+	}
 	dl_tok_close(tok);
 	free(blob);
-	free(json);
 	free(file);
 	cJSON_Delete(root);
 }

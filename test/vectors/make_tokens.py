@@ -6,7 +6,7 @@
 Each tokenizer gives OUTPUT_FOLDER/NAME.json (NAME defaults to the file's stem):
 
     {"tokenizer": path, "cases": [{"text": hex, "ids": [...], "decoded": hex}, ...],
-     "tokens": n, "texts": [hex of tokenizer.decode([id]) by id, for a sample]}
+     "all": hash of the ids of every code point (only for the tokenizers of ALL)}
 
 Texts are in hex: they hold NULs. encode_special_tokens is on and no special token is added. The one rule that
 differs from `tokenizers` (special and unknown pieces never match inside a text) is made there by giving those
@@ -32,6 +32,22 @@ WORDS = """the of and Paris don't I'll we've you're it's I'm he'd THEY'RE 's 'S 
 o\u0308\u0304 \u0344 x² ½ Ⅷ ① １２３ ٣٤٥ 1234567890 3.14159 1,000,000 $5.00 C++ foo_bar snake_case CamelCase
 http://example.com/a?b=c&d=e user@example.org #hashtag @user ... !!! ?! -- — – “quoted” «guillemets» ‘single’ 'single'
 👍 👨‍👩‍👧‍👦 🇫🇷🇩🇪 👋🏽 ❤️ ☃ \u2581 \u2581\u2581a ▁word ##ing [UNK] ſ 'ſ ﷺ ㎏ ǅ ß ẞ Ω K Å ﬀﬁﬂﬃ ｆｕｌｌ ﾊﾝｶｸ ｶﾞ か\u3099 𝔘𝔫𝔦 𝟘𝟙""".split()
+
+
+# Together these see every table: properties, normalisation, lower case, accents, grapheme clusters.
+ALL = {"bytes-nfc", "bytes-nfkd", "bytes-lower", "bytes-accents", "bytes-bert-normal", "bytes-charsmap", "gpt2", "words",
+       "bert-cased", "split-mix"}
+
+
+def hash_all(tokenizer):
+    """FNV-1a over the ids of every code point, 64 to a text with an "a" between two."""
+    points = [chr(c) for c in range(0x110000) if not 0xd800 <= c < 0xe000]
+    texts = ["a".join(points[i:i + 64]) for i in range(0, len(points), 64)]
+    h = 0xcbf29ce484222325
+    for encoding in tokenizer.encode_batch(texts, add_special_tokens=False):
+        for byte in b"".join(i.to_bytes(4, "little") for i in encoding.ids):
+            h = (h ^ byte) * 0x100000001b3 & 0xffffffffffffffff
+    return "%016x" % h
 
 
 def hostile_texts(tokenizer, seed):
@@ -107,7 +123,10 @@ def main():
         with open(os.path.join(folder, name + ".json"), "w") as f:
             f.write('{"tokenizer": %s,\n"cases": [\n' % json.dumps(path))
             f.write(",\n".join(json.dumps(c, separators=(",", ":")) for c in cases))
-            f.write("\n]}\n")
+            f.write("\n]")
+            if name in ALL:
+                f.write(',\n"all": "%s"' % hash_all(tokenizer))
+            f.write("}\n")
 
 
 if __name__ == "__main__":

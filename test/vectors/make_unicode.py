@@ -8,6 +8,7 @@ checked against `tokenizers` (see verify_graphemes).
 
     make_unicode.py OUTPUT.c          write the tables
 """
+import bisect
 import sys
 
 import regex
@@ -185,6 +186,14 @@ def decomposition_arrays(out, name, table):
     return len(keys)
 
 
+def span_arrays(out, palette, spans):
+    """The spans, the span in which each block of 256 code points begins, and ASCII at once."""
+    array(out, "uint32_t", "dl_unicode_span", [(c << 8) | palette.index(v) for c, v in spans])
+    starts = [c for c, _ in spans]
+    array(out, "uint16_t", "dl_unicode_block", [bisect.bisect_right(starts, min(b << 8, 0x10ffff)) - 1 for b in range(0x1101)])
+    array(out, "uint32_t", "dl_unicode_ascii", [spans[bisect.bisect_right(starts, c) - 1][1] for c in range(128)])
+
+
 def main():
     out = ["/*",
            " * token_unicode_data.c - Unicode properties as `tokenizers` %s sees them." % tokenizers.__version__,
@@ -198,7 +207,7 @@ def main():
     palette = sorted(set(v for _, v in spans))
     assert len(palette) < 256
     array(out, "uint32_t", "dl_unicode_palette", palette)
-    array(out, "uint32_t", "dl_unicode_span", [(c << 8) | palette.index(v) for c, v in spans])
+    span_arrays(out, palette, spans)
     ccc = ranges(combining_classes())
     array(out, "uint32_t", "dl_unicode_ccc", [(c << 8) | v for c, v in ccc])
     canonical, compatible, compose = normalization()
