@@ -281,7 +281,8 @@ compare_offsets(const void *a, const void *b)
 static dlm_status
 check_overlap(dl_source *s, dlm_error *err)
 {
-	qsort(s->tensors, (size_t) s->n_tensors, sizeof(dl_tensor), compare_offsets);
+	if (s->n_tensors > 1)
+		qsort(s->tensors, (size_t) s->n_tensors, sizeof(dl_tensor), compare_offsets);
 	for (int i = 1; i < s->n_tensors; i++)
 		if (s->tensors[i].offset - s->tensors[i - 1].offset < s->tensors[i - 1].bytes)
 			return dl_fail(err, DLM_EDAMAGED, "", "tensors of the GGUF file overlap");

@@ -2,8 +2,8 @@
  * writer.c - a file that is there whole or not at all.
  *
  * Bytes go to a temporary file in the target's folder (O_EXCL), are synced
- * every 8 MB so that the end does not stall on one huge sync, and are hashed
- * on the way. Commit syncs, renames and syncs the folder.
+ * every 8 MB so that the end does not stall on one huge sync, their pages let
+ * go, and are hashed on the way. Commit syncs, renames and syncs the folder.
  */
 #include "convert.h"
 
@@ -142,6 +142,8 @@ dl_writer_put(dl_writer *w, const void *data, size_t n, dlm_error *err)
 	{
 		if (fdatasync(w->fd) != 0)
 			return dl_fail_errno(err, errno, "sync", w->temp);
+		/* pages that are let go now need not be freed by the unlink of a cancelled conversion */
+		posix_fadvise(w->fd, (off_t) w->synced, (off_t) (w->at - w->synced), POSIX_FADV_DONTNEED);
 		w->synced = w->at;
 	}
 	return DLM_OK;
@@ -216,6 +218,7 @@ dl_writer_commit(dl_writer *w, const char *path, dlm_error *err)
 		dl_writer_abandon(w);
 		return st;
 	}
+	posix_fadvise(w->fd, 0, 0, POSIX_FADV_WILLNEED);	/* it is about to be used */
 	st = sync_folder(w->folder, err);
 	free_writer(w);
 	return st;

@@ -4,12 +4,14 @@
  */
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include "source.h"
+#include "token.h"
 #include "tokenizer.h"
 
 #define MOST	4096			/* bytes of a tensor that are read */
@@ -33,20 +35,37 @@ read_tensor(const dl_tensor *t)
 	dl_dequantize(t->storage, raw, blocks * dl_storage_block(t->storage), value);
 }
 
+/* Compiling a tokenizer takes a hundred times what the rest does: one input in 16 gets that far. */
+static bool
+compiles_too(const uint8_t *data, size_t size)
+{
+	uint32_t	sum = 0;
+
+	for (size_t i = 0; i < size; i++)
+		sum = sum * 31 + data[i];
+	return sum % 16 == 0;
+}
+
 static void
 read_keys(const dl_gguf *g)
 {
-	static const dlm_convert_options options;
-	dlm_error	err;
 	int64_t		i;
 	double		d;
 	dlm_text	text;
-	void	   *blob = NULL;
-	size_t		n;
 
 	dl_gguf_get_int(g, "llama.block_count", &i);
 	dl_gguf_get_float(g, "llama.rope.freq_base", &d);
 	dl_gguf_get_string(g, "general.architecture", &text);
+}
+
+static void
+compile_tokenizer(const dl_gguf *g)
+{
+	static const dlm_convert_options options;
+	dlm_error	err;
+	void	   *blob = NULL;
+	size_t		n;
+
 	if (dlm_tokenizer_from_gguf(g, &options, &blob, &n, &err) == DLM_OK)
 	{
 		dl_tok	   *tok;
@@ -70,13 +89,17 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	if (fd < 0 || arena == NULL || write(fd, data, size) != (ssize_t) size)
 		abort();
-	__builtin_snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 	if (dl_source_open(path, "", arena, &s, &err) == DLM_OK)
 	{
 		for (int i = 0; i < s.n_tensors; i++)
 			read_tensor(&s.tensors[i]);
 		if (s.gguf != NULL)
+		{
 			read_keys(s.gguf);
+			if (compiles_too(data, size))
+				compile_tokenizer(s.gguf);
+		}
 		dl_source_close(&s);
 	}
 	dl_arena_destroy(arena);
