@@ -314,6 +314,43 @@ interrupts_change_nothing(const tiny_model *m, vector_case *cases, int n)
 	}
 }
 
+/* Whatever the limit, a session fails for want of memory or gives the same answers. */
+static void
+memory_limit_changes_nothing(const tiny_model *m, vector_case *cases, int n)
+{
+	dlm_request requests[MAX_CASES];
+	dlm_error	err = {0};
+	dlm_session *free_run;
+	int			finished = 0;
+	int			failed = 0;
+
+	set_rules(cases, n, DLM_SCORING_PLL);
+	for (int i = 0; i < n; i++)
+		requests[i] = cases[i].request;
+	free_run = tiny_run(m, requests, n, NULL, &err);
+	CHECK(free_run != NULL, "%s", err.message);
+	for (size_t limit = 100000; limit < 8000000 && free_run != NULL; limit += limit / 5)
+	{
+		dlm_env		env = {.memory_limit = limit};
+		dlm_session *s = tiny_run(m, requests, n, &env, &err);
+
+		if (s == NULL)
+		{
+			failed++;
+			CHECK(err.status == DLM_ENOMEM, "limit %zu: %s", limit, err.message);
+			continue;
+		}
+		finished++;
+		for (int i = 0; i < n; i++)
+			CHECK(same_result(dlm_session_result(s, i), dlm_session_result(free_run, i)), "limit %zu request %d", limit,
+				  i);
+		dlm_session_close(s);
+	}
+	CHECK(finished > 0 && failed > 0, "%d finished, %d failed: the limits test nothing", finished, failed);
+	if (free_run != NULL)
+		dlm_session_close(free_run);
+}
+
 /* ---------------------------------------------------------------- bad input */
 
 /* The status of one request's own error; its message must contain `says`. */
@@ -523,7 +560,10 @@ main(int argc, char **argv)
 			multi_agrees_with_pytorch(&m, models[i], cases, n);
 			batch_equals_single(&m, models[i], cases, n);
 			if (strcmp(models[i], "context") == 0)
+			{
 				interrupts_change_nothing(&m, cases, n);
+				memory_limit_changes_nothing(&m, cases, n);
+			}
 		}
 		tiny_close(&m);
 		cJSON_Delete(json);
