@@ -2,7 +2,7 @@
 SELECT dlm_count_tokens(NULL);	-- loads the library
 SELECT name, context, vartype AS type, unit, boot_val AS "default", min_val AS min, max_val AS max
 FROM pg_settings WHERE name LIKE 'dlm.%' ORDER BY name;
-SELECT name, short_desc FROM pg_settings WHERE name LIKE 'dlm.%' ORDER BY name;
+SELECT name, short_desc, extra_desc FROM pg_settings WHERE name LIKE 'dlm.%' ORDER BY name;
 \set VERBOSITY sqlstate
 SET dlm.batch_size = 0;
 SET dlm.no_such_setting = 1;

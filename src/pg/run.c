@@ -353,9 +353,23 @@ run_take(DlmCall *call, DlmRun *run, int first, int n, DlmTake take, void *arg)
 	}
 }
 
+/* Requests of the next batch: at most dlm.batch_size, with texts of at most dlm.batch_mem, but always one. */
+static int
+batch_length(const DlmCall *call, int first)
+{
+	Size		left = (Size) dlm_guc_batch_mem * 1024;
+	int			n = 1;
+
+	while (n < dlm_guc_batch_size && first + n < call->n && call->requests[first + n].input.len <= left)
+		left -= call->requests[first + n++].input.len;
+	return n;
+}
+
 void
 dlm_run(DlmCall *call, DlmTake take, void *arg)
 {
+	int			n;
+
 	DlmRun	   *run;
 
 	check_process();
@@ -366,10 +380,9 @@ dlm_run(DlmCall *call, DlmTake take, void *arg)
 	run->callback.arg = run;
 	MemoryContextRegisterResetCallback(call->context, &run->callback);
 	budget_begin();
-	for (int first = 0; first < call->n; first += dlm_guc_batch_size)
+	for (int first = 0; first < call->n; first += n)
 	{
-		int			n = Min(dlm_guc_batch_size, call->n - first);
-
+		n = batch_length(call, first);
 		CHECK_FOR_INTERRUPTS();
 		run_open(call, run, first, n);
 		run_steps(call, run);
