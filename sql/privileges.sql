@@ -3,7 +3,7 @@
 \set llama :root '/test/models/llama'
 \set VERBOSITY terse
 
-SELECT length(dlm_load_model('guarded', :'llama'));
+SELECT dlm_load_model('guarded', :'llama') AS digest \gset
 CREATE ROLE regress_dlm_guest;
 CREATE ROLE regress_dlm_maker;
 
@@ -33,7 +33,23 @@ GRANT USAGE ON FOREIGN DATA WRAPPER dlm TO regress_dlm_maker;
 SET ROLE regress_dlm_maker;
 SELECT dlm_load_model('mine', :'llama');
 SELECT dlm_load_model('mine', '../../etc');
+-- the name of a file is no secret, but its use is a right
+SELECT dlm_load_model('mine', :'digest' || '.dlm');
+\set file :digest .dlm
+CREATE SERVER mine FOREIGN DATA WRAPPER dlm OPTIONS (file :'file', digest :'digest');
+CREATE SERVER mine FOREIGN DATA WRAPPER dlm
+	OPTIONS (file 'x.dlm', digest '0000000000000000000000000000000000000000000000000000000000000000');
 RESET ROLE;
+GRANT USAGE ON FOREIGN SERVER guarded TO regress_dlm_maker;
+SET ROLE regress_dlm_maker;
+CREATE SERVER mine FOREIGN DATA WRAPPER dlm OPTIONS (file :'file', digest :'digest');
+SELECT dlm_count_tokens('rain', model => 'mine') > 0 AS works;
+ALTER SERVER mine OPTIONS (SET digest '0000000000000000000000000000000000000000000000000000000000000000');
+SELECT dlm_drop_model('mine');
+SELECT dlm_load_model('mine', :'file') = :'digest' AS same;
+SELECT dlm_drop_model('mine');
+RESET ROLE;
+REVOKE USAGE ON FOREIGN SERVER guarded FROM regress_dlm_maker;
 GRANT pg_read_server_files TO regress_dlm_maker;
 SET ROLE regress_dlm_maker;
 SELECT length(dlm_load_model('mine', :'llama'));

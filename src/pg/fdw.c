@@ -7,23 +7,33 @@
 #include "dlm_pg.h"
 
 #include "access/reloptions.h"
+#include "catalog/pg_authid.h"
 #include "catalog/pg_foreign_server.h"
+#include "catalog/pg_foreign_table.h"
 #include "commands/defrem.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
 
+#include "load.h"
 #include "model_files.h"
 #include "registry.h"
 
 PG_FUNCTION_INFO_V1(dlm_sql_fdw_handler);
 PG_FUNCTION_INFO_V1(dlm_sql_fdw_validator);
 
-Datum
-dlm_sql_fdw_handler(PG_FUNCTION_ARGS)
+static void pg_attribute_noreturn()
+raise_no_tables(void)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 			 errmsg("a model of dlm has no foreign tables"),
 			 errhint("Use its server's name as the model argument of the dlm functions.")));
-	PG_RETURN_NULL();
+}
+
+Datum
+dlm_sql_fdw_handler(PG_FUNCTION_ARGS)
+{
+	raise_no_tables();
 }
 
 static void
@@ -48,6 +58,26 @@ check_option(DefElem *def)
 				 errmsg("invalid value for option \"%s\": %s", def->defname, problem)));
 }
 
+/*
+ * A server gives its owner the use of the file that it names, and digests are
+ * no secret (pg_foreign_server is readable by all). So naming one is reading
+ * a file of the server, unless the caller may use it already, or has just
+ * made it with dlm_load_model.
+ */
+static void
+check_right(const char *hex)
+{
+	uint8		digest[32];
+
+	if (has_privs_of_role(GetUserId(), ROLE_PG_READ_SERVER_FILES) ||
+		(dlm_parse_hex(hex, digest) && (dlm_load_made(digest) || dlm_registry_may_use_digest(digest))))
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("permission denied to make a model of a file of the server"),
+			 errhint("It needs the privileges of pg_read_server_files, or USAGE on a model of the same digest.")));
+}
+
 Datum
 dlm_sql_fdw_validator(PG_FUNCTION_ARGS)
 {
@@ -56,6 +86,9 @@ dlm_sql_fdw_validator(PG_FUNCTION_ARGS)
 	DlmServerOptions model;
 	ListCell   *cell;
 
+	/* The handler raises, so a table would break everybody's look at information_schema. */
+	if (catalog == ForeignTableRelationId)
+		raise_no_tables();
 	if (catalog != ForeignServerRelationId)
 	{
 		if (options != NIL)
@@ -79,5 +112,6 @@ dlm_sql_fdw_validator(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE),
 				 errmsg("the options file and digest name different models")));
+	check_right(model.digest);
 	PG_RETURN_VOID();
 }

@@ -20,6 +20,7 @@
 #include "utils/jsonb.h"
 
 #include "guc.h"
+#include "load.h"
 #include "loader.h"
 #include "model_files.h"
 #include "registry.h"
@@ -163,6 +164,15 @@ check_new_name(const char *name)
 		aclcheck_error(acl, OBJECT_FDW, GetForeignDataWrapper(dlm_registry_wrapper())->fdwname);
 }
 
+/* What dlm_load_made answers for. */
+static const uint8 *made = NULL;
+
+bool
+dlm_load_made(const uint8 digest[32])
+{
+	return made != NULL && memcmp(made, digest, 32) == 0;
+}
+
 static void
 execute(const char *command)
 {
@@ -171,6 +181,27 @@ execute(const char *command)
 	if (SPI_execute(command, false, 0) != SPI_OK_UTILITY)
 		elog(ERROR, "could not execute \"%s\"", command);
 	SPI_finish();
+}
+
+/* CREATE SERVER as the caller; returns the digest in hex. */
+static char *
+create_server(const char *name, const uint8 digest[32])
+{
+	char	   *hex = dlm_hex(digest);
+	char	   *wrapper = GetForeignDataWrapper(dlm_registry_wrapper())->fdwname;
+
+	made = digest;
+	PG_TRY();
+	{
+		execute(psprintf("CREATE SERVER %s FOREIGN DATA WRAPPER %s OPTIONS (file '%s.dlm', digest '%s')",
+						 quote_identifier(name), quote_identifier(wrapper), hex, hex));
+	}
+	PG_FINALLY();
+	{
+		made = NULL;
+	}
+	PG_END_TRY();
+	return hex;
 }
 
 /* dlm_load_model(name text, path text, options jsonb) returns text: the digest */
@@ -200,11 +231,7 @@ dlm_sql_load_model(PG_FUNCTION_ARGS)
 	convert(source, &options, digest);
 	dlm_activity_end();
 
-	hex = dlm_hex(digest);
-	execute(psprintf("CREATE SERVER %s FOREIGN DATA WRAPPER %s OPTIONS (file '%s.dlm', digest '%s')",
-					 quote_identifier(name),
-					 quote_identifier(GetForeignDataWrapper(dlm_registry_wrapper())->fdwname),
-					 hex, hex));
+	hex = create_server(name, digest);
 	PG_RETURN_TEXT_P(cstring_to_text(hex));
 }
 

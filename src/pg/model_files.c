@@ -131,9 +131,32 @@ lies_inside(const char *path, const char *folder)
 	return inside;
 }
 
+static bool
+is_directory(const char *path)
+{
+	struct stat st;
+
+	return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+/*
+ * The files that lie directly in the model directory are those of models:
+ * reading one as a source is using the model.
+ */
+static bool
+is_foreign_model(const char *path)
+{
+	char	   *folder = pstrdup(path);
+
+	get_parent_directory(folder);
+	return strcmp(folder, dlm_model_directory_path()) == 0 && strcmp(path, folder) != 0 &&
+		!is_directory(path) && !dlm_registry_may_use_path(path);
+}
+
 char *
 dlm_source_path(const char *path, const char *what)
 {
+	char	   *folder = dlm_model_directory_path();
 	char	   *full;
 	bool		inside;
 
@@ -141,17 +164,22 @@ dlm_source_path(const char *path, const char *what)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("the path of the %s is empty or too long", what)));
-	full = is_absolute_path(path) ? pstrdup(path) : psprintf("%s/%s", dlm_model_directory_path(), path);
+	full = is_absolute_path(path) ? pstrdup(path) : psprintf("%s/%s", folder, path);
 	canonicalize_path(full);
-	inside = !path_contains_parent_reference(full) &&
-		path_is_prefix_of_path(dlm_model_directory_path(), full);
 	if (has_privs_of_role(GetUserId(), ROLE_PG_READ_SERVER_FILES))
 		return full;
-	if (!inside || (access(full, F_OK) == 0 && !lies_inside(full, dlm_model_directory_path())))
+	inside = !path_contains_parent_reference(full) && path_is_prefix_of_path(folder, full) &&
+		(access(full, F_OK) != 0 || lies_inside(full, folder));
+	if (!inside)
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("permission denied to read the %s outside of the model directory", what),
 				 errhint("Only roles with privileges of pg_read_server_files may read other files of the server.")));
+	if (is_foreign_model(full))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied to read the file of a model"),
+				 errhint("It needs USAGE on the model, or the privileges of pg_read_server_files.")));
 	return full;
 }
 

@@ -151,6 +151,43 @@ server_digest(List *options, uint8 digest[32])
 	return o.digest != NULL && dlm_parse_hex(o.digest, digest);
 }
 
+bool
+dlm_registry_may_use_digest(const uint8 digest[32])
+{
+	ListCell   *cell;
+
+	foreach(cell, dlm_registry_servers())
+	{
+		ForeignServer *server = GetForeignServerExtended(lfirst_oid(cell), FSV_MISSING_OK);
+		uint8		other[32];
+
+		if (server != NULL && server_digest(server->options, other) && memcmp(other, digest, 32) == 0 &&
+			dlm_registry_may_use(server->serverid))
+			return true;
+	}
+	return false;
+}
+
+bool
+dlm_registry_may_use_path(const char *path)
+{
+	ListCell   *cell;
+
+	foreach(cell, dlm_registry_servers())
+	{
+		ForeignServer *server = GetForeignServerExtended(lfirst_oid(cell), FSV_MISSING_OK);
+		DlmServerOptions options;
+
+		if (server == NULL || !dlm_registry_may_use(server->serverid))
+			continue;
+		dlm_registry_options(server->options, &options);
+		if (options.file != NULL && dlm_file_option_problem(options.file) == NULL &&
+			strcmp(dlm_model_path(options.file), path) == 0)
+			return true;
+	}
+	return false;
+}
+
 List *
 dlm_registry_servers(void)
 {

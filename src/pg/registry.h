@@ -72,6 +72,10 @@ extern bool dlm_registry_attach(ForeignServer *server, DlmModelRef *ref, dlm_err
 /* May the current user use the model? */
 extern bool dlm_registry_may_use(Oid serverid);
 
+/* ... any model of this digest, or whose file lies at this absolute path? */
+extern bool dlm_registry_may_use_digest(const uint8 digest[32]);
+extern bool dlm_registry_may_use_path(const char *path);
+
 /* OIDs of all models of this database. */
 extern List *dlm_registry_servers(void);
 
