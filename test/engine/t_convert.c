@@ -367,6 +367,93 @@ adapter_is_merged(void)
 	files_remove(adapter);
 }
 
+/* ---------------------------------------------------------------- variants of a checkpoint */
+
+/* Replace every occurrence of a text in a file of a folder by one of the same length. */
+static int
+replace_all(const char *in, const char *name, const char *from, const char *to)
+{
+	char		path[512];
+	size_t		size,
+				n = strlen(from);
+	uint8_t    *data,
+			   *at;
+	int			count = 0;
+
+	snprintf(path, sizeof(path), "%s/%s", in, name);
+	data = files_read(path, &size);
+	at = data;
+	while ((at = memmem(at, size - (size_t) (at - data), from, n)) != NULL)
+	{
+		memcpy(at, to, n);
+		count++;
+	}
+	files_write(in, name, data, size);
+	free(data);
+	return count;
+}
+
+/* Old BERT files say gamma and beta: the same model. */
+static void
+gamma_and_beta_are_weight_and_bias(void)
+{
+	dlm_convert_options o = {.weights = DLM_WEIGHTS_INT8};
+	char		copy[256],
+				plain[65],
+				old[65];
+
+	files_folder(copy);
+	files_copy_folder("test/models/bert", copy);
+	CHECK(replace_all(copy, "model.safetensors", "LayerNorm.weight\"", "LayerNorm.gamma\" ") >= 5, "no norms to rename");
+	CHECK(replace_all(copy, "model.safetensors", "LayerNorm.bias", "LayerNorm.beta") >= 5, "no norms to rename");
+	convert_ok("test/models/bert", &o, plain);
+	convert_ok(copy, &o, old);
+	CHECK(strcmp(plain, old) == 0, "%s and %s", plain, old);
+	files_remove(copy);
+}
+
+/* Dream is Qwen2 with shifted logits, also without dlm.json. */
+static void
+dream_is_qwen2_with_a_shift(void)
+{
+	dlm_convert_options o = {.weights = DLM_WEIGHTS_F32};
+	char		copy[256],
+				settings[512],
+				digest[65];
+	opened		m;
+
+	files_folder(copy);
+	files_copy_folder("test/models/qwen2", copy);
+	snprintf(settings, sizeof(settings), "%s/dlm.json", copy);
+	unlink(settings);
+	CHECK(replace_all(copy, "config.json", "\"model_type\": \"qwen2\"", "\"model_type\": \"Dream\"") == 1, "no model_type");
+	convert_ok(copy, &o, digest);
+	m = open_target();
+	CHECK(strcmp(m.model->config.family, "dream") == 0 && m.model->config.logit_shift == 1, "shift %u", m.model->config.logit_shift);
+	CHECK(m.model->config.mask_id == 3, "mask by its usual name: %u", m.model->config.mask_id);
+	CHECK(m.model->config.attention == DL_ATT_FULL, "attention");
+	CHECK(m.model->settings.n_begin == 1 && m.model->settings.begin[0] == 0, "begin is bos_token_id");
+	CHECK(m.model->settings.n_stop == 1 && m.model->settings.stop[0] == 2, "stop is eos_token_id");
+	close_target(&m);
+	files_remove(copy);
+}
+
+/* Without dlm.json the post-processor of tokenizer.json names begin and end. */
+static void
+post_processor_names_begin_and_end(void)
+{
+	dlm_convert_options o = {.weights = DLM_WEIGHTS_F32};
+	char		digest[65];
+	opened		m;
+
+	convert_ok("test/models/xlm-roberta", &o, digest);
+	m = open_target();
+	CHECK(m.model->settings.n_begin == 1 && m.model->settings.begin[0] == 0, "begin is <s>");
+	CHECK(m.model->settings.n_end == 1 && m.model->settings.end[0] == 2, "end is </s>");
+	CHECK(m.model->config.position_offset == 2 && m.model->config.context == 128, "positions start at 2");
+	close_target(&m);
+}
+
 /* ---------------------------------------------------------------- rope */
 
 static void
@@ -409,6 +496,9 @@ main(void)
 	gguf_equals_folder();
 	values_are_the_sources();
 	adapter_is_merged();
+	gamma_and_beta_are_weight_and_bias();
+	dream_is_qwen2_with_a_shift();
+	post_processor_names_begin_and_end();
 	CHECK(files_count(folder) == 1, "%d files are left beside the target", files_count(folder) - 1);
 	files_remove(folder);
 	return harness_end("t_convert");
