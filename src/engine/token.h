@@ -66,8 +66,12 @@ int			dl_tok_space_ids(const dl_tok *tok, int32_t ids[4]);
 /*
  * The bytes that token `id` adds to a text when `left` stands before it
  * (-1: start of the text). At most cap bytes are written, the full length is
- * returned. Special tokens add none. Concatenating over a sequence gives
- * dl_tok_decode's bytes before UTF-8 repair.
+ * returned. Special tokens add none, and a special `left` counts as the start:
+ * pass the last token that is not special. Concatenating over a sequence gives
+ * dl_tok_decode's bytes before UTF-8 repair. By family: byte-level tokens add
+ * the same bytes everywhere; WordPiece adds a space before every token that is
+ * not a continuation, but none at the start; Metaspace drops the first token's
+ * mark; a model with a word suffix adds the space behind the suffix's token.
  */
 size_t		dl_tok_bytes(const dl_tok *tok, int32_t id, int32_t left, char *buf, size_t cap);
 

@@ -81,11 +81,6 @@ dlm_token_piece(const dlm_model *model, int32_t id)
 size_t
 dlm_token_bytes(const dlm_model *model, int32_t id, char *buf, size_t cap)
 {
-	char		ignored[1];
-	size_t		first = dl_tok_bytes(model->tok, id, -1, ignored, 0);
-
 	/* "the middle of a line": behind itself, since any token that is text will do as the neighbour */
-	if (dl_tok_bytes(model->tok, id, id, ignored, 0) == 0 && first == 0)
-		return 0;
 	return dl_tok_bytes(model->tok, id, id, buf, cap);
 }
