@@ -40,6 +40,12 @@ SELECT * FROM pg_temp.fails($$SELECT dlm_infill('[MASK:twice] [MASK:twice]')$$);
 SELECT * FROM pg_temp.fails($$SELECT dlm_infill('[MASK:500000]')$$);
 SELECT * FROM pg_temp.fails($$SELECT dlm_infill(repeat('[MASK] ', 5000))$$);
 \x off
+-- good values of every option
+SELECT o, dlm_infill('I eat [MASK:1-2] every day.', steps => 2, options => o) LIKE 'I eat % every day.' AS works
+FROM unnest(ARRAY['{}', '{"sampler": "left-to-right"}', '{"threshold": 0.5}', '{"block_length": 1}', '{"cfg_scale": 1.5}', '{"top_k": 5}', '{"top_p": 0.9}',
+	'{"length_beam": 1}', '{"length_budget": 1}', '{"multiline": true}', '{"boundary": "plain"}', '{"template": "raw"}',
+	'{"template": "Complete: {text}"}', '{"on_error": "null"}', '{"on_overflow": "truncate"}', '{"stop": ["a"]}', '{"ban": ["a"]}']::jsonb[]) o;
+SELECT code, message FROM pg_temp.fails($$SELECT dlm_infill('I eat [MASK].', options => '{"template": "no hole"}')$$);
 -- bans hold, within a token and across tokens
 SELECT position('Paris' IN a) = 0 AS banned FROM dlm_infill('The capital of France is [MASK:1-3].', options => '{"ban": ["Paris"]}') a;
 SELECT a ~ '[e]' AS has_e FROM dlm_infill_gaps('My favorite animal is the [MASK:3].', options => '{"ban": ["e"]}') j, LATERAL (SELECT j ->> '1') AS g (a);
