@@ -12,7 +12,7 @@
 
 #include <string.h>
 
-#define N_SETS		7
+#define N_SETS		8
 #define TOKEN_BYTES	512			/* of a token looked at; longer ones are never written */
 
 /* ----------------------------------------------------------------- text */
@@ -91,8 +91,8 @@ dl_find_line_break(const char *s, size_t n)
 static void
 set_pointers(dl_vocab *v, uint8_t *base)
 {
-	uint8_t   **sets[N_SETS] = {&v->silent, &v->special, &v->spaced, &v->never_spaced, &v->space_end, &v->line_break,
-		&v->whole};
+	uint8_t   **sets[N_SETS] = {&v->silent, &v->special, &v->spaced, &v->spaced_word, &v->never_spaced,
+		&v->space_end, &v->line_break, &v->whole};
 
 	for (int i = 0; i < N_SETS; i++)
 		*sets[i] = base + (size_t) i * v->bytes;
@@ -116,7 +116,11 @@ classify_token(const dlm_model *model, dl_vocab *v, int32_t id)
 		return;
 	}
 	if (dl_tok_starts_with_space(model->tok, id))
+	{
 		dl_put_in_set(v->spaced, id);
+		if (n > 1 && !is_ascii_space(buf[1]))
+			dl_put_in_set(v->spaced_word, id);
+	}
 	if (dl_tok_never_spaced(model->tok, id))
 		dl_put_in_set(v->never_spaced, id);
 	if (is_ascii_space(buf[n - 1]))

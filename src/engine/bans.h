@@ -18,6 +18,7 @@ typedef struct dl_vocab
 								 * tokens without bytes or with a NUL byte */
 	uint8_t    *special;		/* ... of those, what is silent only because it is special */
 	uint8_t    *spaced;			/* begin with a space of their own */
+	uint8_t    *spaced_word;	/* ... and go on with something else */
 	uint8_t    *never_spaced;	/* never carry a space in this vocabulary */
 	uint8_t    *space_end;		/* end in ASCII white space */
 	uint8_t    *line_break;		/* hold a line break */

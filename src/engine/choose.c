@@ -41,14 +41,14 @@ apply_rules(const dl_chooser *c, float *logits, unsigned rules)
 
 	exclude_set(logits, v->rows, c->bans->never, false);
 	if (rules & DL_RULE_SPACED)
-		exclude_set(logits, v->rows, v->spaced, true);
+		exclude_set(logits, v->rows, v->spaced_word, true);
 	if (rules & DL_RULE_UNSPACED)
 		exclude_set(logits, v->rows, v->spaced, false);
 	if (rules & DL_RULE_NEVER_SPACED)
 		exclude_set(logits, v->rows, v->never_spaced, true);
 	if (rules & DL_RULE_WORD_START)
 		for (int i = 0; i < v->rows; i++)
-			if (!dl_in_set(v->spaced, i) && !dl_in_set(v->never_spaced, i))
+			if (!dl_in_set(v->spaced_word, i) && !dl_in_set(v->never_spaced, i))
 				logits[i] = -INFINITY;
 	if (rules & DL_RULE_LAST)
 		exclude_set(logits, v->rows, v->space_end, false);

@@ -15,7 +15,7 @@
 /* What a position of the canvas may hold, besides the request's bans. */
 typedef enum dl_rule
 {
-	DL_RULE_SPACED = 1,			/* a token that begins with a space: one was typed before the gap */
+	DL_RULE_SPACED = 1,			/* a token that is a space and more: a space was typed before the gap */
 	DL_RULE_UNSPACED = 2,		/* one that does not: none was typed */
 	DL_RULE_NEVER_SPACED = 4,	/* one that never carries a space: a space token stands before the gap */
 	DL_RULE_LAST = 8,			/* one that does not end in white space */

@@ -3,7 +3,7 @@
  *
  * Vocabularies carry a word's space in the word's token. With `heal` the
  * typed space is taken out of the text before the gap, and the gap's first
- * token has to begin with one. Some tokens never carry a space (digits where
+ * token has to begin with one, and not be a mere space. Some tokens never carry a space (digits where
  * they stand alone): for them the space is a token of its own before the gap,
  * outside the canvas. Which of the two *forms* a gap takes is resolved once,
  * before anything is revealed, by what its first visible token would cost:
@@ -96,7 +96,7 @@ open_base(dl_fill *f, dlm_error *err)
 		return dl_fail_memory(err);
 	for (int g = 0; g < f->frame.n_gaps; g++)
 		if (f->frame.first_rule[g] & DL_RULE_SPACED)
-			sets[row->canvas.gap_first[g]] = f->bans->vocab->spaced;
+			sets[row->canvas.gap_first[g]] = f->bans->vocab->spaced_word;
 	row->sets = sets;
 	return DLM_OK;
 }
