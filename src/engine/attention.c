@@ -47,6 +47,35 @@ dl_keys_store(const dl_heads *h, float *space, int capacity, int slot, const flo
 	}
 }
 
+void
+dl_keys_copy(const dl_heads *h, const float *from, int from_capacity, float *to, int to_capacity, int first, int end)
+{
+	size_t		dim = (size_t) h->dim;
+	size_t		width = (size_t) h->value_dim;
+
+	for (int head = 0; head < h->kv_heads; head++)
+	{
+		const float *source = from + dl_keys_head(h, from_capacity, head);
+		float	   *target = to + dl_keys_head(h, to_capacity, head);
+
+		for (int slot = first, next; slot < end; slot = next)
+		{
+			size_t		panel = (size_t) (slot / DL_PANEL) * dim * DL_PANEL + (size_t) (slot % DL_PANEL);
+			size_t		bytes;
+
+			next = (slot / DL_PANEL + 1) * DL_PANEL;
+			if (next > end)
+				next = end;
+			bytes = (size_t) (next - slot) * sizeof(float);
+			for (size_t d = 0; d < dim; d++)
+				memcpy(target + panel + d * DL_PANEL, source + panel + d * DL_PANEL, bytes);
+		}
+		memcpy(target + (size_t) to_capacity * dim + (size_t) first * width,
+			   source + (size_t) from_capacity * dim + (size_t) first * width,
+			   (size_t) (end - first) * width * sizeof(float));
+	}
+}
+
 static void
 score(const dl_kernels *kernels, const dl_heads *h, const float *q, int m, const dl_keys *keys, int n,
 	  float *scores, size_t ld)

@@ -43,6 +43,10 @@ dl_keys		dl_keys_at(const dl_heads *h, const float *space, int capacity, int hea
 /* Write key and value [kv_heads * dim] of one token into slot `slot` of a space. */
 void		dl_keys_store(const dl_heads *h, float *space, int capacity, int slot, const float *k, const float *v);
 
+/* Copy slots first .. end - 1 of all heads from one space to another. */
+void		dl_keys_copy(const dl_heads *h, const float *from, int from_capacity, float *to, int to_capacity,
+						 int first, int end);
+
 /*
  * out[m, value_dim] = softmax(q K^T) V for m = n_queries * group rows of
  * queries [m, dim], scaled already. The keys are those of `fixed`, then those

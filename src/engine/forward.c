@@ -120,6 +120,10 @@ advance(dl_forward *f)
 			break;
 		case DL_PH_KEYS:
 			if (dl_keys_chunk(f) && next_chunk(f, f->n_tokens, DL_CHUNK))
+				enter_phase(f, DL_PH_COPY);
+			break;
+		case DL_PH_COPY:
+			if (dl_copy_row(f) && next_chunk(f, f->n_rows, 1))
 			{
 				if (last_layer && f->n_needed == 0)
 					enter_phase(f, DL_PH_DONE);	/* only a cache was to be filled */
@@ -172,8 +176,6 @@ dl_forward_step(dl_forward *f, dlm_error *err)
 
 	if (f->phase == DL_PH_DONE)
 		return DLM_OK;
-	if (f->n_tokens == 0)		/* everything was in the caches and nothing is asked */
-		f->phase = DL_PH_DONE;
 	saved = dl_fp_enter();
 	f->left = SLICE * f->threads;
 	while (f->left > 0 && f->phase != DL_PH_DONE)

@@ -3,7 +3,8 @@
  * (the arithmetic of a chunk of tokens) and forward.c (the walk in slices).
  *
  * A batch is a packed list of T *tokens*, row after row, the live ones of a
- * row first. Fixed tokens whose keys and values are cached are not in it.
+ * row first. Fixed tokens whose keys and values are cached, or are those of an
+ * earlier row with the same beginning (an instruction, say), are not in it.
  * Queries are the *needed* tokens: all of them, but in the last layer only
  * those whose output somebody asked for. From the last layer's queries on,
  * row i of x is needed token i.
@@ -41,6 +42,9 @@ typedef struct dl_row_plan
 	size_t		live_at;		/* in f->keys */
 	int			fixed_capacity,
 				live_capacity;
+	int			source;			/* an earlier row that begins with the same fixed tokens ... */
+	int			copy_from,		/* ... whose slots [copy_from, copy_to) are copied in every layer */
+				copy_to;
 } dl_row_plan;
 
 /* Queries [first, first + n) of one row, all live or all fixed. */
@@ -63,6 +67,7 @@ typedef enum dl_phase
 {
 	DL_PH_EMBED,
 	DL_PH_KEYS,					/* norm, k, v, and q unless the last layer */
+	DL_PH_COPY,					/* keys and values that rows have in common */
 	DL_PH_QUERIES,				/* last layer: drop what is not needed; norm, q */
 	DL_PH_ATTEND,
 	DL_PH_MIX,					/* o, residual, FFN, residual */
@@ -161,6 +166,7 @@ bool		dl_product_unit(dl_forward *f, const dl_matrix *w, const float *x, size_t 
 /* layers.c, layers_head.c: one unit of work of the current chunk; true when the chunk is complete */
 bool		dl_embed_chunk(dl_forward *f);
 bool		dl_keys_chunk(dl_forward *f);
+bool		dl_copy_row(dl_forward *f);
 bool		dl_queries_chunk(dl_forward *f);
 bool		dl_attend_items(dl_forward *f);
 bool		dl_mix_chunk(dl_forward *f);

@@ -126,9 +126,54 @@ ask_of(const dl_forward *f, const dl_row *r, int position)
 	return low < r->n_ask && r->ask[low] == wanted ? low : -1;
 }
 
+/* How many leading fixed tokens two rows have in common: ids and positions. */
+static int
+common_fixed(const dl_forward *f, const dl_row *a, const dl_row *b)
+{
+	int			n = a->n < b->n ? a->n : b->n;
+	int			common = 0;
+
+	for (int i = 0; i < n; i++)
+	{
+		bool		live = is_live(f, a, i);
+
+		if (live != is_live(f, b, i) || (!live && a->ids[i] != b->ids[i]))
+			break;
+		common += !live;
+	}
+	return common;
+}
+
+/*
+ * Rows of one batch often begin alike: the same instruction before other
+ * texts. What the previous row (or else the first) has in common with this
+ * one beyond the `known` cached tokens is computed there and copied here.
+ */
+static int
+share_prefix(dl_forward *f, int row, int known)
+{
+	dl_row_plan *p = &f->plans[row];
+	const int	candidates[2] = {row - 1, 0};
+	int			best = known;
+
+	for (int i = 0; i < 2 && row > 0; i++)
+	{
+		int			common = common_fixed(f, &f->rows[candidates[i]], &f->rows[row]);
+
+		if (common > best)
+		{
+			best = common;
+			p->source = candidates[i];
+		}
+	}
+	p->copy_from = known;
+	p->copy_to = best;
+	return best;
+}
+
 /*
  * Give a row's fixed tokens [n] (id, position) a place. Sets p->fixed_from:
- * tokens before it are in the cache and need not be computed. first_source:
+ * tokens before it are in the cache, or another row's, and need not be computed. first_source:
  * the first fixed token whose output is asked for: it must be computed, and
  * so must all after it (they are queries in every layer; what they store is
  * what is there already).
@@ -141,10 +186,15 @@ place_fixed(dl_forward *f, int row, const int32_t *id, const int32_t *position, 
 	dl_kv	   *kv = f->rows[row].kv;
 	int			known;
 
-	p->fixed_from = 0;
 	*store = true;
-	if (kv == NULL || p->n_fixed == 0)
+	if (p->n_fixed == 0)
 		return DLM_OK;
+	if (kv == NULL)
+	{
+		known = share_prefix(f, row, 0);
+		p->fixed_from = known < first_source ? known : first_source;
+		return DLM_OK;
+	}
 	p->kv = kv;
 	known = dl_kv_common(kv, id, position, p->n_fixed);
 	if (kv->row >= 0 && kv->row < row && f->rows[kv->row].kv == kv && f->plans[kv->row].kv == kv)
@@ -164,6 +214,7 @@ place_fixed(dl_forward *f, int row, const int32_t *id, const int32_t *position, 
 		if (st != DLM_OK)
 			return st;
 		kv->row = row;
+		known = share_prefix(f, row, known);
 	}
 	p->fixed_capacity = kv->capacity;
 	p->fixed_from = known < first_source ? known : first_source;

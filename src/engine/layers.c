@@ -330,6 +330,22 @@ dl_keys_chunk(dl_forward *f)
 	return false;
 }
 
+/* What row f->at has in common with an earlier one. Rows ascend, so the source is complete. */
+bool
+dl_copy_row(dl_forward *f)
+{
+	const dl_row_plan *p = &f->plans[f->at];
+	const dl_row_plan *s = &f->plans[p->source];
+
+	if (p->copy_to > p->copy_from)
+	{
+		dl_keys_copy(&f->heads, dl_fixed_space(f, s), s->fixed_capacity, dl_fixed_space(f, p), p->fixed_capacity,
+					 p->copy_from, p->copy_to);
+		f->left -= (int64_t) (p->copy_to - p->copy_from) * f->key_dim * 8;
+	}
+	return true;
+}
+
 bool
 dl_queries_chunk(dl_forward *f)
 {

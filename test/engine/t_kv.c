@@ -184,7 +184,7 @@ abandoned_batches_do_no_harm(void)
 
 		for (int i = 0; i < 24; i++)	/* enough rows for many steps */
 		{
-			batch[i] = outcome_copy(&o);
+			batch[i] = i == 0 ? outcome_copy(&o) : make_row(&seed, 240, 4);
 			own[i] = batch[i].kv = i == 0 ? kv : dl_kv_create(f.model, a);
 		}
 		abandoned += outcome_run(f.model, batch, 24, &opt, a, &err) == DLM_MORE;
@@ -276,6 +276,83 @@ cache_saves_work(void)
 	fixture_close(&f);
 }
 
+/* Rows that begin alike, with caches of their own, of others, or none: the same bits, and less work. */
+static void
+common_beginnings_are_shared(dlm_weights weights)
+{
+	fixture		f;
+	dl_arena   *a = dl_arena_create(0);
+	uint32_t	seed = 8;
+	run_options alone = {.threads = 1, .together = 1};
+	run_options together = {.threads = 3};
+
+	if (!fixture_open("context", weights, &f))
+		return;
+	for (int round = 0; round < 12; round++)
+	{
+		outcome		o[MANY],
+					plain[MANY];
+		dlm_error	err = {0};
+		outcome		first = make_row(&seed, 100, 3);
+
+		for (int i = 0; i < MANY; i++)
+		{
+			int			common = (int) draw(&seed, 95);
+
+			o[i] = make_row(&seed, common + 8 + (int) draw(&seed, 100), 1 + (int) draw(&seed, 4));
+			memcpy(o[i].ids, first.ids, (size_t) common * sizeof(int32_t));
+			o[i].live[3] = first.live[3];
+			if (i % 5 == 1)
+				o[i].ask[0] = common / 2 + 1;	/* asks for what could be copied */
+			o[i].want_hidden = i % 7 == 2;
+			plain[i] = outcome_copy(&o[i]);
+			o[i].kv = i % 3 ? dl_kv_create(f.model, a) : NULL;
+		}
+		CHECK(outcome_run(f.model, plain, MANY, &alone, NULL, &err) == DLM_OK, "%s", err.message);
+		for (int again = 0; again < 2; again++)	/* cold caches, warm ones */
+		{
+			CHECK(outcome_run(f.model, o, MANY, &together, a, &err) == DLM_OK, "%s", err.message);
+			for (int i = 0; i < MANY; i++)
+				CHECK(outcome_equal(f.model, &plain[i], &o[i]), "round %d row %d", round, i);
+		}
+		for (int i = 0; i < MANY; i++)
+		{
+			dl_kv_free(o[i].kv);
+			outcome_free(&o[i]);
+			outcome_free(&plain[i]);
+		}
+		outcome_free(&first);
+	}
+	dl_arena_destroy(a);
+	fixture_close(&f);
+}
+
+/* Rows without caches: the second and later ones compute only what is their own. */
+static void
+sharing_saves_work(void)
+{
+	fixture		f;
+	dl_arena   *a = dl_arena_create(0);
+	uint32_t	seed = 9;
+	outcome		o[MANY];
+	int			apart,
+				alike;
+
+	if (!fixture_open("context", DLM_WEIGHTS_F32, &f))
+		return;
+	for (int i = 0; i < MANY; i++)
+		o[i] = make_row(&seed, 256, 2);
+	apart = count_steps(f.model, o, a);
+	for (int i = 1; i < MANY; i++)
+		memcpy(o[i].ids, o[0].ids, 200 * sizeof(int32_t));
+	alike = count_steps(f.model, o, a);
+	CHECK(alike * 3 < apart, "%d steps apart, %d alike", apart, alike);
+	for (int i = 0; i < MANY; i++)
+		outcome_free(&o[i]);
+	dl_arena_destroy(a);
+	fixture_close(&f);
+}
+
 int
 main(void)
 {
@@ -286,5 +363,8 @@ main(void)
 	abandoned_batches_do_no_harm();
 	full_attention_ignores_caches();
 	cache_saves_work();
+	common_beginnings_are_shared(DLM_WEIGHTS_F32);
+	common_beginnings_are_shared(DLM_WEIGHTS_BF16);
+	sharing_saves_work();
 	return harness_end("t_kv");
 }
