@@ -10,6 +10,7 @@
 #include "catalog/pg_authid.h"
 #include "catalog/pg_foreign_server.h"
 #include "catalog/pg_foreign_table.h"
+#include "catalog/pg_user_mapping.h"
 #include "commands/defrem.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
@@ -86,9 +87,18 @@ dlm_sql_fdw_validator(PG_FUNCTION_ARGS)
 	DlmServerOptions model;
 	ListCell   *cell;
 
-	/* The handler raises, so a table would break everybody's look at information_schema. */
+	/*
+	 * The handler raises, so a table would break everybody's look at
+	 * information_schema; a user mapping would keep the extension from being
+	 * dropped.
+	 */
 	if (catalog == ForeignTableRelationId)
 		raise_no_tables();
+	if (catalog == UserMappingRelationId)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("a model of dlm has no user mappings"),
+				 errhint("GRANT USAGE ON FOREIGN SERVER lets a role use a model.")));
 	if (catalog != ForeignServerRelationId)
 	{
 		if (options != NIL)

@@ -136,8 +136,10 @@ convert(const char *source, dlm_convert_options *options, uint8 digest[32])
 		ereport(ERROR,
 				(errcode(ERRCODE_IO_ERROR),
 				 errmsg("the source was cut short while it was read")));
-	if (status != DLM_OK)
-		dlm_raise(&err);
+	if (status == DLM_OK)
+		return;
+	dlm_hide_directory(&err);
+	dlm_raise(&err);
 }
 
 /* Everything that can be refused is refused before minutes of work. */

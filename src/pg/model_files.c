@@ -85,6 +85,14 @@ dlm_model_directory_create(void)
 				 errhint("Create it for the server's operating system user, or set dlm.model_directory.")));
 }
 
+static bool
+is_model_name(const char *file)
+{
+	Size		length = strlen(file);
+
+	return length > strlen(FILE_SUFFIX) && strcmp(file + length - strlen(FILE_SUFFIX), FILE_SUFFIX) == 0;
+}
+
 const char *
 dlm_file_option_problem(const char *file)
 {
@@ -99,6 +107,8 @@ dlm_file_option_problem(const char *file)
 		return "it must not hold a slash";
 	if (strlen(file) >= NAME_MAX)
 		return "it is too long";
+	if (!is_model_name(file))
+		return "it must end in " FILE_SUFFIX;
 	return NULL;
 }
 
@@ -131,17 +141,9 @@ lies_inside(const char *path, const char *folder)
 	return inside;
 }
 
-static bool
-is_directory(const char *path)
-{
-	struct stat st;
-
-	return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
-}
-
 /*
- * The files that lie directly in the model directory are those of models:
- * reading one as a source is using the model.
+ * Files that end in .dlm and lie directly in the model directory are those of
+ * models: reading one as a source is using the model.
  */
 static bool
 is_foreign_model(const char *path)
@@ -149,8 +151,31 @@ is_foreign_model(const char *path)
 	char	   *folder = pstrdup(path);
 
 	get_parent_directory(folder);
-	return strcmp(folder, dlm_model_directory_path()) == 0 && strcmp(path, folder) != 0 &&
-		!is_directory(path) && !dlm_registry_may_use_path(path);
+	return is_model_name(path) && strcmp(folder, dlm_model_directory_path()) == 0 &&
+		!dlm_registry_may_use_path(path);
+}
+
+bool
+dlm_may_see_paths(void)
+{
+	return has_privs_of_role(GetUserId(), ROLE_PG_READ_SERVER_FILES);
+}
+
+void
+dlm_hide_directory(dlm_error *err)
+{
+	const char *folders[] = {psprintf("%s/", dlm_model_directory_path()), psprintf("%s/", dlm_bundled_directory_path())};
+
+	if (dlm_may_see_paths())
+		return;
+	for (int i = 0; i < lengthof(folders); i++)
+	{
+		Size		length = strlen(folders[i]);
+		char	   *at;
+
+		while ((at = strstr(err->message, folders[i])) != NULL)
+			memmove(at, at + length, strlen(at + length) + 1);
+	}
 }
 
 char *
@@ -166,7 +191,7 @@ dlm_source_path(const char *path, const char *what)
 				 errmsg("the path of the %s is empty or too long", what)));
 	full = is_absolute_path(path) ? pstrdup(path) : psprintf("%s/%s", folder, path);
 	canonicalize_path(full);
-	if (has_privs_of_role(GetUserId(), ROLE_PG_READ_SERVER_FILES))
+	if (dlm_may_see_paths())
 		return full;
 	inside = !path_contains_parent_reference(full) && path_is_prefix_of_path(folder, full) &&
 		(access(full, F_OK) != 0 || lies_inside(full, folder));

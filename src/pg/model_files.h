@@ -8,6 +8,8 @@
 #ifndef DLM_PG_MODEL_FILES_H
 #define DLM_PG_MODEL_FILES_H
 
+#include "dlm.h"
+
 #define DLM_BUNDLED_PREFIX	"bundled:"
 
 /* Lower-case hex of a digest, palloc'd; and back: false unless it is exactly 64 hex digits. */
@@ -33,5 +35,12 @@ extern char *dlm_model_path(const char *file);
  * pg_read_server_files (42501).
  */
 extern char *dlm_source_path(const char *path, const char *what);
+
+/*
+ * dlm.model_directory is for superusers' eyes: may the current user see paths?
+ * If not, hide takes the folders out of a message and leaves the names.
+ */
+extern bool dlm_may_see_paths(void);
+extern void dlm_hide_directory(dlm_error *err);
 
 #endif							/* DLM_PG_MODEL_FILES_H */

@@ -114,8 +114,7 @@ put_model(Datum *values, bool *nulls, ForeignServer *server)
 		put_info(values, nulls, &ref);
 	else
 	{
-		values[COL_PROBLEM] = CStringGetTextDatum(err.message);
-		nulls[COL_PROBLEM] = false;
+		put_text(values, nulls, COL_PROBLEM, err.message, strlen(err.message));
 	}
 	MemoryContextDelete(look);
 }

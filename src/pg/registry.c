@@ -27,6 +27,7 @@
 #include "utils/syscache.h"
 
 #include "attach.h"
+#include "encoding.h"
 #include "errors.h"
 #include "guc.h"
 #include "model_files.h"
@@ -276,15 +277,18 @@ static void
 raise_attach(const DlmModelRef *ref, const char *path, const dlm_error *err)
 {
 	dlm_error	named = *err;
+	dlm_text	name = dlm_text_from_server(ref->name, (int) strlen(ref->name));
+	const char *shown = dlm_may_see_paths() ? path : last_dir_separator(path) + 1;
 
 	if (err->status == DLM_ENOENT)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_FILE),
 				 errmsg("the file of model \"%s\" is not on this node", ref->name),
-				 errdetail("Digest %s, expected at \"%s\".", ref->digest_hex, path),
+				 errdetail("Digest %s, expected at \"%s\".", ref->digest_hex, shown),
 				 errhint("Copy the file from a node that has it, or make it again from its source: "
-						 "dlm-model convert SOURCE \"%s\".", path)));
-	snprintf(named.message, sizeof(named.message), "model \"%s\" cannot be used: %s", ref->name, err->message);
+						 "dlm-model convert SOURCE \"%s\".", shown)));
+	snprintf(named.message, sizeof(named.message), "model \"%.*s\" cannot be used: %s",
+			 (int) name.len, name.data, err->message);
 	dlm_raise(&named);
 }
 
@@ -306,7 +310,10 @@ dlm_registry_attach(ForeignServer *server, DlmModelRef *ref, dlm_error *err, cha
 	*path = dlm_model_path(options.file);
 	ref->mapping = dlm_attach(ref->digest, *path, err);
 	if (ref->mapping == NULL)
+	{
+		dlm_hide_directory(err);
 		return false;
+	}
 	ref->model = dlm_mapping_model(ref->mapping);
 	ref->info = *dlm_mapping_info(ref->mapping);
 	return true;

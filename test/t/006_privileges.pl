@@ -58,12 +58,24 @@ $node->safe_psql('postgres', "$as_maker SELECT dlm_drop_model('mine')");
 $node->safe_psql('postgres', 'GRANT pg_read_server_files TO maker');
 $node->safe_psql('postgres', "$as_maker $load_outside");
 
+# what lies in the model directory may be read, but its path is not told
+fails_with($node, "SET ROLE guest; SELECT dlm_load_model('x', 'sources')", '42501', qr/permission denied for foreign-data wrapper/, 'load by guest');
+$node->safe_psql('postgres', 'REVOKE pg_read_server_files FROM maker');
+my ($rc, $out, $err) = $node->psql('postgres', "$as_maker SELECT dlm_load_model('x', 'nosuch')");
+like($err, qr/"nosuch"/, 'a missing source is named');
+unlike($err, qr/dlm_models/, 'without its folder');
+fails_with($node, "$as_maker SELECT dlm_load_model('x', 'nosuch.gguf')", '58P01', qr/"nosuch\.gguf"/, 'a missing GGUF file');
+fails_with($node, "$as_maker CREATE USER MAPPING FOR maker SERVER \"dlm-135m\"", '0A000', qr/no user mappings/, 'user mappings');
+$node->safe_psql('postgres', 'CREATE SCHEMA AUTHORIZATION maker');
+fails_with($node, "$as_maker CREATE FOREIGN TABLE maker.t (a int) SERVER \"dlm-135m\"", '0A000', qr/no foreign tables/, 'foreign tables');
+$node->safe_psql('postgres', 'GRANT pg_read_server_files TO maker');
+
 # ---------------------------------------------------------------------- drop
 fails_with($node, "$as_guest SELECT dlm_drop_model('mine')", '42501', qr/must be owner of foreign server mine/, 'drop by another');
 fails_with($node, "SELECT dlm_drop_model('dlm-135m')", '2BP01', qr/extension dlm requires it/, 'drop of the bundled model');
 fails_with($node, 'DROP ROLE maker', '2BP01', qr/cannot be dropped because some objects depend on it/, 'DROP ROLE of an owner');
 $node->safe_psql('postgres', "$as_maker SELECT dlm_drop_model('mine')");
-$node->safe_psql('postgres', 'REVOKE USAGE ON FOREIGN DATA WRAPPER dlm FROM maker; DROP ROLE maker');
+$node->safe_psql('postgres', 'REVOKE USAGE ON FOREIGN DATA WRAPPER dlm FROM maker; DROP SCHEMA maker; DROP ROLE maker');
 pass('DROP ROLE after the models are gone');
 
 # ---------------------------------------------------------------- monitoring
