@@ -71,11 +71,15 @@ set_policy(dl_fill *f)
 	p->trace = f->task->request->trace;
 }
 
-/* Do all rows of this fill have the same fixed tokens at the same positions, so that they can share one cache? */
+/* Do all rows that are probed or decoded have the same fixed tokens at the same positions, so that they can share a cache? */
 static bool
 same_fixed_text(const dl_fill *f)
 {
-	return f->frame.n_gaps == 1 && f->frame.piece[1].n == 0;
+	bool		one = true;
+
+	for (int g = 0; g < f->frame.n_gaps; g++)
+		one = one && f->lengths[g].n == 1;
+	return (one && f->phase != DL_FILL_PREDICT) || (f->frame.n_gaps == 1 && f->frame.piece[1].n == 0);
 }
 
 dlm_status

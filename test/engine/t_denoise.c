@@ -34,7 +34,7 @@ read_options(const cJSON *json, dlm_options *o)
 
 	memset(o, 0, sizeof(*o));
 	CHECK(dlm_sampler_parse(tiny_get(json, "sampler")->valuestring, &o->sampler, &err) == DLM_OK, "%s", err.message);
-	o->boundary = DLM_BOUNDARY_PLAIN;
+	o->boundary = tiny_get(json, "heal") ? DLM_BOUNDARY_HEAL : DLM_BOUNDARY_PLAIN;
 	o->forbidden = forbidden;
 	o->steps = (int) number(json, "steps");
 	o->seed = (int64_t) number(json, "seed");
@@ -100,6 +100,8 @@ agrees_with_pytorch_step_by_step(const char *name)
 
 		snprintf(what, sizeof(what), "%s %d %s", name, number_of++, shown);
 		free(shown);
+		if (tiny_get(item, "forbidden") != NULL)
+			read_forbidden(item);
 		read_options(tiny_get(item, "options"), &options);
 		request.input = tiny_text(tiny_get(item, "template")->valuestring);
 		s = tiny_run(&m, &request, 1, NULL, &err);
@@ -261,6 +263,7 @@ main(void)
 {
 	agrees_with_pytorch_step_by_step("context");
 	agrees_with_pytorch_step_by_step("roberta");
+	agrees_with_pytorch_step_by_step("qwen3");	/* a space typed before a gap */
 	batch_equals_single_on_any_threads("context");
 	batch_equals_single_on_any_threads("roberta");
 	samples_depend_on_the_seed_alone();

@@ -97,10 +97,10 @@ def apart(a, b):
 
 
 class Denoiser:
-    def __init__(self, loaded, tok, bans, o, row, canvas, last, noise):
+    def __init__(self, loaded, bans, o, row, canvas, last, noise, rules=()):
         self.model, self.shift, self.context, self.decoder, _ = loaded
         self.mask, self.o, self.row, self.canvas, self.last, self.noise = bans["mask"], o, list(row), canvas, last, noise
-        self.never, self.space_end = bans["never"], bans["space_end"]
+        self.never, self.space_end, self.rules = bans["never"], bans["space_end"], dict(rules)
         n = len(canvas)
         self.token, self.score = [None] * n, [-math.inf] * n
         self.kind, self.cond, self.linear, self.x = sampler_fields(o["sampler"])
@@ -126,6 +126,8 @@ class Denoiser:
         l[:, self.never] = -math.inf
         for i in self.last:
             l[i, self.space_end] = -math.inf
+        for i, banned in self.rules.items():
+            l[i, banned] = -math.inf
         z = F.log_softmax(l.double(), -1)
         return [self.choose(z[i], i) for i in range(len(self.canvas))]
 
@@ -295,13 +297,100 @@ def split(template):
     return pieces, lengths
 
 
-def make(folder, front, back, mask_token):
+def open_folder(folder, mask_token):
     loaded = load(folder)
     tok = Tokenizer.from_file(str(folder / "tokenizer.json"))
     tok.encode_special_tokens = True
     ids = lambda s: tok.encode(s, add_special_tokens=False).ids if s else []
     special = lambda names: [tok.token_to_id(n) for n in names]
-    bans = find_bans(tok, tok.token_to_id(mask_token), loaded[0].config.vocab_size)
+    return loaded, tok, ids, special, find_bans(tok, tok.token_to_id(mask_token), loaded[0].config.vocab_size)
+
+
+# A space typed before a gap: the first token brings it, or (second form) a space token of its own stands before the gap.
+
+HEAL_TEXTS = ["Order number: [MASK:3] of [MASK:2].", "There are [MASK:2] days in a ([MASK:1]) week, and [MASK:4] weeks", "Age: [MASK:2]. Price:[MASK:2] dollars",
+              "Berlin is [MASK:1] of Germany", "She is [MASK:3] and he is [MASK:3]!", "It was in [MASK:4]"]
+HEAL_MORE = [f"{a} [MASK:{n}]{b}" for n in (1, 2, 3) for a in ("Age:", "Price", "There are", "Order number", "in the year", "and", "How many", "10 20") for b in (" 30", " dollars.", "")]
+
+
+def layout(pieces, lengths, lone, space, mask):
+    """-> (row, canvas, first slot of each gap)."""
+    row, canvas, first = list(pieces[0]), [], []
+    for g, n in enumerate(lengths):
+        row += [space] if lone[g] else []
+        first.append(len(canvas))
+        canvas += range(len(row), len(row) + n)
+        row += [mask] * n + pieces[g + 1]
+    return row, canvas, first
+
+
+def first_tokens(tok, ids, bans, rows):
+    """-> (a space and more, any that begin with a space, those that stand behind a space token of their own, the space token)."""
+    letters = byte_map()
+    text = {i: bytes(letters[c] for c in tok.id_to_token(i)) for i in range(rows) if i not in bans["never"] or i in bans["broken"]}
+    word = [i for i, t in text.items() if t[:1] == b" " and len(t) > 1 and t[1] not in SPACES]
+    spaced = [i for i, t in text.items() if t[:1] == b" "]
+    [space] = ids(" ")
+    carried = {text[i][1:].decode()[0] for i in spaced if len(text[i]) > 1 and i not in bans["broken"]}      # some token has a space before these
+    alone = [i for i, t in text.items() if i not in bans["broken"] and i not in spaced and t.decode()[0] not in carried
+             and ids(" " + t.decode()) == [space, i]]
+    return word, spaced, alone, space
+
+
+def second_form(loaded, bans, pieces, lengths, typed, g, sets):
+    word, _, alone, space = sets
+    none = [False] * len(lengths)
+
+    def scores(lengths):
+        row, canvas, first = layout(pieces, lengths, none, space, bans["mask"])
+        l = Denoiser(loaded, bans, {"sampler": "confidence"}, row, canvas, [], None).logits(False).clone()
+        l[:, bans["never"]] = -math.inf
+        return F.log_softmax(l.double(), -1)[first[g]:first[g] + 2]
+
+    allowed = [i for i in alone if i not in bans["never"]]
+    a = scores(lengths)[0][[i for i in word if i not in bans["never"]]].max().item()
+    longer = scores([n + (k == g) for k, n in enumerate(lengths)])
+    b = longer[0][space].item() + longer[1][allowed].max().item()
+    apart(a, b)
+    return b > a
+
+
+def heal(folder, mask_token):
+    loaded, tok, ids, special, bans = open_folder(folder, mask_token)
+    rows = loaded[0].config.vocab_size
+    sets = first_tokens(tok, ids, bans, rows)
+    word, spaced, alone, space = sets
+    out, forms = [], 0
+    plain = bans
+    for template in HEAL_TEXTS + HEAL_MORE:
+        few = template in HEAL_MORE                    # random weights rarely like the space token: leave them two words to choose from
+        bans = {**plain, "never": sorted({*plain["never"], *word[:-2]})} if few else plain
+        for o in ({"sampler": "reparam-uncond-deterministic-cosine"}, {"sampler": "confidence", "steps": 3}):
+            texts, lengths = split(template)
+            typed = [t.endswith(" ") for t in texts[:-1]]
+            pieces = [ids(t[:-1] if g < len(lengths) and typed[g] else t) for g, t in enumerate(texts)]
+            pieces[0] = special(["<|endoftext|>"]) + pieces[0]
+            try:
+                lone = [typed[g] and second_form(loaded, bans, pieces, lengths, typed, g, sets) for g in range(len(lengths))]
+                if few and not any(lone):
+                    continue
+                row, canvas, first = layout(pieces, lengths, lone, space, bans["mask"])
+                allowed = [set(alone) if lone[g] else set(word) if typed[g] else set(range(rows)) - set(spaced) for g in range(len(lengths))]
+                rules = {first[g]: [i for i in range(rows) if i not in allowed[g]] for g in range(len(lengths))}
+                last = [f + n - 1 for f, n in zip(first, lengths)]
+                history, score = Denoiser(loaded, bans, o, row, canvas, last, None, rules).decode()
+            except Close:
+                continue
+            forms += sum(lone)
+            out.append({"template": template, "options": {**o, "heal": True}, "history": history, "logprob": round(score, 6),
+                        "forbidden": bans["broken"] + (word[:-2] if few else [])})
+    print(folder.name, len(out), "cases of healing,", forms, "gaps behind a space of their own")
+    assert len(out) >= 8 and forms >= 2
+    return {"forbidden": plain["broken"], "cases": out}
+
+
+def make(folder, front, back, mask_token):
+    loaded, tok, ids, special, bans = open_folder(folder, mask_token)
     bits = bytearray((tok.get_vocab_size() + 7) // 8)
     for i in bans["broken"]:
         bits[i // 8] |= 1 << i % 8
@@ -318,7 +407,7 @@ def make(folder, front, back, mask_token):
                 canvas += range(len(row), len(row) + n)
                 last.append(len(canvas) - 1)
                 row += [bans["mask"]] * n + piece
-            d = Denoiser(loaded, tok, bans, o, row, canvas, last, Noise(o.get("seed", 0), request_digest(pieces, lengths, o, bytes(bits))))
+            d = Denoiser(loaded, bans, o, row, canvas, last, Noise(o.get("seed", 0), request_digest(pieces, lengths, o, bytes(bits))))
             try:
                 history, score = d.decode()
             except Close:
@@ -335,6 +424,7 @@ def main():
     models, out = map(pathlib.Path, sys.argv[1:3])
     for name, front, back, mask in (("context", ["<|endoftext|>"], [], "<|mask|>"), ("roberta", ["<s>"], ["</s>"], "<mask>")):
         (out / f"{name}.json").write_text(json.dumps(make(models / name, front, back, mask), indent=0) + "\n")
+    (out / "qwen3.json").write_text(json.dumps(heal(models / "qwen3", "<|mask|>"), indent=0) + "\n")
 
 
 if __name__ == "__main__":
