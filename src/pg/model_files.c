@@ -142,17 +142,24 @@ lies_inside(const char *path, const char *folder)
 }
 
 /*
- * Files that end in .dlm and lie directly in the model directory are those of
- * models: reading one as a source is using the model.
+ * Files that end in .dlm and lie directly in the model directory, links
+ * resolved, are those of models: reading one as a source is using the model.
  */
 static bool
 is_foreign_model(const char *path)
 {
-	char	   *folder = pstrdup(path);
+	char	   *folder = dlm_model_directory_path();
+	char	   *real_path = realpath(path, NULL);
+	char	   *real_folder = realpath(folder, NULL);
+	char	   *parent = pstrdup(real_path != NULL ? real_path : "");
+	char	   *name = NULL;
 
-	get_parent_directory(folder);
-	return is_model_name(path) && strcmp(folder, dlm_model_directory_path()) == 0 &&
-		!dlm_registry_may_use_path(path);
+	get_parent_directory(parent);
+	if (real_path != NULL && real_folder != NULL && strcmp(parent, real_folder) == 0)
+		name = pstrdup(last_dir_separator(real_path) + 1);
+	free(real_path);
+	free(real_folder);
+	return name != NULL && is_model_name(name) && !dlm_registry_may_use_path(psprintf("%s/%s", folder, name));
 }
 
 bool
@@ -164,7 +171,10 @@ dlm_may_see_paths(void)
 void
 dlm_hide_directory(dlm_error *err)
 {
-	const char *folders[] = {psprintf("%s/", dlm_model_directory_path()), psprintf("%s/", dlm_bundled_directory_path())};
+	const char *folders[] = {
+		psprintf("%s/", dlm_model_directory_path()),
+		psprintf("%s/", dlm_bundled_directory_path())
+	};
 
 	if (dlm_may_see_paths())
 		return;

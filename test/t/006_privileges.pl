@@ -46,6 +46,14 @@ fails_with($node, "$as_maker $load_outside", '42501', qr/outside of the model di
 fails_with($node, "$as_maker SELECT dlm_load_model('mine', '../../../etc')", '42501', qr/outside of the model directory/, 'load with ..');
 symlink('/etc', $node->data_dir . '/dlm_models/link') or die $!;
 fails_with($node, "$as_maker SELECT dlm_load_model('mine', 'link')", '42501', qr/outside of the model directory/, 'load through a link');
+symlink('..', $node->data_dir . '/dlm_models/sources/up') or die $!;
+my $secret = $node->safe_psql('postgres', q{SELECT digest FROM dlm_models WHERE name = 'tiny'});
+foreach my $path ("$secret.dlm", "sources/up/$secret.dlm")
+{
+	fails_with($node, "$as_maker SELECT dlm_load_model('mine', '$path')", '42501',
+		qr/permission denied to read the file of a model/, "load of another's model as $path");
+}
+unlink($node->data_dir . '/dlm_models/sources/up') or die $!;
 foreach my $option (qw(lora tokenizer settings config))
 {
 	fails_with($node, qq{$as_maker SELECT dlm_load_model('mine', 'sources', '{"$option": "/etc/passwd"}')},
