@@ -13,8 +13,6 @@
  */
 #include "dlm_pg.h"
 
-#include <signal.h>
-
 #include "access/xact.h"
 #include "miscadmin.h"
 #include "portability/instr_time.h"
@@ -39,61 +37,31 @@ typedef struct DlmRun
 
 /* ------------------------------------------------------------------ guarding */
 
-/* Block what PostgreSQL handles; leave what a fault of this very thread raises. */
+/* Around everything that reads the model's mapping. Nothing between the two may raise an error. */
 static void
-block_signals(sigset_t *saved)
+engine_enter(const DlmModelRef *model)
 {
-	static const int synchronous[] = {SIGBUS, SIGSEGV, SIGILL, SIGTRAP, SIGABRT, SIGSYS};
-	sigset_t	blocked;
-
-	sigfillset(&blocked);
-	for (int i = 0; i < lengthof(synchronous); i++)
-		sigdelset(&blocked, synchronous[i]);
-	pthread_sigmask(SIG_BLOCK, &blocked, saved);
-}
-
-/* Around everything that reads the model's mapping or starts threads. Nothing between the two may raise an error. */
-static void
-engine_enter(const DlmModelRef *model, sigset_t *saved)
-{
-	block_signals(saved);
 	dlm_sigbus_enter(model);
 }
 
 /* False: the model's file was cut short under us, and what was computed is worthless. */
 static bool
-engine_leave(const DlmModelRef *model, const sigset_t *saved)
+engine_leave(const DlmModelRef *model)
 {
-	bool		lost = dlm_sigbus_leave(model);
-
-	pthread_sigmask(SIG_SETMASK, saved, NULL);
-	return !lost;
+	return !dlm_sigbus_leave(model);
 }
 
 /*
- * env.stop: is there a reason to come back before the slice is done? Signals
- * are blocked meanwhile, so those that cancel are found waiting. A SIGALRM
- * may turn out to be another timeout: the slice is then done again.
+ * env.stop: will CHECK_FOR_INTERRUPTS end this statement? InterruptPending
+ * alone is no reason to come back: it is set by many harmless things, and a
+ * text whose tokenising stopped begins again.
  */
 static bool
 should_stop(void *arg)
 {
-	static const int cancelling[] = {SIGINT, SIGTERM, SIGQUIT, SIGALRM};
 	const bool *may_stop = arg;
-	sigset_t	waiting;
 
-	if (!*may_stop)
-		return false;
-	if (QueryCancelPending || ProcDiePending)
-		return true;
-	if (sigpending(&waiting) != 0)
-		return false;
-	for (int i = 0; i < lengthof(cancelling); i++)
-	{
-		if (sigismember(&waiting, cancelling[i]))
-			return true;
-	}
-	return false;
+	return *may_stop && (QueryCancelPending || ProcDiePending);
 }
 
 /* Would CHECK_FOR_INTERRUPTS act now? If not, stopping a slice would only repeat it for ever. */
@@ -264,7 +232,6 @@ run_open(DlmCall *call, DlmRun *run, int first, int n)
 	dlm_env		env = {0};
 	dlm_error	err = {0};
 	dlm_status	status;
-	sigset_t	saved;
 
 	env.stop = should_stop;
 	env.arg = &run->may_stop;
@@ -275,9 +242,9 @@ run_open(DlmCall *call, DlmRun *run, int first, int n)
 	env.threads = run->threads = dlm_budget_acquire();
 	run->active = true;
 	dlm_activity_begin(call->model, call->task, n, run->threads);
-	engine_enter(call->model, &saved);
+	engine_enter(call->model);
 	status = dlm_session_open(call->model->model, call->requests + first, n, &env, &run->session, &err);
-	if (!engine_leave(call->model, &saved))
+	if (!engine_leave(call->model))
 	{
 		run_fail(call, run, OUTCOME_ERROR);
 		dlm_sigbus_raise(call->model);
@@ -300,11 +267,10 @@ run_steps(DlmCall *call, DlmRun *run)
 	do
 	{
 		dlm_progress progress;
-		sigset_t	saved;
 
-		engine_enter(call->model, &saved);
+		engine_enter(call->model);
 		status = dlm_session_step(run->session, &err);
-		if (!engine_leave(call->model, &saved))
+		if (!engine_leave(call->model))
 		{
 			run_fail(call, run, OUTCOME_ERROR);
 			memo_drop();		/* it may hold results of the zeros */
@@ -423,12 +389,11 @@ dlm_run_tokenize(const DlmModelRef *model, dlm_text text, size_t *n)
 	env.memory_limit = (size_t) dlm_guc_max_session_memory * 1024;
 	do
 	{
-		sigset_t	saved;
 
 		CHECK_FOR_INTERRUPTS();
-		engine_enter(model, &saved);
+		engine_enter(model);
 		status = dlm_tokenize(model->model, text, &env, &ids, n, &err);
-		if (!engine_leave(model, &saved))
+		if (!engine_leave(model))
 		{
 			if (status == DLM_OK)
 				free(ids);
@@ -447,12 +412,11 @@ dlm_run_detokenize(const DlmModelRef *model, const int32_t *ids, size_t n)
 	char	   *data = NULL;
 	dlm_text	result = {0};
 	dlm_status	status;
-	sigset_t	saved;
 
 	check_process();
-	engine_enter(model, &saved);
+	engine_enter(model);
 	status = dlm_detokenize(model->model, ids, n, &data, &result.len, &err);
-	if (!engine_leave(model, &saved))
+	if (!engine_leave(model))
 	{
 		if (status == DLM_OK)
 			free(data);
