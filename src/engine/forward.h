@@ -10,7 +10,8 @@
  * sees the fixed positions at or before it. Attention walks the keys of a row
  * with the fixed ones first, each kind in the order of positions; that order
  * is the definition of its sums. Keys and values of fixed positions depend on
- * the fixed (id, position) list alone and may be kept in a dl_kv.
+ * the fixed (id, position) list alone and may be kept in a dl_kv; rows of one
+ * batch that begin with the same fixed tokens compute them once.
  */
 #ifndef DL_FORWARD_H
 #define DL_FORWARD_H

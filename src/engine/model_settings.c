@@ -6,6 +6,7 @@
  */
 #include "model_check.h"
 #include "status.h"
+#include "token_unicode.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -39,32 +40,6 @@ read_ids(const dlm_model *m, uint32_t key, uint32_t most, const int32_t **ids, i
 	return DLM_OK;
 }
 
-/* Well-formed UTF-8 without NUL: what a template may hold. */
-static bool
-is_text(const uint8_t *s, size_t n)
-{
-	for (size_t i = 0; i < n;)
-	{
-		uint32_t	c = s[i++];
-		int			more = c < 0x80 ? 0 : c < 0xc2 ? -1 : c < 0xe0 ? 1 : c < 0xf0 ? 2 : c < 0xf5 ? 3 : -1;
-		uint32_t	least = more == 1 ? 0x80 : more == 2 ? 0x800 : 0x10000;
-
-		if (c == 0 || more < 0 || (size_t) more > n - i)
-			return false;
-		if (more > 0)
-			c &= 0x3fu >> more;
-		for (int j = 0; j < more; j++, i++)
-		{
-			if ((s[i] & 0xc0) != 0x80)
-				return false;
-			c = c << 6 | (s[i] & 0x3fu);
-		}
-		if (more > 0 && (c < least || c > 0x10ffff || (c >= 0xd800 && c < 0xe000)))
-			return false;
-	}
-	return true;
-}
-
 /* fallback is used when the file has no such text, or an empty one. */
 static dlm_status
 read_text(const dlm_model *m, uint32_t key, dlm_text fallback, dlm_text *out, dlm_error *err)
@@ -72,7 +47,7 @@ read_text(const dlm_model *m, uint32_t key, dlm_text fallback, dlm_text *out, dl
 	uint32_t	size;
 	const void *data = find(m, key, &size);
 
-	if (size > MAX_TEXT || !is_text(data, size))
+	if (size > MAX_TEXT || (size > 0 && (memchr(data, 0, size) != NULL || !dl_utf8_wellformed(data, size))))
 		return dl_fail_damaged(err, "a text of its settings");
 	*out = size > 0 ? (dlm_text) {data, size} : fallback;
 	return DLM_OK;
