@@ -124,6 +124,7 @@ fuzz() {
         name=$(basename "$target")
         corpus=$(mktemp -d)
         if [ -d "test/fuzz/corpus/$name" ]; then cp -r "test/fuzz/corpus/$name/." "$corpus"; fi
+        if [ "$name" = fuzz_tokenizer_json ]; then cp test/models/tokenizers/*.json "$corpus"; fi
         one "$name for $fuzz_seconds s" "$target" -max_total_time="$fuzz_seconds" -rss_limit_mb=4096 -timeout=10 \
             -artifact_prefix="$logs/" "$corpus"
         rm -rf "$corpus"

@@ -36,12 +36,17 @@ dl_fail_memory(dlm_error *err)
 dlm_status
 dl_fail_errno(dlm_error *err, int errnum, const char *what, const char *path)
 {
-	char		reason[128];
+	char		buffer[128];
+	const char *reason = buffer;
 	dlm_status	status = DLM_EIO;
 
-	/* the XSI form: fills the buffer, or leaves a number */
-	if (strerror_r(errnum, reason, sizeof(reason)) != 0)
-		snprintf(reason, sizeof(reason), "error %d", errnum);
+	/* two functions share this name: glibc's returns the text, POSIX's fills the buffer */
+#if defined(__GLIBC__) && defined(_GNU_SOURCE)
+	reason = strerror_r(errnum, buffer, sizeof(buffer));
+#else
+	if (strerror_r(errnum, buffer, sizeof(buffer)) != 0)
+		snprintf(buffer, sizeof(buffer), "error %d", errnum);
+#endif
 	if (errnum == ENOENT || errnum == ENOTDIR)
 		status = DLM_ENOENT;
 	else if (errnum == ENOSPC || errnum == EDQUOT)
