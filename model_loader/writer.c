@@ -10,6 +10,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -195,12 +197,45 @@ free_writer(dl_writer *w)
 	free(w);
 }
 
+static void *
+close_file(void *arg)
+{
+	close((int) (intptr_t) arg);
+	return NULL;
+}
+
+/*
+ * Close a file without a name. Its blocks are freed then, which takes a tenth
+ * of a second for a large one: a thread of its own does it, so that nobody who
+ * cancels waits. It takes no signals, which are the caller's.
+ */
+static void
+close_unlinked(int fd)
+{
+	sigset_t	all,
+				saved;
+	pthread_t	thread;
+	bool		started;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_BLOCK, &all, &saved);
+	started = pthread_create(&thread, NULL, close_file, (void *) (intptr_t) fd) == 0;
+	if (started)
+		pthread_detach(thread);
+	pthread_sigmask(SIG_SETMASK, &saved, NULL);
+	if (!started)
+		close(fd);
+}
+
 void
 dl_writer_abandon(dl_writer *w)
 {
 	if (w == NULL)
 		return;
 	unlink(w->temp);
+	if (w->fd >= 0)
+		close_unlinked(w->fd);
+	w->fd = -1;
 	free_writer(w);
 }
 
