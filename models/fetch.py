@@ -13,6 +13,7 @@ import json
 import os
 import pathlib
 import re
+import ssl
 import subprocess
 import sys
 import time
@@ -23,6 +24,11 @@ import zipfile
 
 TRIES = 5
 PIECE = 1 << 20
+
+
+def trust():
+    """The certificates that pip would trust: PIP_CERT, else the system's."""
+    return ssl.create_default_context(cafile=os.environ.get("PIP_CERT") or None)
 
 
 def index_url():
@@ -39,7 +45,7 @@ def index_url():
 def wheel_url(base):
     """The address of the pinned wheel, read off the index's page of the package."""
     page = index_url().rstrip("/") + "/" + base["package"] + "/"
-    with urllib.request.urlopen(urllib.request.Request(page, headers={"Accept": "text/html"}), timeout=60) as answer:
+    with urllib.request.urlopen(urllib.request.Request(page, headers={"Accept": "text/html"}), timeout=60, context=trust()) as answer:
         text = answer.read().decode()
     for link in re.findall(r'href="([^"]+)"', text):
         address = urllib.parse.urljoin(page, html.unescape(link)).split("#")[0]
@@ -66,7 +72,7 @@ def download(url, part):
     have = part.stat().st_size if part.exists() else 0
     request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
     try:
-        answer = urllib.request.urlopen(request, timeout=60)
+        answer = urllib.request.urlopen(request, timeout=60, context=trust())
     except urllib.error.HTTPError as error:
         if error.code == 416:               # nothing is missing
             return
