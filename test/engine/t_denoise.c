@@ -1,10 +1,11 @@
 /*
- * t_denoise.c - every sampler rule, step by step, against the PyTorch
- * implementation of test/vectors/make_denoise.py; bitwise equality over
+ * t_denoise.c - every sampler rule, step by step, and whole answers (lengths,
+ * bans, stop tokens) against the PyTorch implementations of
+ * test/vectors/make_denoise.py and make_answers.py; bitwise equality over
  * batches and threads; names of samplers; schedules.
  */
 #include "denoise.h"
-#include "tiny_model.h"
+#include "patched_model.h"
 
 static double
 number(const cJSON *options, const char *key)
@@ -14,7 +15,10 @@ number(const cJSON *options, const char *key)
 	return value ? value->valuedouble : 0;
 }
 
+#define MAX_BANS	4
+
 static uint8_t forbidden[4096];
+static dlm_text ban[MAX_BANS];
 
 /* The ids that the vectors forbid, as the bitmap of dlm_options. */
 static void
@@ -31,6 +35,7 @@ static void
 read_options(const cJSON *json, dlm_options *o)
 {
 	dlm_error	err = {0};
+	const cJSON *text;
 
 	memset(o, 0, sizeof(*o));
 	CHECK(dlm_sampler_parse(tiny_get(json, "sampler")->valuestring, &o->sampler, &err) == DLM_OK, "%s", err.message);
@@ -44,6 +49,15 @@ read_options(const cJSON *json, dlm_options *o)
 	o->cfg_scale = number(json, "cfg_scale");
 	o->top_k = (int) number(json, "top_k");
 	o->top_p = number(json, "top_p");
+	o->length = tiny_get(json, "length") == NULL ? DLM_LENGTH_DEFAULT :
+		strcmp(tiny_get(json, "length")->valuestring, "probed") == 0 ? DLM_LENGTH_PROBED : DLM_LENGTH_FIXED;
+	o->has_template = tiny_get(json, "tmpl") != NULL;
+	if (o->has_template)
+		o->tmpl = tiny_text(tiny_get(json, "tmpl")->valuestring);
+	o->ban = tiny_get(json, "ban") ? ban : NULL;
+	cJSON_ArrayForEach(text, tiny_get(json, "ban"))
+		if (o->n_ban < MAX_BANS)
+			ban[o->n_ban++] = tiny_text(text->valuestring);
 }
 
 /* The canvases that the trace tells of, compared with the vector's, step by step. */
@@ -73,50 +87,106 @@ compare_history(const cJSON *item, const dlm_result *r, const char *what)
 	CHECK(at == r->n_trace, "%s: %d further changes", what, r->n_trace - at);
 }
 
+/* What must hold of an answer besides its steps: lengths of the gaps, no banned text. */
+static void
+check_answer(const cJSON *item, const dlm_result *r, const dlm_options *o, const char *what)
+{
+	const cJSON *lengths = tiny_get(item, "lengths");
+
+	for (int g = 0; g < r->n_gaps && lengths; g++)
+		CHECK(r->gaps[g].tokens == cJSON_GetArrayItem(lengths, g)->valueint, "%s: gap %d has %d tokens", what, g,
+			  r->gaps[g].tokens);
+	for (int i = 0; i < o->n_ban; i++)
+		CHECK(memmem(r->text.data, r->text.len, o->ban[i].data, o->ban[i].len) == NULL, "%s: \"%.*s\" holds a banned text",
+			  what, (int) r->text.len, r->text.data);
+}
+
+static void
+run_case(const tiny_model *m, const cJSON *item, const char *what)
+{
+	dlm_options options;
+	dlm_request request = {.task = tiny_get(item, "task") ? DLM_GENERATE : DLM_INFILL, .trace = true, .options = &options};
+	dlm_error	err = {0};
+	dlm_session *s;
+	const dlm_result *r;
+	double		want = tiny_get(item, "logprob")->valuedouble;
+
+	read_options(tiny_get(item, "options"), &options);
+	request.input = tiny_text(tiny_get(item, "template")->valuestring);
+	request.max_tokens = (int) number(item, "max_tokens");
+	s = tiny_run(m, &request, 1, NULL, &err);
+	CHECK(s != NULL, "%s: %s", what, err.message);
+	if (s == NULL)
+		return;
+	r = dlm_session_result(s, 0);
+	CHECK(r->error.status == DLM_OK, "%s: %s", what, r->error.message);
+	compare_history(item, r, what);
+	check_answer(item, r, &options, what);
+	CHECK(fabs(r->logprob - want) < 3e-4, "%s: log-probability %f, not %f", what, r->logprob, want);
+	dlm_session_close(s);
+}
+
+static void
+run_cases(const tiny_model *m, const cJSON *group, const char *name)
+{
+	const cJSON *item;
+	int			number_of = 0;
+
+	cJSON_ArrayForEach(item, tiny_get(group, "cases"))
+	{
+		char		what[400];
+		char	   *shown = cJSON_PrintUnformatted(tiny_get(item, "options"));
+
+		snprintf(what, sizeof(what), "%s %d \"%s\" %s", name, number_of++, tiny_get(item, "template")->valuestring, shown);
+		free(shown);
+		read_forbidden(tiny_get(item, "forbidden") ? item : group);
+		run_case(m, item, what);
+	}
+	CHECK(number_of > 0, "%s: no case", name);
+}
+
 static void
 agrees_with_pytorch_step_by_step(const char *name)
 {
-	char		path[128],
-				what[400];
+	char		path[128];
 	tiny_model	m;
 	cJSON	   *file;
-	const cJSON *item;
-	int			number_of = 0;
 
 	snprintf(path, sizeof(path), "test/vectors/denoise/%s.json", name);
 	file = tiny_json(path);
 	CHECK(file != NULL, "%s", path);
 	if (!tiny_open(name, &m))
 		return;
-	read_forbidden(file);
-	cJSON_ArrayForEach(item, tiny_get(file, "cases"))
-	{
-		dlm_options options;
-		dlm_request request = {.task = DLM_INFILL, .trace = true, .options = &options};
-		dlm_error	err = {0};
-		dlm_session *s;
-		const dlm_result *r;
-		char	   *shown = cJSON_PrintUnformatted(tiny_get(item, "options"));
-
-		snprintf(what, sizeof(what), "%s %d %s", name, number_of++, shown);
-		free(shown);
-		if (tiny_get(item, "forbidden") != NULL)
-			read_forbidden(item);
-		read_options(tiny_get(item, "options"), &options);
-		request.input = tiny_text(tiny_get(item, "template")->valuestring);
-		s = tiny_run(&m, &request, 1, NULL, &err);
-		CHECK(s != NULL, "%s: %s", what, err.message);
-		if (s == NULL)
-			continue;
-		r = dlm_session_result(s, 0);
-		CHECK(r->error.status == DLM_OK, "%s: %s", what, r->error.message);
-		compare_history(item, r, what);
-		CHECK(fabs(r->logprob - tiny_get(item, "logprob")->valuedouble) < 3e-4, "%s: log-probability %f, not %f", what,
-			  r->logprob, tiny_get(item, "logprob")->valuedouble);
-		dlm_session_close(s);
-	}
+	run_cases(&m, file, name);
 	cJSON_Delete(file);
 	tiny_close(&m);
+}
+
+/* A file of make_answers.py: groups, each with its model and perhaps its own dlm.json. */
+static void
+answers_agree_with_pytorch(const char *name)
+{
+	char		path[128];
+	cJSON	   *file;
+	const cJSON *group;
+
+	snprintf(path, sizeof(path), "test/vectors/denoise/%s.json", name);
+	file = tiny_json(path);
+	CHECK(file != NULL, "%s", path);
+	cJSON_ArrayForEach(group, file)
+	{
+		const char *model = tiny_get(group, "model")->valuestring;
+		const cJSON *settings = tiny_get(group, "dlm");
+		char		what[128];
+		tiny_model	m;
+
+		snprintf(what, sizeof(what), "%s, %s", name, model);
+		if (!(cJSON_IsObject(settings) ? patched_open(model, settings, &m) : tiny_open(model, &m)))
+			continue;
+		run_cases(&m, group, what);
+		tiny_close(&m);
+	}
+	cJSON_Delete(file);
 }
 
 static bool
@@ -265,6 +335,7 @@ main(void)
 	agrees_with_pytorch_step_by_step("context");
 	agrees_with_pytorch_step_by_step("roberta");
 	agrees_with_pytorch_step_by_step("qwen3");	/* a space typed before a gap */
+	answers_agree_with_pytorch("ranges");
 	batch_equals_single_on_any_threads("context");
 	batch_equals_single_on_any_threads("roberta");
 	samples_depend_on_the_seed_alone();

@@ -2,8 +2,7 @@
  * t_generate.c - lengths, stop tokens and texts, limits of generate.
  */
 #include "bans.h"
-#include "files.h"
-#include "tiny_model.h"
+#include "patched_model.h"
 
 static dlm_session *
 generate(const tiny_model *m, const char *prompt, int max_tokens, const dlm_options *o, bool trace)
@@ -131,38 +130,18 @@ stop_texts_cut(const tiny_model *m)
 	dlm_session_close(a);
 }
 
-/* A copy of the context checkpoint whose stop token is the one with this text. */
+/* The context checkpoint with this token as its stop token. */
 static bool
 open_with_stop(const char *token, tiny_model *out)
 {
-	char		folder[256],
-				command[1024],
-				path[300];
 	cJSON	   *json = tiny_json("test/models/context/dlm.json");
 	cJSON	   *stops = cJSON_CreateArray();
-	dlm_error	err = {0};
-	dlm_convert_options options = {.weights = DLM_WEIGHTS_F32};
-	char	   *text;
-	FILE	   *f;
 	bool		ok;
 
-	files_folder(folder);
-	snprintf(command, sizeof(command), "cp test/models/context/* %s/", folder);
-	ok = system(command) == 0;
 	cJSON_AddItemToArray(stops, cJSON_CreateString(token));
 	cJSON_ReplaceItemInObjectCaseSensitive(json, "stop_tokens", stops);
-	text = cJSON_Print(json);
-	snprintf(path, sizeof(path), "%s/dlm.json", folder);
-	f = fopen(path, "wb");
-	fputs(text, f);
-	fclose(f);
-	free(text);
+	ok = patched_open("context", json, out);
 	cJSON_Delete(json);
-	snprintf(path, sizeof(path), "%s/m.dlm", folder);
-	ok = ok && dlm_convert(folder, path, &options, NULL, &err) == DLM_OK;
-	CHECK(ok, "%s", err.message);
-	ok = ok && tiny_open_file(path, out);
-	files_remove(folder);
 	return ok;
 }
 

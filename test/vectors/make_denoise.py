@@ -5,6 +5,7 @@
 A case has a template (plain boundaries), options, and the canvas after every step that changed it: token ids, -1 while masked; and the mean final log-probability.
 Cases whose decisions are closer than what float rounding may turn over are left out, and another text is tried instead, so the engine has to agree on all of them.
 """
+import functools
 import hashlib
 import json
 import math
@@ -97,14 +98,16 @@ def apart(a, b):
 
 
 class Denoiser:
-    def __init__(self, loaded, bans, o, row, canvas, last, noise, rules=()):
+    """rules: canvas position -> tokens it may not hold; stops: tokens that end an answer; spell: what completes a banned text (Spelling)."""
+
+    def __init__(self, loaded, bans, o, row, canvas, last, noise, rules=(), stops=(), spell=None):
         self.model, self.shift, self.context, self.decoder, _ = loaded
         self.mask, self.o, self.row, self.canvas, self.last, self.noise = bans["mask"], o, list(row), canvas, last, noise
         self.never, self.space_end, self.rules = bans["never"], bans["space_end"], dict(rules)
         n = len(canvas)
         self.token, self.score = [None] * n, [-math.inf] * n
         self.kind, self.cond, self.linear, self.x = sampler_fields(o["sampler"])
-        self.step, self.history = 0, []
+        self.step, self.history, self.stops, self.spell, self.stopped = 0, [], list(stops), spell, False
 
     def logits(self, blind):
         ids = [self.mask if blind else t for t in self.row]
@@ -116,7 +119,7 @@ class Denoiser:
         return run(self.model, self.decoder, ids, live)[1][[p - self.shift for p in self.canvas]]
 
     def candidates(self):
-        """-> (token, log-probability, margin, entropy) a canvas position."""
+        """-> (token, log-probability, margin, entropy, largest log-probability, all log-probabilities) a canvas position."""
         l = self.logits(False)
         w = self.o.get("cfg_scale", 0)
         if w:
@@ -128,8 +131,23 @@ class Denoiser:
             l[i, self.space_end] = -math.inf
         for i, banned in self.rules.items():
             l[i, banned] = -math.inf
+        if self.stops:
+            l[0, self.stops] = -math.inf
         z = F.log_softmax(l.double(), -1)
         return [self.choose(z[i], i) for i in range(len(self.canvas))]
+
+    def probe(self):
+        """Mean over the canvas of the largest probability at the first step."""
+        return [math.exp(found[4]) for found in self.candidates()]
+
+    def pick(self, i, z):
+        """The best token that completes no banned text with its neighbours as they stand."""
+        order = z.topk(8).indices.tolist()
+        for a, b in zip(order, order[1:]):
+            apart(z[a].item(), z[b].item())
+            if self.spell is None or not self.spell(self, i, a):
+                return a
+        raise Close
 
     def choose(self, z, i):
         top = z.topk(2)
@@ -137,12 +155,18 @@ class Denoiser:
         entropy = -(p[p > 0] * z[p > 0]).sum().item()
         margin = (top.values[0].exp() - top.values[1].exp()).item()
         t = self.o.get("temperature", 0)
-        if not t:
-            apart(top.values[0].item(), top.values[1].item())
-            token = top.indices[0].item()
-        else:
-            token = self.draw(z.clone(), t, i)
-        return token, z[token].item(), margin, entropy
+        peak = top.values[0].item()
+        if self.stops and any(v is None for v in self.token[:i]):      # weighed, but not to be taken
+            z = z.clone()
+            z[self.stops] = -math.inf
+        token = self.draw(z.clone(), t, i) if t else self.pick(i, z)
+        return token, z[token].item(), margin, entropy, peak, z
+
+    def take(self, i, found):
+        """Reveal; what was revealed before it in this step may have changed what it would spell."""
+        token = self.pick(i, found[i][5]) if self.spell else found[i][0]
+        self.token[i], self.score[i] = token, found[i][5][token].item()
+        self.stopped |= token in self.stops
 
     def draw(self, z, t, i):
         order = z.sort(descending=True).indices
@@ -180,21 +204,24 @@ class Denoiser:
         if 0 < keep < len(window):
             apart(q[order[len(window) - keep]], q[order[len(window) - keep - 1]])
         limit = math.log(self.o["threshold"]) if self.o.get("threshold") else math.inf
+        if self.spell:
+            for a, b in zip(order, order[1:]):
+                apart(q[a], q[b])
         low = {window[k] for k in order[len(window) - keep:] if found[window[k]][1] <= limit} if keep else set()
+        new = [window[k] for k in order if self.token[window[k]] is None and window[k] not in low]
         for i in window:
             token, score = found[i][:2]
             if self.o.get("threshold"):
                 apart(score, limit)
-            if self.token[i] is None:
-                if i not in low:
-                    self.token[i], self.score[i] = token, score
-            elif i in low:
+            if self.token[i] is not None and i in low:
                 if self.cond and token == self.token[i]:
                     if abs(score - self.score[i]) < 1e-5:      # the same canvas gives the same score: not below
                         continue
                     apart(score, self.score[i])
                 if not self.cond or (token == self.token[i] and score < self.score[i]):
                     self.token[i], self.score[i] = None, -math.inf
+        for i in new:
+            self.take(i, found)
 
     def reveal(self, window, found, keep):
         masked = [i for i in window if self.token[i] is None]
@@ -206,12 +233,15 @@ class Denoiser:
         if quota < len(masked):
             apart(values[order[quota - 1]], values[order[quota]])
         limit = math.log(self.o["threshold"]) if self.o.get("threshold") else math.inf
+        if self.spell:
+            for a, b in zip(order, order[1:]):
+                apart(values[a], values[b])
         for rank, k in enumerate(order):
             i = masked[k]
             if self.o.get("threshold"):
                 apart(found[i][1], limit)
             if rank < quota or found[i][1] > limit:
-                self.token[i], self.score[i] = found[i][:2]
+                self.take(i, found)
 
     def block(self, window, S):
         for s in range(1, S + 1):
@@ -229,6 +259,8 @@ class Denoiser:
             self.step += 1
             if before != self.token:
                 self.history.append({"step": self.step, "canvas": [-1 if t is None else t for t in self.token]})
+            if self.stopped and self.kind != 1:
+                return
 
     def decode(self):
         n = len(self.canvas)
@@ -238,8 +270,11 @@ class Denoiser:
         S = self.o.get("steps") or default_steps(n)
         for b, window in enumerate(blocks):
             self.block(window, len(window) if self.one_by_one else max(S // len(blocks) + (b < S % len(blocks)), 1))
-        assert all(t is not None for t in self.token)
-        return self.history, sum(self.score) / n
+            if self.stopped and self.kind != 1:        # what follows a stop token is cut
+                break
+        assert self.stopped or all(t is not None for t in self.token)
+        kept = next((i for i in range(n) if self.token[i] is None or self.token[i] in self.stops), n)
+        return self.history, sum(self.score[:kept]) / kept
 
 
 # ----------------------------------------------------------------------- cases
@@ -264,12 +299,14 @@ def byte_map():
     return {chr(b): b for b in plain} | {chr(256 + i): b for i, b in enumerate(rest)}
 
 
-def find_bans(tok, mask, rows):
+def find_bans(tok, mask, rows, answer=False, stops=()):
     letters = byte_map()
     special = {i for i, t in tok.get_added_tokens_decoder().items() if t.special}
     never, space_end, broken = [], [], []
     for i in range(rows):
         piece = tok.id_to_token(i)
+        if i in stops:
+            continue
         if i in special or i == mask or piece is None:
             never.append(i)
             continue
@@ -280,7 +317,7 @@ def find_bans(tok, mask, rows):
             broken.append(i)
             never.append(i)
             continue
-        if 0 in text or any(10 <= b <= 13 for b in text):
+        if 0 in text or (not answer and any(10 <= b <= 13 for b in text)):
             never.append(i)
         if text[-1] in SPACES:
             space_end.append(i)
@@ -297,6 +334,7 @@ def split(template):
     return pieces, lengths
 
 
+@functools.lru_cache
 def open_folder(folder, mask_token):
     loaded = load(folder)
     tok = Tokenizer.from_file(str(folder / "tokenizer.json"))
@@ -349,7 +387,7 @@ def second_form(loaded, bans, pieces, lengths, typed, g, sets):
 
     allowed = [i for i in alone if i not in bans["never"]]
     a = scores(lengths)[0][[i for i in word if i not in bans["never"]]].max().item()
-    longer = scores([n + (k == g) for k, n in enumerate(lengths)])
+    longer = scores([n + typed[k] for k, n in enumerate(lengths)])        # every gap behind a typed space in its second form
     b = longer[0][space].item() + longer[1][allowed].max().item()
     apart(a, b)
     return b > a

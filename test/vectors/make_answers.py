@@ -1,0 +1,153 @@
+"""Whole answers in PyTorch, for test/engine/t_denoise.c: which lengths win, what bans and stop tokens do to an answer.
+
+    python make_answers.py MODELS OUT        tiny checkpoints of make_models.py -> OUT/{ranges,bans,stops}.json
+
+A file is a list of groups: model, dlm (the dlm.json that it is converted with; null: the checkpoint's own), forbidden (token ids), cases. A case is one of
+make_denoise.py, whose history is the winner's; task "generate" has its prompt as `template` and is framed by the begin and end tokens alone.
+"""
+import itertools
+import json
+import math
+import pathlib
+import sys
+
+from make_denoise import Close, Denoiser, apart, byte_map, find_bans, open_folder
+
+FAMILIES = {"context": (["<|endoftext|>"], [], "<|mask|>"), "roberta": (["<s>"], ["</s>"], "<mask>")}
+SWEEPS, BEAM = 3, 3
+SURE = 2e-5                                            # probe scores closer than this are not tested
+
+
+class Row:
+    """The rows of one request: pieces of token ids with gaps between them."""
+
+    def __init__(self, name, folder, texts, answer=False, stops=(), never=(), spell=None):
+        front, back, mask = FAMILIES[name]
+        self.loaded, self.tok, ids, special, bans = open_folder(folder, mask)
+        self.stops = special(stops)
+        self.bans = find_bans(self.tok, bans["mask"], self.loaded[0].config.vocab_size, answer, self.stops)
+        self.bans["never"] = sorted({*self.bans["never"], *never})
+        self.pieces = [ids(t) for t in texts]
+        self.pieces[0] = special(front) + self.pieces[0]
+        self.pieces[-1] = self.pieces[-1] + special(back)
+        self.answer, self.spell = answer, spell
+
+    def denoiser(self, lengths, o):
+        row, canvas, last = list(self.pieces[0]), [], []
+        for n, piece in zip(lengths, self.pieces[1:]):
+            canvas += range(len(row), len(row) + n)
+            last.append(len(canvas) - 1)
+            row += [self.bans["mask"]] * n + piece
+        return Denoiser(self.loaded, self.bans, o, row, canvas, [] if self.answer else last, None, stops=self.stops, spell=self.spell)
+
+
+# --------------------------------------------------------------------- lengths
+
+def bias(curve, n):
+    a, b, c, d, e = curve
+    return a * math.exp(-b * n) + c * math.exp(-d * n) + e
+
+
+def search(row, allowed, o, curve):
+    """allowed: the lengths of each gap -> (lengths, history, mean log-probability) of the winner, and all that was probed."""
+    scores = {}
+
+    def score(lengths):
+        if lengths not in scores:
+            peaks, at, total = row.denoiser(lengths, o).probe(), 0, 0.0
+            for n in lengths:
+                total += sum(peaks[at:at + n]) / n / bias(curve, n)
+                at += n
+            scores[lengths] = total / len(lengths)
+        return scores[lengths]
+
+    order = lambda lengths: (-scores[lengths], sum(lengths), lengths)
+    at = tuple(options[(len(options) - 1) // 2] for options in allowed)
+    for _ in range(SWEEPS):
+        before = at
+        for g, options in enumerate(allowed):
+            if len(options) > 1:
+                tried = [at[:g] + (n,) + at[g + 1:] for n in options]
+                values = sorted(map(score, tried))
+                clear(values[-1], values[-2])
+                at = min(tried, key=order)
+        if at == before or sum(len(options) > 1 for options in allowed) == 1:
+            break
+    best = sorted(scores, key=order) or [at]
+    if len(best) > BEAM:
+        clear(scores[best[BEAM - 1]], scores[best[BEAM]])
+    decoded = [(lengths, *row.denoiser(lengths, o).decode()) for lengths in best[:BEAM]]
+    decoded.sort(key=lambda d: (-d[2], sum(d[0]), d[0]))
+    if len(decoded) > 1:
+        apart(decoded[0][2], decoded[1][2])
+    return decoded[0], best
+
+
+def clear(a, b):
+    if abs(a - b) < SURE:
+        raise Close
+
+
+ONE_GAP = ["Berlin is[MASK:1-6] of Germany", "A customer wrote that[MASK:2-9], and the box", "Where does the sun[MASK:1-4]? In the east", "He walked[MASK:3-12] again"]
+TWO_GAPS = ["The answer to[MASK:1-4] is[MASK:2-7].", "Paris[MASK:1-5] and Rome[MASK:1-5] are old", "She[MASK:1-3] and they[MASK:3] played[MASK:1-6]", "In[MASK:2-4] days[MASK:1-8]!"]
+PROMPTS = ["Where does the sun rise?", "How many days are in a week?", "Berlin is", "A customer wrote that"]
+SAMPLERS = [{"sampler": "reparam-uncond-deterministic-cosine"}, {"sampler": "confidence", "steps": 4}]
+
+
+def gaps(template):
+    texts, allowed = [], []
+    for part in template.split("[MASK:"):
+        if texts:
+            length, part = part.split("]", 1)
+            least, _, most = length.partition("-")
+            allowed.append(list(range(int(least), int(most or least) + 1)))
+        texts.append(part)
+    return texts, allowed
+
+
+def doubling(most):
+    return [n for n in (4, 8, 16, 32) if n < most] + [most]
+
+
+def requests():
+    for o, template in itertools.product(SAMPLERS, ONE_GAP + TWO_GAPS):
+        yield {"template": template, "options": o}, *gaps(template), False
+    for o, (prompt, most) in itertools.product(SAMPLERS, zip(PROMPTS, (20, 8, 3, 33))):
+        o = {**o, "length": "probed", "tmpl": "{prompt}{canvas}"}
+        yield {"task": "generate", "template": prompt, "max_tokens": most, "options": o}, [prompt, ""], [doubling(most)], True
+
+
+def ranges(models):
+    groups, won = [], set()
+    plain, curve = [0, 0, 0, 0, 1], [0.6, 0.5, 0.5, 0.05, 0.1]
+    for name, b in (("context", plain), ("roberta", plain), ("context", curve)):
+        dlm, cases, moved = None, [], 0
+        stops = {"context": ["<|im_end|>"], "roberta": ["</s>"]}[name]
+        if b is curve:
+            dlm = json.loads((models / name / "dlm.json").read_text())
+            dlm["defaults"]["length_bias"] = b
+        for case, texts, allowed, answer in requests():
+            row = Row(name, models / name, texts, answer, stops if answer else ())
+            try:
+                (lengths, history, score), best = search(row, allowed, case["options"], b)
+            except Close:
+                continue
+            won.add(best.index(lengths))
+            moved += lengths != tuple(options[(len(options) - 1) // 2] for options in allowed)
+            cases.append({**case, "lengths": lengths, "history": history, "logprob": round(score, 6)})
+        print(name, len(cases), "cases of lengths,", moved, "not the middle ones")
+        assert len(cases) >= 16 and moved >= 6 and {c.get("task") for c in cases} == {None, "generate"}
+        groups.append({"model": name, "dlm": dlm, "forbidden": row.bans["broken"], "cases": cases})
+    assert len(won) > 1, "the best probe always wins"
+    return groups
+
+
+def main():
+    models, out = map(pathlib.Path, sys.argv[1:3])
+    for name, make in (("ranges", ranges),):
+        if name in sys.argv[3:] or len(sys.argv) == 3:
+            (out / f"{name}.json").write_text(json.dumps(make(models), separators=(",", ":")).replace('{"template"', '\n{"template"').replace('{"task"', '\n{"task"') + "\n")
+
+
+if __name__ == "__main__":
+    main()
