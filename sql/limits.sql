@@ -72,3 +72,8 @@ RESET statement_timeout;
 SELECT count(*) AS active FROM dlm_activity;
 SELECT dlm_classify('I love it.', '{good,bad}') IN ('good', 'bad') AS goes_on;
 SELECT dlm_drop_model('limits');
+
+-- a typed space before each of many gaps costs one row more, not one a gap
+SET statement_timeout = '20s';
+SELECT dlm_infill('x' || repeat(' [MASK]', 60), steps => 1, options => '{"boundary": "heal"}') ~ '^x( \S+)+$' AS filled;
+RESET statement_timeout;

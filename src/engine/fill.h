@@ -64,9 +64,8 @@ typedef struct dl_fill
 	uint8_t    *no_live;		/* [head tokens] zeros */
 
 	/* forms */
-	dl_denoise *form;			/* [n_forms] rows with one gap in its other form */
-	int		   *form_gap;		/* [n_forms] */
-	int			n_forms;
+	dl_denoise *form;			/* the row with every gap behind a typed space in its second form */
+	bool		form_open;
 	dl_combo   *form_base;		/* the row with every gap in its first form */
 	bool		forms_done;
 

@@ -192,7 +192,7 @@ dl_gaps_parse(dlm_text tmpl, dl_arena *a, dl_gaps *out, dlm_error *err)
 	if (n == 0)
 		return dl_fail(err, DLM_EINVAL, SYNTAX_HINT, "the template has no gap");
 	if (n > DLM_MAX_GAPS)
-		return dl_fail(err, DLM_EINVAL, "", "the template has more than %d gaps", DLM_MAX_GAPS);
+		return dl_fail(err, DLM_ETOOLONG, "Fill the template in several calls.", "the template has more than %d gaps", DLM_MAX_GAPS);
 	out->n = 0;
 	out->gap = dl_arena_calloc(a, (size_t) n, sizeof(dl_gap_spec));
 	out->piece = dl_arena_calloc(a, (size_t) n + 1, sizeof(dlm_text));

@@ -32,7 +32,7 @@ typedef struct dl_gaps
 /* Largest number of tokens that may be written in a gap. */
 #define DL_MAX_GAP_TOKENS	1000000
 
-/* DLM_EINVAL: no gap, a malformed one, a name used twice, more than DLM_MAX_GAPS; DLM_ENOMEM. */
+/* DLM_EINVAL: no gap, a malformed one, a name used twice; DLM_ETOOLONG: more than DLM_MAX_GAPS; DLM_ENOMEM. */
 dlm_status	dl_gaps_parse(dlm_text tmpl, dl_arena *a, dl_gaps *out, dlm_error *err);
 
 #endif							/* DL_GAPS_H */

@@ -13,10 +13,11 @@
  *						best never-spaced token right after it
  *
  * both normalised over all tokens that are not banned; the second form wins
- * only if it is larger. All rows go through one forward, and the row of the
+ * only if it is larger. Two rows answer for all gaps, one with every gap in its
+ * first form and one with every gap in its second. Both go through one forward, and the row of the
  * first forms is also the first step of the denoising (or the first probe of
  * the lengths) if no gap changes its form. Ranges are resolved at their middle
- * length, with the other gaps in their first form. Chance plays no part.
+ * length. Chance plays no part.
  */
 #include "fill.h"
 #include "status.h"
@@ -32,7 +33,14 @@ has_any(const uint8_t *set, size_t bytes)
 	return false;
 }
 
-/* Gaps that have a second form; none if their rows would not fit the context. */
+/* Does a typed space stand before the gap? */
+static bool
+has_form(const dl_fill *f, int g)
+{
+	return (f->frame.first_rule[g] & DL_RULE_SPACED) != 0;
+}
+
+/* Gaps that have a second form; none if the row of the second forms would not fit the context. */
 static int
 count_forms(const dl_fill *f)
 {
@@ -44,37 +52,49 @@ count_forms(const dl_fill *f)
 		return 0;
 	for (int g = 0; g < f->frame.n_gaps; g++)
 	{
-		n += (f->frame.first_rule[g] & DL_RULE_SPACED) != 0;
+		n += has_form(f, g);
 		tokens += dl_length_at(&f->lengths[g], f->lengths[g].n - 1) - f->current[g];
 	}
 	return tokens + n <= (int64_t) f->task->session->model->config.context ? n : 0;
 }
 
-/* The row with gap g one position longer: its first position is to hold the space token, its second a never-spaced one. */
+/* The row with these gaps one position longer: first positions are to hold the space token, second ones a never-spaced one. */
 static dlm_status
-open_form(dl_fill *f, int g, const uint8_t *space, dl_denoise *row, dlm_error *err)
+open_form(dl_fill *f, dlm_error *err)
 {
 	dlm_session *s = f->task->session;
+	uint8_t    *space = dl_arena_calloc(s->arena, f->bans->vocab->bytes, 1);
 	const uint8_t **sets;
 	dl_canvas	canvas;
 	dlm_status	st;
-	int			first;
 
-	f->current[g]++;
+	f->form = dl_arena_calloc(s->arena, 1, sizeof(*f->form));
+	if (space == NULL || f->form == NULL)
+		return dl_fail_memory(err);
+	dl_put_in_set(space, f->frame.space[0]);
+	for (int g = 0; g < f->frame.n_gaps; g++)
+		f->current[g] += has_form(f, g);
 	st = dl_canvas_build(s->model, &f->frame, f->current, s->arena, &canvas, err);
-	f->current[g]--;
+	for (int g = 0; g < f->frame.n_gaps; g++)
+		f->current[g] -= has_form(f, g);
 	if (st != DLM_OK)
 		return st;
-	first = canvas.gap_first[g];
 	sets = dl_arena_calloc(s->arena, (size_t) canvas.n_slots, sizeof(*sets));
-	st = dl_denoise_open(row, s, &f->policy, &canvas, 0, NULL, err);
-	if (st != DLM_OK)
-		return st;
 	if (sets == NULL)
 		return dl_fail_memory(err);
-	sets[first] = space;
-	sets[first + 1] = f->bans->vocab->never_spaced;
-	row->sets = sets;
+	st = dl_denoise_open(f->form, s, &f->policy, &canvas, 0, NULL, err);
+	f->form_open = true;
+	if (st != DLM_OK)
+		return st;
+	for (int g = 0; g < f->frame.n_gaps; g++)
+		if (has_form(f, g))
+		{
+			int			first = f->form->canvas.gap_first[g];
+
+			sets[first] = space;
+			sets[first + 1] = f->bans->vocab->never_spaced;
+		}
+	f->form->sets = sets;
 	return DLM_OK;
 }
 
@@ -95,32 +115,10 @@ open_base(dl_fill *f, dlm_error *err)
 	if (sets == NULL)
 		return dl_fail_memory(err);
 	for (int g = 0; g < f->frame.n_gaps; g++)
-		if (f->frame.first_rule[g] & DL_RULE_SPACED)
+		if (has_form(f, g))
 			sets[row->canvas.gap_first[g]] = f->bans->vocab->spaced_word;
 	row->sets = sets;
 	return DLM_OK;
-}
-
-static dlm_status
-open_forms(dl_fill *f, int n, dlm_error *err)
-{
-	dl_arena   *a = f->task->session->arena;
-	uint8_t    *space = dl_arena_calloc(a, f->bans->vocab->bytes, 1);
-	dlm_status	st = DLM_OK;
-
-	f->form = dl_arena_calloc(a, (size_t) n, sizeof(*f->form));
-	f->form_gap = dl_arena_calloc(a, (size_t) n, sizeof(int));
-	if (space == NULL || f->form == NULL || f->form_gap == NULL)
-		return dl_fail_memory(err);
-	dl_put_in_set(space, f->frame.space[0]);
-	for (int g = 0; g < f->frame.n_gaps && st == DLM_OK; g++)
-	{
-		if (!(f->frame.first_rule[g] & DL_RULE_SPACED))
-			continue;
-		f->form_gap[f->n_forms] = g;
-		st = open_form(f, g, space, &f->form[f->n_forms++], err);
-	}
-	return st == DLM_OK ? open_base(f, err) : st;
 }
 
 dlm_status
@@ -131,21 +129,19 @@ dl_forms_plan(dl_fill *f, bool *any, dlm_error *err)
 	*any = false;
 	if (f->forms_done)
 		return DLM_OK;
-	if (f->n_forms == 0)
+	if (!f->form_open)
 	{
-		int			n = count_forms(f);
-
-		f->forms_done = n == 0;
-		if (n == 0)
+		f->forms_done = count_forms(f) == 0;
+		if (f->forms_done)
 			return DLM_OK;
-		st = open_forms(f, n, err);
+		st = open_form(f, err);
+		if (st == DLM_OK)
+			st = open_base(f, err);
 	}
 	*any = true;
 	if (st == DLM_OK)
 		st = dl_denoise_probe(&f->form_base->row, err);
-	for (int i = 0; i < f->n_forms && st == DLM_OK; i++)
-		st = dl_denoise_probe(&f->form[i], err);
-	return st;
+	return st == DLM_OK ? dl_denoise_probe(f->form, err) : st;
 }
 
 void
@@ -155,17 +151,18 @@ dl_forms_absorb(dl_fill *f)
 	bool		changed = false;
 
 	dl_denoise_absorb(base);
-	for (int i = 0; i < f->n_forms; i++)
-		dl_denoise_absorb(&f->form[i]);
+	dl_denoise_absorb(f->form);
 	if (!base->fresh)
 		return;					/* guidance: the rows themselves come next */
-	for (int i = 0; i < f->n_forms; i++)
+	for (int g = 0; g < f->frame.n_gaps; g++)
 	{
-		int			g = f->form_gap[i];
-		const dl_canvas *longer = &f->form[i].canvas;
+		const dl_canvas *longer = &f->form->canvas;
 		const dl_slot *first = &longer->slot[longer->gap_first[g]];
-		double		second_form = (double) first[0].set_logprob + (double) first[1].set_logprob;
+		double		second_form;
 
+		if (!has_form(f, g))
+			continue;
+		second_form = (double) first[0].set_logprob + (double) first[1].set_logprob;
 		if (second_form > (double) base->canvas.slot[base->canvas.gap_first[g]].set_logprob)
 			changed = f->frame.lone_space[g] = true;
 	}
@@ -179,7 +176,7 @@ dl_forms_absorb(dl_fill *f)
 void
 dl_forms_close(dl_fill *f)
 {
-	for (int i = 0; i < f->n_forms; i++)
-		dl_denoise_close(&f->form[i]);
-	f->n_forms = 0;
+	if (f->form_open)
+		dl_denoise_close(f->form);
+	f->form_open = false;
 }
