@@ -336,6 +336,7 @@ main(void)
 	agrees_with_pytorch_step_by_step("roberta");
 	agrees_with_pytorch_step_by_step("qwen3");	/* a space typed before a gap */
 	answers_agree_with_pytorch("ranges");
+	answers_agree_with_pytorch("bans");
 	batch_equals_single_on_any_threads("context");
 	batch_equals_single_on_any_threads("roberta");
 	samples_depend_on_the_seed_alone();

@@ -1,6 +1,6 @@
 """Whole answers in PyTorch, for test/engine/t_denoise.c: which lengths win, what bans and stop tokens do to an answer.
 
-    python make_answers.py MODELS OUT        tiny checkpoints of make_models.py -> OUT/{ranges,bans,stops}.json
+    python make_answers.py MODELS OUT [NAME...]        tiny checkpoints of make_models.py -> OUT/{ranges,bans,stops}.json
 
 A file is a list of groups: model, dlm (the dlm.json that it is converted with; null: the checkpoint's own), forbidden (token ids), cases. A case is one of
 make_denoise.py, whose history is the winner's; task "generate" has its prompt as `template` and is framed by the begin and end tokens alone.
@@ -142,9 +142,100 @@ def ranges(models):
     return groups
 
 
+# ----------------------------------------------------------------- bans, stops
+
+BAN_TEXTS = ["Berlin is[MASK:6] of Germany, Paris[MASK:6].", "A customer wrote that[MASK:7], and the box[MASK:5]!", "The small boat left[MASK:12] with two boxes"]
+
+
+class Spelling:
+    """Would a token complete a banned text with the known tokens around it? Fixed text counts in a template, not before an answer."""
+
+    def __init__(self, tok, texts, answer):
+        letters, special = byte_map(), {i for i, t in tok.get_added_tokens_decoder().items() if t.special}
+        self.bytes = lambda i: b"" if i in special else bytes(letters[c] for c in tok.id_to_token(i))
+        self.texts, self.answer = [t.encode() for t in texts], answer
+
+    def run(self, d, position, way):
+        out, at = b"", position + way
+        while 0 <= at < len(d.row):
+            token = d.token[d.canvas.index(at)] if at in d.canvas else None if self.answer else d.row[at]
+            if token is None:
+                break
+            out = self.bytes(token) + out if way < 0 else out + self.bytes(token)
+            at += way
+        return out
+
+    def __call__(self, d, i, token):
+        left, right, mine = self.run(d, d.canvas[i], -1), self.run(d, d.canvas[i], 1), self.bytes(token)
+        text, first, end = left + mine + right, len(left), len(left) + len(mine)
+        return any(text[at:at + len(t)] == t for t in self.texts for at in range(max(first - len(t) + 1, 0), end))
+
+
+def written(row, d):
+    """The text of the canvas, gap by gap."""
+    spelling = Spelling(row.tok, [], True)
+    out = {}
+    for i, p in enumerate(d.canvas):
+        out[i] = spelling.bytes(d.token[i])
+    return out
+
+
+def banned(name, folder, template, o, choose):
+    """Decode, ban what `choose` picks from the answer, decode again; None if that changes nothing."""
+    answer = template[2]
+    stops = {"context": ["<|im_end|>"], "roberta": ["</s>"]}[name] if answer else ()
+    free = Row(name, folder, template[0], answer, stops)
+    d = free.denoiser(template[1], o)
+    d.decode()
+    texts = choose(written(free, d), d)
+    spelling = Spelling(free.tok, texts, answer)
+    rows = free.loaded[0].config.vocab_size
+    holding = [i for i in range(rows) if free.tok.id_to_token(i) and any(t in spelling.bytes(i) for t in spelling.texts)]
+    row = Row(name, folder, template[0], answer, stops, holding, spelling)
+    d = row.denoiser(template[1], o)
+    history, score = d.decode()
+    if any(t in b"".join(written(row, d).values()) for t in spelling.texts):
+        raise Close                                    # two gaps side by side in this joining only, or no way out: no test
+    return texts, d.passed_over, history, score, row
+
+
+def one_token(text, d):
+    return [max((text[i] for i in range(2, len(text)) if d.token[i] not in d.stops), key=len).decode()]
+
+
+def two_tokens(text, d):
+    pairs = [(text[i] + text[i + 1]) for i in range(len(text) - 1) if d.canvas[i] + 1 == d.canvas[i + 1]]
+    return [pairs[len(pairs) // 2].decode(), pairs[0].decode()]
+
+
+def bans(models):
+    groups = []
+    for name in FAMILIES:
+        cases, next_best = [], 0
+        rows = [{"template": t} for t in BAN_TEXTS] + [{"task": "generate", "template": p, "max_tokens": n} for p, n in zip(PROMPTS, (12, 9, 7, 16))]
+        for o, choose, case in itertools.product(SAMPLERS + [{"sampler": "left-to-right"}, {"sampler": "reparam-cond-deterministic-linear", "steps": 9}],
+                                                 (one_token, two_tokens), rows):
+            if "task" in case:
+                template = [case["template"], ""], [case["max_tokens"]], True
+                o = {**o, "tmpl": "{prompt}{canvas}", "length": "fixed"}
+            else:
+                texts, allowed = gaps(case["template"])
+                template = texts, [a[0] for a in allowed], False
+            try:
+                ban, passed_over, history, score, row = banned(name, models / name, template, o, choose)
+            except Close:
+                continue
+            next_best += passed_over > 0
+            cases.append({**case, "options": {**o, "ban": ban}, "history": history, "logprob": round(score, 6)})
+        print(name, len(cases), "cases of bans,", next_best, "where neighbours decide")
+        assert len(cases) >= 20 and next_best >= 8
+        groups.append({"model": name, "dlm": None, "forbidden": row.bans["broken"], "cases": cases})
+    return groups
+
+
 def main():
     models, out = map(pathlib.Path, sys.argv[1:3])
-    for name, make in (("ranges", ranges),):
+    for name, make in (("ranges", ranges), ("bans", bans)):
         if name in sys.argv[3:] or len(sys.argv) == 3:
             (out / f"{name}.json").write_text(json.dumps(make(models), separators=(",", ":")).replace('{"template"', '\n{"template"').replace('{"task"', '\n{"task"') + "\n")
 

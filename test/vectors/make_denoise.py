@@ -107,7 +107,7 @@ class Denoiser:
         n = len(canvas)
         self.token, self.score = [None] * n, [-math.inf] * n
         self.kind, self.cond, self.linear, self.x = sampler_fields(o["sampler"])
-        self.step, self.history, self.stops, self.spell, self.stopped = 0, [], list(stops), spell, False
+        self.step, self.history, self.stops, self.spell, self.stopped, self.passed_over = 0, [], list(stops), spell, False, 0
 
     def logits(self, blind):
         ids = [self.mask if blind else t for t in self.row]
@@ -147,6 +147,7 @@ class Denoiser:
             apart(z[a].item(), z[b].item())
             if self.spell is None or not self.spell(self, i, a):
                 return a
+            self.passed_over += 1
         raise Close
 
     def choose(self, z, i):
