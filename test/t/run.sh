@@ -50,6 +50,6 @@ for test in "$@"; do tests+=("t/$(basename "$test")"); done
     PATH="$(pg_config --bindir):$PATH" PERL5LIB="$pgxs/src/test/perl:$work/t" \
     PG_REGRESS="$pgxs/src/test/regress/pg_regress" \
     TESTDIR="$work" TESTDATADIR="$work/tmp_check" TESTLOGDIR="$work/log" LC_ALL=C.UTF-8 \
-    DLM_TEST_MODELS="$work/models" DLM_TEST_FULL_DISK="$full_disk" DLM_CANCELS="${DLM_CANCELS:-60}" \
+    PG_TEST_TIMEOUT_DEFAULT=1800 DLM_TEST_MODELS="$work/models" DLM_TEST_FULL_DISK="$full_disk" DLM_CANCELS="${DLM_CANCELS:-60}" \
     DLM_TEST_GGUF="$gguf" DLM_TEST_ADAPTER="$work/adapter" DLM_TEST_CONF="${DLM_TEST_CONF:-}" \
     prove -v "${tests[@]}" || { status=$?; tail -n 40 "$work"/tmp_check/log/*.log >&2 || true; exit "$status"; }
