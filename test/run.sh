@@ -113,6 +113,9 @@ tap() {
     ok=$(grep -cE '^ok [0-9]+' "$log")
     not_ok=$(grep -cE '^not ok [0-9]+' "$log")
     if [ "$status" -ne 0 ] && [ "$not_ok" -eq 0 ]; then not_ok=1; fi
+    # a skipped check is a check that did not run
+    grep -E '^ok [0-9]+.* # skip|skipped:' "$log"
+    not_ok=$((not_ok + $(grep -cE '^ok [0-9]+.* # skip|skipped:' "$log")))
     count "tap" "$ok" "$not_ok" "$log"
 }
 
