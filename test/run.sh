@@ -2,7 +2,7 @@
 # make check: every test track. Last line "N passed, N failed".
 #
 #   test/run.sh              all tracks
-#   test/run.sh lint engine  only these (lint, build, engine, aarch64, regress, tap, sanitize, fuzz)
+#   test/run.sh lint engine  only these (build, lint, engine, aarch64, regress, tap, sanitize, fuzz)
 #
 # A track reports each of its checks once; its output goes to build/check/TRACK.log,
 # of which the end is shown when something failed.
@@ -135,7 +135,7 @@ fuzz() {
 }
 
 tracks=("$@")
-[ "${#tracks[@]}" -gt 0 ] || tracks=(lint build engine aarch64 regress tap sanitize fuzz)
+[ "${#tracks[@]}" -gt 0 ] || tracks=(build lint engine aarch64 regress tap sanitize fuzz)
 for track in "${tracks[@]}"; do "$track"; done
 printf '%d passed, %d failed\n' "$passed" "$failed"
 [ "$failed" -eq 0 ]
