@@ -87,15 +87,33 @@ compare_history(const cJSON *item, const dlm_result *r, const char *what)
 	CHECK(at == r->n_trace, "%s: %d further changes", what, r->n_trace - at);
 }
 
+/* Mean of the final log-probabilities of the first `kept` positions, by the trace. */
+static double
+mean_of_trace(const dlm_result *r, int kept)
+{
+	double		last[64] = {0};
+	double		sum = 0;
+
+	for (int i = 0; i < r->n_trace; i++)
+		last[r->trace[i].position - 1] = (double) r->trace[i].logprob;
+	for (int i = 0; i < kept; i++)
+		sum += last[i];
+	return sum / kept;
+}
+
 /* What must hold of an answer besides its steps: lengths of the gaps, no banned text. */
 static void
 check_answer(const cJSON *item, const dlm_result *r, const dlm_options *o, const char *what)
 {
 	const cJSON *lengths = tiny_get(item, "lengths");
+	int			kept = (int) number(item, "kept");
 
 	for (int g = 0; g < r->n_gaps && lengths; g++)
 		CHECK(r->gaps[g].tokens == cJSON_GetArrayItem(lengths, g)->valueint, "%s: gap %d has %d tokens", what, g,
 			  r->gaps[g].tokens);
+	if (kept > 0)
+		CHECK(fabs(r->logprob - mean_of_trace(r, kept)) < 1e-6, "%s: %f, but the trace's first %d have %f", what, r->logprob,
+			  kept, mean_of_trace(r, kept));
 	for (int i = 0; i < o->n_ban; i++)
 		CHECK(memmem(r->text.data, r->text.len, o->ban[i].data, o->ban[i].len) == NULL, "%s: \"%.*s\" holds a banned text",
 			  what, (int) r->text.len, r->text.data);
@@ -337,6 +355,7 @@ main(void)
 	agrees_with_pytorch_step_by_step("qwen3");	/* a space typed before a gap */
 	answers_agree_with_pytorch("ranges");
 	answers_agree_with_pytorch("bans");
+	answers_agree_with_pytorch("stops");
 	batch_equals_single_on_any_threads("context");
 	batch_equals_single_on_any_threads("roberta");
 	samples_depend_on_the_seed_alone();

@@ -106,6 +106,62 @@ predicted_lengths(const tiny_model *m)
 	dlm_session_close(p);
 }
 
+/* Of the three most probable lengths, each decoded as it is, the best mean log-probability wins; ties to fewer tokens. */
+static void
+best_predicted_length_wins(const tiny_model *m)
+{
+	static const char *const prompts[] = {"Where does the sun rise?", "Berlin is", "How many days are in a week?", "He walked"};
+	int			rank_of_winner[3] = {0};
+
+	for (int p = 0; p < 4; p++)
+		for (int kind = DLM_SAMPLER_REPARAM; kind <= DLM_SAMPLER_LEFT_TO_RIGHT; kind++)
+		{
+			dlm_options three = {.length_beam = 3, .top_lengths = 3, .sampler = {.kind = (dlm_sampler_kind) kind}};
+			dlm_options fixed = three;
+			dlm_request ask = {.task = DLM_PREDICT_LENGTH, .input = tiny_text(prompts[p]), .options = &three};
+			dlm_error	err = {0};
+			dlm_session *session = tiny_run(m, &ask, 1, NULL, &err),
+					   *winner = generate(m, prompts[p], 40, &three, true),
+					   *each[3];
+			const dlm_result *lengths = dlm_session_result(session, 0),
+					   *w = dlm_session_result(winner, 0);
+			int			best = -1,
+						best_length = 0;
+
+			fixed.length = DLM_LENGTH_FIXED;
+			CHECK(lengths->n_lengths == 3, "%d lengths", lengths->n_lengths);
+			for (int i = 0; i < 3; i++)
+			{
+				int			n = lengths->lengths[i].length < 40 ? lengths->lengths[i].length : 40;
+				double		logprob;
+
+				each[i] = generate(m, prompts[p], n, &fixed, true);
+				logprob = dlm_session_result(each[i], 0)->logprob;
+				if (best < 0 || logprob > dlm_session_result(each[best], 0)->logprob ||
+					(logprob == dlm_session_result(each[best], 0)->logprob && n < best_length))
+				{
+					best = i;
+					best_length = n;
+				}
+			}
+			if (kind != DLM_SAMPLER_RANDOM)	/* its noise is keyed by the mode, too */
+			{
+				const dlm_result *b = dlm_session_result(each[best], 0);
+
+				rank_of_winner[best]++;
+				CHECK(canvas_of(w) == best_length && w->text.len == b->text.len &&
+					  tiny_same(w->text.data, b->text.data, b->text.len) && tiny_same(&w->logprob, &b->logprob, sizeof(double)),
+					  "\"%s\", sampler %d: %d slots with %.9f, not %d with %.9f", prompts[p], kind, canvas_of(w), w->logprob,
+					  best_length, b->logprob);
+			}
+			for (int i = 0; i < 3; i++)
+				dlm_session_close(each[i]);
+			dlm_session_close(winner);
+			dlm_session_close(session);
+		}
+	CHECK(rank_of_winner[1] + rank_of_winner[2] > 0, "the most probable length always wins");
+}
+
 /* The text ends before the first stop text. */
 static void
 stop_texts_cut(const tiny_model *m)
@@ -261,6 +317,7 @@ main(void)
 	if (tiny_open("paper", &m))
 	{
 		predicted_lengths(&m);
+		best_predicted_length_wins(&m);
 		tiny_close(&m);
 	}
 	return harness_end("t_generate");

@@ -233,9 +233,47 @@ def bans(models):
     return groups
 
 
+def stops(models):
+    """Tokens that the model likes, made its stop token: the answer's canvas, and the mean over what stands before the first of them."""
+    groups, name = [], "context"
+    folder, cut = models / name, 0
+    for prompt, at in itertools.product(PROMPTS, (2, 4)):
+        free = Row(name, folder, [prompt, ""], True)
+        d = free.denoiser([10], {"sampler": "confidence"})
+        try:
+            d.decode()
+        except Close:
+            continue
+        token = d.token[at]
+        text = Spelling(free.tok, [], True).bytes(token).decode()
+        if free.tok.encode(text, add_special_tokens=False).ids != [token]:
+            continue                                   # dlm.json names it by its text
+        dlm = json.loads((folder / "dlm.json").read_text())
+        dlm["stop_tokens"] = [text]
+        cases = []
+        for p, n, o in itertools.product(PROMPTS, (5, 12), SAMPLERS + [{"sampler": "left-to-right"}, {"sampler": "entropy", "steps": 6}]):
+            row = Row(name, folder, [p, ""], True)
+            row.stops = [token]
+            d = row.denoiser([n], o)
+            try:
+                history, score = d.decode()
+            except Close:
+                continue
+            if token not in d.token:
+                continue
+            cut += d.token.index(token) < n - 1
+            cases.append({"task": "generate", "template": p, "max_tokens": n, "options": {**o, "length": "fixed", "tmpl": "{prompt}{canvas}"},
+                          "kept": d.token.index(token), "history": history, "logprob": round(score, 6)})
+        if cases:
+            groups.append({"model": name, "dlm": dlm, "forbidden": free.bans["broken"], "cases": cases[:12]})
+    print(name, sum(len(g["cases"]) for g in groups), "cases of stop tokens in", len(groups), "groups,", cut, "with more behind it")
+    assert len(groups) >= 2 and cut >= 8
+    return groups
+
+
 def main():
     models, out = map(pathlib.Path, sys.argv[1:3])
-    for name, make in (("ranges", ranges), ("bans", bans)):
+    for name, make in (("ranges", ranges), ("bans", bans), ("stops", stops)):
         if name in sys.argv[3:] or len(sys.argv) == 3:
             (out / f"{name}.json").write_text(json.dumps(make(models), separators=(",", ":")).replace('{"template"', '\n{"template"').replace('{"task"', '\n{"task"') + "\n")
 
