@@ -30,6 +30,9 @@ typedef struct dl_kv dl_kv;
 dl_kv	   *dl_kv_create(const dlm_model *model, dl_arena *a);	/* NULL: out of memory */
 void		dl_kv_free(dl_kv *kv);
 
+/* Bytes that a cache takes while it grows to n fixed tokens: the old and the new buffers. */
+size_t		dl_kv_bytes(const dlm_model *model, int n);
+
 /*
  * Called once per asked position, possibly on a helper thread and in any
  * order, each (row, ask) exactly once: logits [vocab] of the token at

@@ -67,6 +67,17 @@ copy_slots(const dl_kv *kv, float *to, int capacity, int n)
 		}
 }
 
+size_t
+dl_kv_bytes(const dlm_model *model, int n)
+{
+	const dl_config *c = &model->config;
+	dl_heads	heads = dl_heads_of((int) c->heads, (int) c->kv_heads, (int) c->head_dim);
+	int			capacity = (n + CAPACITY_STEP - 1) / CAPACITY_STEP * CAPACITY_STEP;
+
+	return 2 * (dl_keys_floats(&heads, capacity) * (size_t) c->layers * sizeof(float) +
+				(size_t) capacity * 2 * sizeof(int32_t)) + sizeof(dl_kv) + 5 * 256;	/* blocks' headers and alignment */
+}
+
 /* Room for n slots; the first `keep` survive. */
 static dlm_status
 grow(dl_kv *kv, int n, int keep, dlm_error *err)

@@ -5,6 +5,9 @@
  * when the limit is reached the oldest entries go. Keys are SHA-256 digests,
  * so their first bytes serve as the hash. A value that cannot be kept is
  * simply not kept: the memo changes time, never answers.
+ *
+ * Beside them stands one cache of keys and values, of the last row that began
+ * a batch: the next call over the same table begins with the same instruction.
  */
 #include "session.h"
 
@@ -25,8 +28,11 @@ typedef struct entry
 
 struct dlm_memo
 {
-	size_t		limit,
+	size_t		limit,			/* of the entries */
 				used;
+	dl_arena   *arena;			/* of the kv, with a limit of its own */
+	dl_kv	   *kv;
+	uint8_t		kv_digest[32];	/* the model it belongs to */
 	entry	   *newest,
 			   *oldest;
 	entry	   *bucket[BUCKETS];
@@ -37,8 +43,15 @@ dlm_memo_create(size_t memory_limit)
 {
 	dlm_memo   *memo = calloc(1, sizeof(*memo));
 
-	if (memo != NULL)
-		memo->limit = memory_limit;
+	if (memo == NULL)
+		return NULL;
+	memo->limit = memory_limit / 4;
+	memo->arena = dl_arena_create(memory_limit - memo->limit + 1);	/* 0 would be the default limit */
+	if (memo->arena == NULL)
+	{
+		free(memo);
+		return NULL;
+	}
 	return memo;
 }
 
@@ -73,6 +86,7 @@ dlm_memo_free(dlm_memo *memo)
 		return;
 	while (memo->oldest)
 		drop_oldest(memo);
+	dl_arena_destroy(memo->arena);
 	free(memo);
 }
 
@@ -120,4 +134,22 @@ dl_memo_put(dlm_memo *memo, const uint8_t key[32], const void *value, size_t siz
 	e->chain = *link;
 	*link = e;
 	memo->used += sizeof(*e) + size;
+}
+
+dl_kv *
+dl_memo_kv(dlm_memo *memo, const dlm_model *model, int n)
+{
+	if (memo == NULL || dl_kv_bytes(model, n) > dl_arena_limit(memo->arena))
+		return NULL;
+	if (memo->kv != NULL && memcmp(memo->kv_digest, model->header->digest, sizeof(memo->kv_digest)) != 0)
+	{
+		dl_kv_free(memo->kv);
+		memo->kv = NULL;
+	}
+	if (memo->kv == NULL)
+	{
+		memo->kv = dl_kv_create(model, memo->arena);
+		memcpy(memo->kv_digest, model->header->digest, sizeof(memo->kv_digest));
+	}
+	return memo->kv;
 }

@@ -301,6 +301,24 @@ choose_batch(dlm_session *s)
 	sch->batch_end = end;
 }
 
+/*
+ * The first row of a batch may begin like the last row of an earlier session,
+ * and the others take from it what they begin with too.
+ */
+static void
+borrow_cache(dlm_session *s, dl_row *first)
+{
+	int			fixed = 0;
+
+	if (s->env.memo == NULL || first->kv != NULL || first->live == NULL ||
+		s->model->config.attention != DL_ATT_CONTEXT)
+		return;
+	for (int i = 0; i < first->n; i++)
+		fixed += !first->live[i];
+	if (fixed > 0)
+		first->kv = dl_memo_kv(s->env.memo, s->model, fixed);
+}
+
 /* The network lacks memory: smaller batches first, then fewer tasks. */
 static dlm_status
 forward_failed(dlm_session *s, dlm_status st, const dlm_error *error, dlm_error *err)
@@ -343,6 +361,7 @@ run_step(dlm_session *s, dlm_error *err)
 	if (!sch->in_forward)
 	{
 		choose_batch(s);
+		borrow_cache(s, &s->rows[sch->batch_first]);
 		st = dl_forward_begin(s->forward, s->rows + sch->batch_first, sch->batch_end - sch->batch_first, &error);
 		if (st != DLM_OK)
 			return forward_failed(s, st, &error, err);

@@ -92,4 +92,11 @@ extern const dl_task_ops dl_task_length;	/* task_length.c: predict_length */
 const void *dl_memo_get(dlm_memo *memo, const uint8_t key[32], size_t *size);
 void		dl_memo_put(dlm_memo *memo, const uint8_t key[32], const void *value, size_t size);
 
+/*
+ * The memo's cache of fixed text, for one row of a batch that begins as a row
+ * of an earlier session did (the same instruction over a table, a call a row).
+ * NULL when the memo has no room for n fixed tokens.
+ */
+dl_kv	   *dl_memo_kv(dlm_memo *memo, const dlm_model *model, int n);
+
 #endif							/* DL_SESSION_H */

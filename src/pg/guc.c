@@ -53,7 +53,7 @@ static const IntSetting int_settings[] = {
 	{"dlm.statement_budget_ms", "Most time that one statement may spend in models; 0 is no limit.",
 	&dlm_guc_statement_budget_ms, 0, 0, INT_MAX, PGC_SUSET, GUC_UNIT_MS},
 	{"dlm.cache_mem", "Memory of a session for results that several calls share; 0 turns it off.",
-	&dlm_guc_cache_mem, 4 * 1024, 0, 1024 * 1024, PGC_USERSET, GUC_UNIT_KB},
+	&dlm_guc_cache_mem, 32 * 1024, 0, 1024 * 1024, PGC_USERSET, GUC_UNIT_KB},
 };
 
 typedef struct BoolSetting

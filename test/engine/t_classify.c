@@ -287,6 +287,37 @@ memo_changes_nothing(const tiny_model *m)
 	dlm_memo_free(memo);
 }
 
+/* A call a row, as SQL makes them: what a call keeps of the one before changes no bit, whatever either begins with. */
+static void
+calls_in_turn_equal_calls_alone(const tiny_model *m)
+{
+	static const char *const instructions[] = {"Which one is it?", "Which one was it?", "Which one is it? Say it.", "W"};
+	static const char *const inputs[] = {"one", "two fish and a boat", "", "one two", "the boat"};
+	dlm_text	labels[2] = {tiny_text("yes"), tiny_text("no")};
+	dlm_options options = {.calibrate = DLM_CALIBRATE_CONTENT_FREE};
+	dlm_memo   *memo = dlm_memo_create(1 << 22);
+	dlm_env		with = {.memo = memo};
+	dlm_env		cold = {0};
+	dlm_error	err = {0};
+
+	for (int i = 0; i < 40; i++)
+	{
+		dlm_request request = {.task = DLM_CLASSIFY, .labels = labels, .n_labels = 2, .options = &options,
+			.has_instruction = true};
+		dlm_session *a,
+				   *b;
+
+		request.instruction = tiny_text(instructions[i * 7 % 4]);
+		request.input = tiny_text(inputs[i % 5]);
+		a = tiny_run(m, &request, 1, &with, &err);
+		b = tiny_run(m, &request, 1, &cold, &err);
+		CHECK(a != NULL && b != NULL && same_result(dlm_session_result(a, 0), dlm_session_result(b, 0)), "call %d", i);
+		dlm_session_close(a);
+		dlm_session_close(b);
+	}
+	dlm_memo_free(memo);
+}
+
 static bool
 stop_now_and_then(void *arg)
 {
@@ -571,6 +602,7 @@ main(int argc, char **argv)
 	if (tiny_open("context", &context) && tiny_open("bert", &bert))
 	{
 		memo_changes_nothing(&context);
+		calls_in_turn_equal_calls_alone(&context);
 		bad_labels_are_named(&context, &bert);
 		long_labels_are_named(&context);
 		long_text_is_an_error_or_cut(&context);

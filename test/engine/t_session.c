@@ -198,7 +198,7 @@ odd_sessions(const tiny_model *m)
 static void
 memo_is_bounded_and_exact(void)
 {
-	dlm_memo   *memo = dlm_memo_create(4096);
+	dlm_memo   *memo = dlm_memo_create(4 * 4096);	/* a quarter is for entries */
 	uint8_t		key[32] = {0};
 	size_t		size = 0;
 	char		value[100];
