@@ -125,6 +125,66 @@ gguf_equals_folder(void)
 	}
 }
 
+/* Text of a vector file's case, from hex; returns its bytes. */
+static size_t
+case_text(const cJSON *item, char *buf, size_t cap)
+{
+	const char *digits = cJSON_GetStringValue(cJSON_GetObjectItem(item, "text"));
+	size_t		n = 0;
+	unsigned	byte;
+
+	for (; digits != NULL && n < cap && sscanf(digits + 2 * n, "%2x", &byte) == 1; n++)
+		buf[n] = (char) byte;
+	return n;
+}
+
+/* A GGUF file's own tokenizer (type gpt2) gives the ids of the tokenizer.json that it was made from, on every vector text. */
+static void
+gguf_tokenizer_equals_tokenizer_json(void)
+{
+	static const char *const files[] = {"test/vectors/tokens/gpt2.json", "test/vectors/tokens/smollm2.json"};
+	dlm_convert_options own = {.settings = "test/models/llama/dlm.json"};
+	char		digest[65];
+	opened		a,
+				b;
+
+	convert_ok("test/models/gguf/llama.gguf", &own, digest);
+	a = open_target();
+	convert_ok("test/models/llama", &(dlm_convert_options) {0}, digest);
+	b = open_target();
+	for (int f = 0; f < 2; f++)
+	{
+		size_t		size;
+		char	   *json = (char *) files_read(files[f], &size);
+		cJSON	   *root = cJSON_ParseWithLength(json, size);
+		const cJSON *item;
+		int			n = 0;
+
+		cJSON_ArrayForEach(item, cJSON_GetObjectItem(root, "cases"))
+		{
+			char		buf[8192];
+			dlm_text	text = {buf, case_text(item, buf, sizeof(buf))};
+			int32_t    *x = NULL,
+					   *y = NULL;
+			size_t		n_x = 0,
+						n_y = 0;
+			dlm_error	err = {0};
+			dlm_status	st = dlm_tokenize(a.model, text, NULL, &x, &n_x, &err);
+
+			CHECK(st == dlm_tokenize(b.model, text, NULL, &y, &n_y, &err), "%s %d: %s", files[f], n, err.message);
+			CHECK(n_x == n_y && (n_x == 0 || memcmp(x, y, n_x * sizeof(int32_t)) == 0), "%s %d: other ids", files[f], n);
+			free(x);
+			free(y);
+			n++;
+		}
+		CHECK(n > 50, "%s: %d texts", files[f], n);
+		cJSON_Delete(root);
+		free(json);
+	}
+	close_target(&a);
+	close_target(&b);
+}
+
 /* ---------------------------------------------------------------- values */
 
 static const dl_entry *
@@ -494,6 +554,7 @@ main(void)
 	rope_rules_are_applied();
 	digests_are_expected();
 	gguf_equals_folder();
+	gguf_tokenizer_equals_tokenizer_json();
 	values_are_the_sources();
 	adapter_is_merged();
 	gamma_and_beta_are_weight_and_bias();
