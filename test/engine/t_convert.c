@@ -545,6 +545,34 @@ rope_rules_are_applied(void)
 		CHECK(fabs(cosines[i] - cos(8191 * plain[i])) < 1e-7 && fabs(sines[i] - sin(8191 * plain[i])) < 1e-7, "angle %d", i);
 }
 
+/* GGUF's rope_freqs divides the frequencies, exactly; a table of another size or with a zero is refused. */
+static void
+gguf_rope_factors_are_applied(void)
+{
+	static const double factors[] = {1, 2, 8, 0.5};
+	static const char *const bad[] = {"short.weight", "zero.weight"};
+	dl_arena   *arena = dl_arena_create((size_t) 16 << 20);
+	dl_source	source;
+	dlm_error	err = {0};
+	dl_arch		arch = {.config.head_dim = 8, .rope = {.theta = 10000}};
+	double		plain[4],
+				freq[4];
+
+	CHECK(dl_source_open("test/models/gguf/rope.gguf", "", arena, &source, &err) == DLM_OK, "%s", err.message);
+	CHECK(dl_rope_frequencies(&arch, plain, &err) == DLM_OK, "%s", err.message);
+	arch.rope.factors = dl_source_find(&source, "rope_freqs.weight");
+	CHECK(arch.rope.factors != NULL && dl_rope_frequencies(&arch, freq, &err) == DLM_OK, "%s", err.message);
+	for (int i = 0; i < 4; i++)
+		CHECK(freq[i] == plain[i] / factors[i], "%d: %.9g", i, freq[i]);
+	for (int i = 0; i < 2; i++)
+	{
+		arch.rope.factors = dl_source_find(&source, bad[i]);
+		CHECK(arch.rope.factors != NULL && dl_rope_frequencies(&arch, freq, &err) == DLM_EDAMAGED, "%s is taken", bad[i]);
+	}
+	dl_source_close(&source);
+	dl_arena_destroy(arena);
+}
+
 int
 main(void)
 {
@@ -552,6 +580,7 @@ main(void)
 	snprintf(target, sizeof(target), "%s/m.dlm", folder);
 	rounding_is_as_defined();
 	rope_rules_are_applied();
+	gguf_rope_factors_are_applied();
 	digests_are_expected();
 	gguf_equals_folder();
 	gguf_tokenizer_equals_tokenizer_json();

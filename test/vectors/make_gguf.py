@@ -131,10 +131,19 @@ def all_formats(folder, path):
     return sums
 
 
+def rope_factors(path):
+    """No model: the table of rotary factors as Llama 3's files carry it, and two that must be refused."""
+    out = gguf.GGUFWriter(path, "llama")
+    for name, values in (("rope_freqs", [1, 2, 8, 0.5]), ("short", [1, 2, 8]), ("zero", [1, 2, 0, 0.5])):
+        out.add_tensor(f"{name}.weight", np.array(values, np.float32))
+    finish(out)
+
+
 def main():
     models, target, vectors = map(pathlib.Path, sys.argv[1:4]); target.mkdir(exist_ok=True)
     for family in ("llama", "qwen2", "qwen3", "llada"):
         from_folder(models / family, target / f"{family}.gguf", family)
+    rope_factors(target / "rope.gguf")
     json.dump(all_formats(models / "llama", target / "quants.gguf"), open(vectors / "gguf_blocks.json", "w"), indent=1, sort_keys=True)
 
 
