@@ -1,11 +1,10 @@
 /*
  * run.c - run requests: compute slots, threads, interrupts, errors, statistics.
  *
- * The engine works in slices of about 20 ms. Between two slices no engine
- * frame is on the stack, so CHECK_FOR_INTERRUPTS may longjmp. During a slice
- * all signals are blocked: threads that OpenMP starts inherit the mask, and
- * PostgreSQL's handlers must never run on them. The engine asks env.stop in
- * long slices; it looks for signals that wait to be delivered.
+ * The engine works in slices of about 20 ms. Between two slices no engine frame
+ * is on the stack, so CHECK_FOR_INTERRUPTS may longjmp. During a slice
+ * PostgreSQL's handlers run on this thread as ever and only set flags; the
+ * engine's helper threads block all signals. Long slices ask env.stop.
  *
  * Everything acquired (session, slots, activity) is given back by a callback
  * of the call's memory context, registered before it is acquired, so on

@@ -15,7 +15,7 @@ work=$(mktemp -d "${TMPDIR:-/tmp}/dlm-tap-XXXXXX")
 full_disk=
 
 clean() {
-    if [ -n "$full_disk" ]; then umount "$full_disk"; fi
+    if [ -n "$full_disk" ]; then umount -l "$full_disk"; fi
     rm -rf "$work"
 }
 trap clean EXIT
