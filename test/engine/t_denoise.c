@@ -1,8 +1,8 @@
 /*
  * t_denoise.c - every sampler rule, step by step, and whole answers (lengths,
  * bans, stop tokens) against the PyTorch implementations of
- * test/vectors/make_denoise.py and make_answers.py; bitwise equality over
- * batches and threads; names of samplers; schedules.
+ * test/vectors/make_denoise.py, make_heal.py and make_answers.py; bitwise
+ * equality over batches and threads; names of samplers; schedules.
  */
 #include "denoise.h"
 #include "patched_model.h"
@@ -353,6 +353,7 @@ main(void)
 	agrees_with_pytorch_step_by_step("context");
 	agrees_with_pytorch_step_by_step("roberta");
 	agrees_with_pytorch_step_by_step("qwen3");	/* a space typed before a gap */
+	answers_agree_with_pytorch("heal");	/* the same, WordPiece and Metaspace */
 	answers_agree_with_pytorch("ranges");
 	answers_agree_with_pytorch("bans");
 	answers_agree_with_pytorch("stops");
