@@ -184,6 +184,16 @@ begins_with_punctuation(dlm_text piece)
 	return (c >= '!' && c <= '/') || (c >= ':' && c <= '@') || (c >= '[' && c <= '`') || (c >= '{' && c <= '~');
 }
 
+/* A WordPiece token that stands for itself as a mark: "(" or "#", but not "##x", which goes on inside a word. */
+static bool
+is_mark(const dl_builder *b, dlm_text piece)
+{
+	bool		inside = b->prefix.len > 0 && piece.len > b->prefix.len &&
+		memcmp(piece.data, b->prefix.data, b->prefix.len) == 0;
+
+	return b->kind == TB_WORDPIECE && !inside && begins_with_punctuation(piece);
+}
+
 static dlm_status
 put_tokens(dl_builder *b, layout *l, const uint8_t *known, const dlm_convert_options *options, dlm_error *err)
 {
@@ -211,11 +221,11 @@ put_tokens(dl_builder *b, layout *l, const uint8_t *known, const dlm_convert_opt
 				break;
 			t.text = shared_string(b, &text, t.piece);
 			t.first = shared_string(b, &first, t.text);
-			if (text.len > 1 && text.data[0] == ' ' && !(b->kind == TB_WORDPIECE && begins_with_punctuation(piece)))
+			if (text.len > 1 && text.data[0] == ' ' && !is_mark(b, piece))
 				t.flags |= TB_T_SPACED;
 			if (text.len == 1 && text.data[0] == ' ')
 				t.flags |= TB_T_SPACED;
-			if (b->kind == TB_WORDPIECE && begins_with_punctuation(piece) && !(t.flags & TB_T_SPACED))
+			if (is_mark(b, piece) && !(t.flags & TB_T_SPACED))
 				t.flags |= TB_T_NEVER_SPACED;
 		}
 		dl_bytes_put(&l->part[TB_S_TOKENS], &t, sizeof(t));

@@ -89,9 +89,7 @@ def group(folder, kind, front, back, mask):
     family = kind(tok, {i: tok.id_to_token(i) for i in rows if i not in special})
     front, back = [[tok.token_to_id(n) for n in names] for names in (front, back)]
     cases, forms, close = [], 0, 0
-    # WordPiece behind a typed space or a mark is left out: the converter takes the '#' of "##x" for punctuation and lets such a piece stand
-    # first there (tokenizer_blob.c, put_tokens). With that mended, INSIDE becomes INSIDE + TEXTS; all of them then agree.
-    for template in TEXTS + ALONE if family.sets else INSIDE:
+    for template in TEXTS + ALONE if family.sets else INSIDE + TEXTS:
         few = family.few if template in ALONE else []
         bans = {"mask": tok.token_to_id(mask), "never": sorted({*special, *few}), "space_end": family.space_end}
         for o in OPTIONS:
