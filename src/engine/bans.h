@@ -8,6 +8,7 @@
 #define DL_BANS_H
 
 #include "session.h"
+#include "token_unicode.h"
 
 /* What the tokens of a model are, whatever the request. */
 typedef struct dl_vocab
@@ -56,9 +57,6 @@ dlm_status	dl_bans_get(dl_task *task, bool stops, const dl_bans **out, dlm_error
  * its length in *len; SIZE_MAX if there is none.
  */
 size_t		dl_bans_find(const dl_bans *bans, const char *s, size_t n, size_t from, size_t to, size_t *len);
-
-/* Length of the valid UTF-8 at the front of s[0, n). */
-size_t		dl_utf8_valid(const char *s, size_t n);
 
 /* Does the text end in white space, Unicode's included? Does it hold a line break, and where (SIZE_MAX: no)? Valid UTF-8. */
 bool		dl_ends_in_space(const char *s, size_t n);

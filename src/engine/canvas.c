@@ -120,14 +120,6 @@ dl_canvas_set(dl_canvas *c, int slot, int32_t id, bool masked, float score)
 	c->ids[s->position] = id;
 }
 
-size_t
-dl_canvas_bytes(const dlm_model *model, const dl_canvas *c, int slot, int32_t id, char *buf, size_t cap)
-{
-	int			at = c->slot[slot].position;
-
-	return dl_tok_bytes(model->tok, id, at > 0 ? c->ids[at - 1] : -1, buf, cap);
-}
-
 /* --------------------------------------------------------- banned texts */
 
 #define WINDOW	4096			/* bytes looked at around a slot; longer banned texts are found in the final text */

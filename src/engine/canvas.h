@@ -59,11 +59,6 @@ void		dl_canvas_free(dl_canvas *c, dl_arena *a);
 /* Set a slot's token (the mask's id masks it again). */
 void		dl_canvas_set(dl_canvas *c, int slot, int32_t id, bool masked, float score);
 
-/*
- * The bytes of a slot's token as it stands in the row; as dl_tok_bytes.
- */
-size_t		dl_canvas_bytes(const dlm_model *model, const dl_canvas *c, int slot, int32_t id, char *buf, size_t cap);
-
 /* Index of the first candidate of a slot that, with its neighbours as they are, spells no banned text; n if none. */
 int			dl_canvas_pick(const dlm_model *model, const dl_canvas *c, int slot, const dl_bans *bans, bool fixed_text);
 

@@ -51,12 +51,6 @@ dl_forward_free(dl_forward *f)
 	dl_arena_block_free(a, f);
 }
 
-dl_team *
-dl_forward_team(dl_forward *f)
-{
-	return f->team;
-}
-
 static void
 enter_phase(dl_forward *f, dl_phase phase)
 {

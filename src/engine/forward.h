@@ -62,9 +62,6 @@ typedef struct dl_forward dl_forward;
 dl_forward *dl_forward_create(const dlm_model *model, dl_arena *a, int threads, uint32_t cpu_mask);
 void		dl_forward_free(dl_forward *f);
 
-/* Its team of threads, for other work of the session between two steps. */
-struct dl_team *dl_forward_team(dl_forward *f);
-
 /* Bytes of workspace for a batch of so many tokens and asked positions: lets the scheduler size its batches. */
 size_t		dl_forward_workspace(const dlm_model *model, int tokens, int asks);
 

@@ -116,17 +116,14 @@ work(dl_team *team, uint32_t generation, int thread)
 
 /* Wait for a job newer than `seen`; false when the team is to end. */
 static bool
-next_job(dl_team *team, uint32_t *seen)
+next_job(dl_team *team, uint32_t seen)
 {
 	for (int i = 0; i < SPINS; i++)
 	{
 		uint64_t	ticket = atomic_load(&team->ticket);
 
-		if (generation_of(ticket) != *seen && (uint32_t) ticket != CLOSED)
-		{
-			*seen = generation_of(ticket);
+		if (generation_of(ticket) != seen && (uint32_t) ticket != CLOSED)
 			return true;
-		}
 		pause_cpu();
 	}
 	pthread_mutex_lock(&team->lock);
@@ -135,7 +132,7 @@ next_job(dl_team *team, uint32_t *seen)
 	{
 		uint64_t	ticket = atomic_load(&team->ticket);
 
-		if (generation_of(ticket) != *seen && (uint32_t) ticket != CLOSED)
+		if (generation_of(ticket) != seen && (uint32_t) ticket != CLOSED)
 			break;
 		pthread_cond_wait(&team->wake, &team->lock);
 	}
@@ -151,7 +148,7 @@ helper_main(void *arg)
 	uint32_t	seen = 0;
 
 	(void) dl_fp_enter();
-	while (next_job(self->team, &seen))
+	while (next_job(self->team, seen))
 	{
 		seen = generation_of(atomic_load(&self->team->ticket));
 		work(self->team, seen, self->number);

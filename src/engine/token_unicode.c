@@ -215,19 +215,20 @@ dl_utf8_check(const char *text, size_t n, int *bad)
 	return len;
 }
 
+size_t
+dl_utf8_valid(const char *s, size_t n)
+{
+	size_t		i = 0;
+	int			len = 1,
+				bad;
+
+	while (i < n && (len = dl_utf8_check(s + i, n - i, &bad)) > 0)
+		i += (size_t) len;
+	return i;
+}
+
 bool
 dl_utf8_wellformed(const char *s, size_t n)
 {
-	size_t		i = 0;
-	int			bad;
-
-	while (i < n)
-	{
-		int			len = dl_utf8_check(s + i, n - i, &bad);
-
-		if (len == 0)
-			return false;
-		i += (size_t) len;
-	}
-	return true;
+	return dl_utf8_valid(s, n) == n;
 }

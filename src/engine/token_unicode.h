@@ -82,6 +82,9 @@ int			dl_utf8_put(uint32_t c, char out[4]);
  * (>= 1), which a decoder replaces by one U+FFFD.
  */
 int			dl_utf8_check(const char *s, size_t n, int *bad);
+
+/* Length of the well-formed UTF-8 at the front of s [n]; is it all of it? */
+size_t		dl_utf8_valid(const char *s, size_t n);
 bool		dl_utf8_wellformed(const char *s, size_t n);
 
 /* The tables. */
