@@ -161,6 +161,8 @@ void		dl_forward_commit(dl_forward *f);	/* the batch is done: caches keep what i
 
 /* layers.c: tokens of the chunk that begins at `at` */
 int			dl_chunk_size(int n, int at);
+bool		dl_multiply_unit(dl_forward *f, const dl_product *p);
+/* ... of one matrix */
 bool		dl_product_unit(dl_forward *f, const dl_matrix *w, const float *x, size_t ldx, int rows, float *y, size_t ldy);
 
 /* layers.c, layers_head.c: one unit of work of the current chunk; true when the chunk is complete */

@@ -19,6 +19,7 @@
 #include "dlm.h"
 
 #define DL_PANEL	16
+#define DL_K_STRETCH	384		/* steps of k that float products of many rows take at a time: a panel's 24 kB of f32 */
 
 typedef struct dl_kernels
 {

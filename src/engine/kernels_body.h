@@ -436,9 +436,9 @@ tile_any(const product *t, int rows, int panels, const bool bf16)
 	}
 }
 
-/* All tiles of a product: a group of panels stays in the cache while the rows pass, shared out evenly. */
+/* One stretch of k: a group of panels stays in the first level cache while the rows pass, shared out evenly. */
 INLINE void
-multiply(const product *whole, int m, int panels, const bool bf16)
+multiply_stretch(const product *whole, int m, int panels, const bool bf16)
 {
 	const size_t size = bf16 ? sizeof(uint16_t) : sizeof(float);
 	int			blocks = (m + MOST_ROWS - 1) / MOST_ROWS;
@@ -461,6 +461,29 @@ multiply(const product *whole, int m, int panels, const bool bf16)
 			tile_any(&t, rows, group, bf16);
 			row += rows;
 		}
+	}
+}
+
+/*
+ * All of a product. Where tiles share weights, k is walked in stretches whose
+ * panel (24 kB of f32) stays in the first level cache; a chain goes on from
+ * the y of the stretch before, which is exact.
+ */
+INLINE void
+multiply(const product *whole, int m, int panels, const bool bf16)
+{
+	const size_t size = bf16 ? sizeof(uint16_t) : sizeof(float);
+	int			stretches = m > MOST_ROWS && whole->k > DL_K_STRETCH ? (whole->k + DL_K_STRETCH - 1) / DL_K_STRETCH : 1;
+	product		t = *whole;
+
+	for (int s = 0, k = 0; s < stretches; s++)
+	{
+		t.k = (whole->k - k) / (stretches - s);
+		t.x = whole->x + k;
+		t.w = (const char *) whole->w + (size_t) k * whole->k_stride * size;
+		multiply_stretch(&t, m, panels, bf16);
+		t.accumulate = true;
+		k += t.k;
 	}
 }
 

@@ -77,18 +77,6 @@ each_norm(const dl_each *e, int i)
 	norm_row(e->f, e->norm, e->x + at, e->out + at);
 }
 
-/* x += y, then out = norm(x); out may be x; norm NULL leaves it out */
-static void
-each_residual(const dl_each *e, int i)
-{
-	size_t		n = e->f->model->config.hidden;
-	size_t		at = (size_t) i * n;
-
-	e->f->kernels->add(e->x + at, e->y + at, (int) n);
-	if (e->norm != NULL)
-		norm_row(e->f, e->norm, e->x + at, e->out + at);
-}
-
 static void
 activate(const dl_kernels *kernels, uint32_t act, float *x, int n)
 {
@@ -102,67 +90,33 @@ activate(const dl_kernels *kernels, uint32_t act, float *x, int n)
 		kernels->relu(x, n);
 }
 
-/* up = act(up), or act(gate) * up */
-static void
-each_activation(const dl_each *e, int i)
-{
-	const dl_forward *f = e->f;
-	const dl_config *c = &f->model->config;
-	float	   *up = f->up + (size_t) i * c->ffn;
-
-	if (c->gated)
-	{
-		float	   *gate = f->gate + (size_t) i * c->ffn;
-
-		activate(f->kernels, c->act, gate, (int) c->ffn);
-		f->kernels->mul(up, gate, (int) c->ffn);
-	}
-	else
-		activate(f->kernels, c->act, up, (int) c->ffn);
-}
-
 /* --------------------------------------------------------- matrix product */
 
-/* Panels first .. first + panels - 1 of a matrix as a matrix. */
-static dl_matrix
-cut_matrix(const dl_matrix *w, int first, int panels)
-{
-	static const size_t bytes[] = {[DL_F32] = 4, [DL_BF16] = 2, [DL_I8] = 1};
-	dl_matrix	cut = *w;
-	size_t		k = w->dtype == DL_I8 ? ((size_t) w->k + 3) / 4 * 4 : (size_t) w->k;
-	size_t		column = (size_t) first * DL_PANEL;
-
-	cut.data = (const char *) w->data + (size_t) first * k * DL_PANEL * bytes[w->dtype];
-	cut.n = w->n - (int) column < panels * DL_PANEL ? w->n - (int) column : panels * DL_PANEL;
-	if (w->dtype == DL_I8)
-	{
-		cut.scale = w->scale + column;
-		cut.sums = w->sums + column;
-	}
-	if (w->bias != NULL)
-		cut.bias = w->bias + column;
-	return cut;
-}
-
-/* y[rows, n] = x W^T + b, as much as is left of the slice but at least one panel; true when all of it is done. */
+/* As much of a product as is left of the slice, but at least one panel; true when all of it is done. */
 bool
-dl_product_unit(dl_forward *f, const dl_matrix *w, const float *x, size_t ldx, int rows, float *y, size_t ldy)
+dl_multiply_unit(dl_forward *f, const dl_product *p)
 {
-	int64_t		panel_cost = (int64_t) rows * w->k * DL_PANEL / (w->dtype == DL_I8 ? 2 : 1);
-	int			panels = (w->n + DL_PANEL - 1) / DL_PANEL;
+	int64_t		panel_cost = dl_product_panel_cost(p);
+	int			panels = dl_product_panels(p);
 	int			n = panels - f->panel;
-	dl_matrix	part;
 
 	if (n * panel_cost > f->left)
 		n = f->left < panel_cost ? 1 : (int) (f->left / panel_cost);
-	part = cut_matrix(w, f->panel, n);
-	dl_linear(f->kernels, f->team, &part, x, ldx, rows, y + (size_t) f->panel * DL_PANEL, ldy, f->quantized);
+	dl_multiply(f->kernels, f->team, p, f->panel, n, f->quantized);
 	f->left -= n * panel_cost;
 	f->panel += n;
 	if (f->panel < panels)
 		return false;
 	f->panel = 0;
 	return true;
+}
+
+bool
+dl_product_unit(dl_forward *f, const dl_matrix *w, const float *x, size_t ldx, int rows, float *y, size_t ldy)
+{
+	dl_product	p = {.x = x, .ldx = ldx, .rows = rows, .n_outputs = 1, .out = {{w, y, ldy}}};
+
+	return dl_multiply_unit(f, &p);
 }
 
 /* --------------------------------------------------------------- embedding */
@@ -265,6 +219,14 @@ each_query(const dl_each *e, int i)
 }
 
 static void
+finish_keys(dl_forward *f, int n)
+{
+	dl_each		e = {.f = f, .fn = each_key, .n = n, .first = f->at};
+
+	for_each(&e, 2 * (size_t) f->key_dim, COST_NORM);
+}
+
+static void
 finish_queries(dl_forward *f, int n)
 {
 	dl_each		e = {.f = f, .fn = each_query, .n = n, .first = f->at};
@@ -280,12 +242,18 @@ block_input(dl_forward *f, float *x)
 }
 
 static void
+norm_chunk(dl_forward *f, const dl_vectors *norm, float *x, float *out, int n)
+{
+	dl_each		e = {.f = f, .fn = each_norm, .n = n, .x = x, .out = out, .norm = norm};
+
+	for_each(&e, f->model->config.hidden, COST_NORM);
+}
+
+static void
 norm_input(dl_forward *f, const dl_vectors *norm, float *x, int n)
 {
-	dl_each		e = {.f = f, .fn = each_norm, .n = n, .x = x, .out = f->h, .norm = norm};
-
 	if (f->model->config.pre_norm)
-		for_each(&e, f->model->config.hidden, COST_NORM);
+		norm_chunk(f, norm, x, f->h, n);
 }
 
 bool
@@ -296,38 +264,28 @@ dl_keys_chunk(dl_forward *f)
 	int			n = dl_chunk_size(f->n_tokens, f->at);
 	float	   *x = f->x + (size_t) f->at * hidden;
 	bool		last = f->layer + 1 == (int) f->model->config.layers;
-	bool		done = true;
 
-	switch (f->op)
+	if (f->op == 0)
 	{
-		case 0:
-			norm_input(f, &l->attn_norm, x, n);
-			break;
-		case 1:
-			done = dl_product_unit(f, &l->k, block_input(f, x), hidden, n, f->k, (size_t) f->key_dim);
-			break;
-		case 2:
-			done = dl_product_unit(f, &l->v, block_input(f, x), hidden, n, f->v, (size_t) f->key_dim);
-			break;
-		case 3:
-			{
-				dl_each		e = {.f = f, .fn = each_key, .n = n, .first = f->at};
-
-				for_each(&e, 2 * (size_t) f->key_dim, COST_NORM);
-				break;
-			}
-		case 4:
-			if (!last)
-				done = dl_product_unit(f, &l->q, block_input(f, x), hidden, n,
-									   f->q + (size_t) f->at * (size_t) f->query_dim, (size_t) f->query_dim);
-			break;
-		default:
-			if (!last)
-				finish_queries(f, n);
-			return true;
+		norm_input(f, &l->attn_norm, x, n);
+		f->op = 1;
 	}
-	f->op += done;
-	return false;
+	if (f->op == 1)
+	{
+		dl_product	p = {
+			.x = block_input(f, x), .ldx = hidden, .rows = n, .n_outputs = last ? 2 : 3,
+			.out = {{&l->k, f->k, (size_t) f->key_dim},
+			{&l->v, f->v, (size_t) f->key_dim},
+			{&l->q, f->q + (size_t) f->at * (size_t) f->query_dim, (size_t) f->query_dim}}
+		};
+
+		f->op += dl_multiply_unit(f, &p);
+		return false;
+	}
+	finish_keys(f, n);
+	if (!last)
+		finish_queries(f, n);
+	return true;
 }
 
 /* What row f->at has in common with an earlier one. Rows ascend, so the source is complete. */
@@ -440,20 +398,64 @@ dl_attend_items(dl_forward *f)
 
 /* ------------------------------------------------------------- the rest */
 
-static void
-add_residual(dl_forward *f, float *x, const dl_vectors *norm, float *out, int n)
+/* x += t in a tile of f->t; the stream's rows begin at `x` */
+typedef struct dl_residual
 {
-	dl_each		e = {.f = f, .fn = each_residual, .n = n, .x = x, .y = f->t, .out = out, .norm = norm};
+	const dl_forward *f;
+	float	   *x;
+} dl_residual;
 
-	for_each(&e, f->model->config.hidden, COST_NORM + 1);
+static void
+add_tile(const void *ctx, int row, int rows, int column, int columns)
+{
+	const dl_residual *r = ctx;
+	size_t		hidden = r->f->model->config.hidden;
+	size_t		at = (size_t) row * hidden + (size_t) column;
+
+	for (int i = 0; i < rows; i++, at += hidden)
+		r->f->kernels->add(r->x + at, r->f->t + at, columns);
 }
 
-static void
-activate_chunk(dl_forward *f, int n)
+/* x += y W^T + b, through f->t */
+static bool
+residual_unit(dl_forward *f, const dl_matrix *w, const float *y, size_t ldy, int n, float *x)
 {
-	dl_each		e = {.f = f, .fn = each_activation, .n = n};
+	dl_residual r = {f, x};
+	size_t		hidden = f->model->config.hidden;
+	dl_product	p = {
+		.x = y, .ldx = ldy, .rows = n, .n_outputs = 1, .out = {{w, f->t, hidden}}, .finish = add_tile, .ctx = &r
+	};
 
-	for_each(&e, f->model->config.ffn, COST_ACT);
+	return dl_multiply_unit(f, &p);
+}
+
+/* up = act(up), or act(gate) * up, in a tile */
+static void
+activate_tile(const void *ctx, int row, int rows, int column, int columns)
+{
+	const dl_forward *f = ctx;
+	const dl_config *c = &f->model->config;
+
+	for (int i = row; i < row + rows; i++)
+	{
+		size_t		at = (size_t) i * c->ffn + (size_t) column;
+
+		activate(f->kernels, c->act, (c->gated ? f->gate : f->up) + at, columns);
+		if (c->gated)
+			f->kernels->mul(f->up + at, f->gate + at, columns);
+	}
+}
+
+static bool
+up_unit(dl_forward *f, const dl_layer *l, const float *in, int n)
+{
+	const dl_config *c = &f->model->config;
+	dl_product	p = {
+		.x = in, .ldx = c->hidden, .rows = n, .n_outputs = c->gated ? 2 : 1, .abreast = true,
+		.out = {{&l->up, f->up, c->ffn}, {&l->gate, f->gate, c->ffn}}, .finish = activate_tile, .ctx = f
+	};
+
+	return dl_multiply_unit(f, &p);
 }
 
 bool
@@ -469,30 +471,23 @@ dl_mix_chunk(dl_forward *f)
 	switch (f->op)
 	{
 		case 0:
-			done = dl_product_unit(f, &l->o, f->q + (size_t) f->at * (size_t) f->query_dim, (size_t) f->query_dim, n,
-								   f->t, c->hidden);
+			done = residual_unit(f, &l->o, f->q + (size_t) f->at * (size_t) f->query_dim, (size_t) f->query_dim, n, x);
 			break;
 		case 1:
 			if (c->pre_norm)
-				add_residual(f, x, &l->ffn_norm, f->h, n);
+				norm_chunk(f, &l->ffn_norm, x, f->h, n);
 			else
-				add_residual(f, x, &l->attn_norm, x, n);
+				norm_chunk(f, &l->attn_norm, x, x, n);
 			break;
 		case 2:
-			if (c->gated)
-				done = dl_product_unit(f, &l->gate, in, c->hidden, n, f->gate, c->ffn);
+			done = up_unit(f, l, in, n);
 			break;
 		case 3:
-			done = dl_product_unit(f, &l->up, in, c->hidden, n, f->up, c->ffn);
-			break;
-		case 4:
-			activate_chunk(f, n);
-			break;
-		case 5:
-			done = dl_product_unit(f, &l->down, f->up, c->ffn, n, f->t, c->hidden);
+			done = residual_unit(f, &l->down, f->up, c->ffn, n, x);
 			break;
 		default:
-			add_residual(f, x, c->pre_norm ? NULL : &l->ffn_norm, x, n);
+			if (!c->pre_norm)
+				norm_chunk(f, &l->ffn_norm, x, x, n);
 			return true;
 	}
 	f->op += done;

@@ -1,18 +1,16 @@
 /*
- * linear.c - one product, split over the team.
+ * linear.c - a product, split over the team.
  *
- * The output is cut in tiles of a panel group times a block of rows. A group's
- * weights and a block's activations are each kept to a share of the second
- * level cache, since the kernel walks all rows of the block for each panel of
- * the group. Tiles are also made small enough that every thread gets several,
- * down to a floor below which starting a tile would cost more than it does.
- * How it is cut changes no bit: an output element is one chain over k.
+ * The work is cut in tiles of a panel group times a block of rows. A block's
+ * activations are kept to a share of the second level cache, since the kernel
+ * walks all rows of the block for each panel of the group. Tiles are also made
+ * small enough that every thread gets several, down to a floor below which
+ * starting a tile would cost more than it does. How it is cut changes no bit:
+ * an output element is one chain over k.
  */
 #include "linear.h"
 
-#include "threads.h"
-
-#define CACHE_SHARE		((size_t) 256 * 1024)	/* bytes of weights, and of activations, of a tile */
+#define CACHE_SHARE		((size_t) 256 * 1024)	/* bytes of activations of a tile, and of its outputs */
 #define ROW_STEP		12		/* row blocks are multiples of it: kernels take 4 or 6 rows at a time */
 #define TILES_A_THREAD	4
 #define SMALLEST_TILE	((size_t) 1 << 16)	/* multiply-adds */
@@ -22,20 +20,28 @@
 typedef struct work
 {
 	const dl_kernels *kernels;
-	const dl_matrix *w;
-	const float *x;
-	size_t		ldx;
-	int			rows;
-	float	   *y;
-	size_t		ldy;
-	int			panels;			/* of the whole matrix */
+	const dl_product *p;
+	int			first,			/* panels of this call */
+				panels;
 	int			group;			/* panels of a tile */
 	int			block;			/* rows of a tile */
 	int			blocks;
-	int			k4;
+	int			k,
+				k4;
 	float	   *scales;			/* int8 activations: [rows] */
 	int8_t	   *quantized;		/* [rows, 4 * k4] */
 } work;
+
+/* A tile of one matrix. */
+typedef struct part
+{
+	const dl_output *out;
+	int			row,
+				rows,
+				panel,
+				panels,
+				columns;
+} part;
 
 static size_t
 round_up(size_t n, size_t to)
@@ -55,26 +61,54 @@ dl_linear_scratch(int rows, int k)
 	return round_up((size_t) rows * sizeof(float), 64) + (size_t) rows * round_up((size_t) k, 4);
 }
 
+static int
+panels_of(const dl_matrix *w)
+{
+	return divide_up(w->n, DL_PANEL);
+}
+
+int
+dl_product_panels(const dl_product *p)
+{
+	int			panels = panels_of(p->out[0].w);
+
+	for (int i = 1; i < p->n_outputs && !p->abreast; i++)
+		panels += panels_of(p->out[i].w);
+	return panels;
+}
+
+int64_t
+dl_product_panel_cost(const dl_product *p)
+{
+	const dl_matrix *w = p->out[0].w;
+	int64_t		one = (int64_t) p->rows * w->k * DL_PANEL / (w->dtype == DL_I8 ? 2 : 1);
+
+	return p->abreast ? one * p->n_outputs : one;
+}
+
 static void
 quantize_rows(void *arg, int item, int thread)
 {
 	const work *s = arg;
-	int			end = (item + 1) * QUANTIZE_ROWS < s->rows ? (item + 1) * QUANTIZE_ROWS : s->rows;
+	const dl_product *p = s->p;
+	int			end = (item + 1) * QUANTIZE_ROWS < p->rows ? (item + 1) * QUANTIZE_ROWS : p->rows;
 
 	for (int i = item * QUANTIZE_ROWS; i < end; i++)
-		s->kernels->quantize_s8(s->x + (size_t) i * s->ldx, s->w->k, s->k4,
+		s->kernels->quantize_s8(p->x + (size_t) i * p->ldx, s->k, s->k4,
 								s->quantized + (size_t) i * 4 * s->k4, &s->scales[i]);
 }
 
 /* y += bias for a tile whose chains are complete */
 static void
-add_bias(const work *s, int first_row, int rows, int first_column, int columns)
+add_bias(const work *s, const part *t)
 {
-	if (s->w->bias == NULL)
+	const dl_output *out = t->out;
+	int			column = t->panel * DL_PANEL;
+
+	if (out->w->bias == NULL)
 		return;
-	for (int i = 0; i < rows; i++)
-		s->kernels->add_bias(s->y + (size_t) (first_row + i) * s->ldy + first_column,
-							 s->w->bias + first_column, columns);
+	for (int i = 0; i < t->rows; i++)
+		s->kernels->add_bias(out->y + (size_t) (t->row + i) * out->ldy + column, out->w->bias + column, t->columns);
 }
 
 /*
@@ -83,86 +117,130 @@ add_bias(const work *s, int first_row, int rows, int first_column, int columns)
  * padded copy.
  */
 static void
-multiply_s8(const work *s, int row, int rows, int panel, int panels, int columns)
+multiply_s8(const work *s, const part *t, float *y)
 {
-	const dl_matrix *w = s->w;
+	const dl_matrix *w = t->out->w;
 	size_t		panel_bytes = (size_t) s->k4 * 4 * DL_PANEL;
-	const int8_t *weights = (const int8_t *) w->data + (size_t) panel * panel_bytes;
-	const int8_t *x = s->quantized + (size_t) row * 4 * s->k4;
-	int			column = panel * DL_PANEL;
-	float	   *y = s->y + (size_t) row * s->ldy + column;
-	int			full = w->bias ? columns / DL_PANEL : panels;
+	const int8_t *weights = (const int8_t *) w->data + (size_t) t->panel * panel_bytes;
+	const int8_t *x = s->quantized + (size_t) t->row * 4 * s->k4;
+	int			column = t->panel * DL_PANEL;
+	int			full = w->bias ? t->columns / DL_PANEL : t->panels;
 	float		bias[DL_PANEL] = {0};
 
 	if (full > 0)
-		s->kernels->gemm_s8(x, 4 * (size_t) s->k4, s->scales + row, rows, s->k4, weights, w->scale + column,
+		s->kernels->gemm_s8(x, 4 * (size_t) s->k4, s->scales + t->row, t->rows, s->k4, weights, w->scale + column,
 							w->sums + column, w->bias ? w->bias + column : NULL, full,
-							columns < full * DL_PANEL ? columns : full * DL_PANEL, y, s->ldy);
-	if (full == panels)
+							t->columns < full * DL_PANEL ? t->columns : full * DL_PANEL, y, t->out->ldy);
+	if (full == t->panels)
 		return;
-	for (int j = full * DL_PANEL; j < columns; j++)
+	for (int j = full * DL_PANEL; j < t->columns; j++)
 		bias[j - full * DL_PANEL] = w->bias[column + j];
 	column += full * DL_PANEL;
-	s->kernels->gemm_s8(x, 4 * (size_t) s->k4, s->scales + row, rows, s->k4, weights + (size_t) full * panel_bytes,
-						w->scale + column, w->sums + column, bias, 1, columns - full * DL_PANEL,
-						y + full * DL_PANEL, s->ldy);
+	s->kernels->gemm_s8(x, 4 * (size_t) s->k4, s->scales + t->row, t->rows, s->k4, weights + (size_t) full * panel_bytes,
+						w->scale + column, w->sums + column, bias, 1, t->columns - full * DL_PANEL,
+						y + full * DL_PANEL, t->out->ldy);
+}
+
+static void
+multiply_part(const work *s, const part *t)
+{
+	const dl_matrix *w = t->out->w;
+	size_t		panel_size = (size_t) w->k * DL_PANEL;
+	const float *x = s->p->x + (size_t) t->row * s->p->ldx;
+	float	   *y = t->out->y + (size_t) t->row * t->out->ldy + t->panel * DL_PANEL;
+
+	switch (w->dtype)
+	{
+		case DL_F32:
+			s->kernels->gemm_f32(x, s->p->ldx, t->rows, w->k, (const float *) w->data + t->panel * panel_size,
+								 panel_size, DL_PANEL, t->panels, t->columns, y, t->out->ldy, false);
+			add_bias(s, t);
+			break;
+		case DL_BF16:
+			s->kernels->gemm_bf16(x, s->p->ldx, t->rows, w->k, (const uint16_t *) w->data + t->panel * panel_size,
+								  t->panels, t->columns, y, t->out->ldy);
+			add_bias(s, t);
+			break;
+		case DL_I8:
+			multiply_s8(s, t, y);
+			break;
+	}
+}
+
+/* Panels [panel, panel + panels) of output i, or as many as it has; returns how many. */
+static int
+multiply_output(const work *s, int i, int row, int rows, int panel, int panels)
+{
+	const dl_output *out = &s->p->out[i];
+	part		t = {.out = out, .row = row, .rows = rows, .panel = panel, .panels = panels};
+
+	if (panel + panels > panels_of(out->w))
+		t.panels = panels_of(out->w) - panel;
+	t.columns = out->w->n - panel * DL_PANEL;
+	if (t.columns > t.panels * DL_PANEL)
+		t.columns = t.panels * DL_PANEL;
+	multiply_part(s, &t);
+	return t.panels;
 }
 
 static void
 multiply_tile(void *arg, int item, int thread)
 {
 	const work *s = arg;
-	const dl_matrix *w = s->w;
+	const dl_product *p = s->p;
 	int			row = item % s->blocks * s->block;
-	int			rows = s->rows - row < s->block ? s->rows - row : s->block;
-	int			panel = item / s->blocks * s->group;
-	int			panels = s->panels - panel < s->group ? s->panels - panel : s->group;
-	int			column = panel * DL_PANEL;
-	int			columns = w->n - column < panels * DL_PANEL ? w->n - column : panels * DL_PANEL;
-	size_t		panel_size = (size_t) w->k * DL_PANEL;
-	const float *x = s->x + (size_t) row * s->ldx;
-	float	   *y = s->y + (size_t) row * s->ldy + column;
+	int			rows = p->rows - row < s->block ? p->rows - row : s->block;
+	int			at = item / s->blocks * s->group;
+	int			panels = s->panels - at < s->group ? s->panels - at : s->group;
+	int			panel = s->first + at;
+	int			columns;
 
-	switch (w->dtype)
-	{
-		case DL_F32:
-			s->kernels->gemm_f32(x, s->ldx, rows, w->k, (const float *) w->data + panel * panel_size, panel_size,
-								 DL_PANEL, panels, columns, y, s->ldy, false);
-			add_bias(s, row, rows, column, columns);
-			break;
-		case DL_BF16:
-			s->kernels->gemm_bf16(x, s->ldx, rows, w->k, (const uint16_t *) w->data + panel * panel_size,
-								  panels, columns, y, s->ldy);
-			add_bias(s, row, rows, column, columns);
-			break;
-		case DL_I8:
-			multiply_s8(s, row, rows, panel, panels, columns);
-			break;
-	}
+	if (!p->abreast)
+		for (int i = 0, left = panels; left > 0; i++)
+		{
+			int			there = panels_of(p->out[i].w);
+
+			if (panel < there)
+			{
+				int			done = multiply_output(s, i, row, rows, panel, left);
+
+				left -= done;
+				panel += done;
+			}
+			panel -= there;
+		}
+	else
+		for (int i = 0; i < p->n_outputs; i++)
+			multiply_output(s, i, row, rows, panel, panels);
+	if (p->finish == NULL)
+		return;
+	panel = s->first + at;
+	columns = p->out[0].w->n - panel * DL_PANEL;
+	p->finish(p->ctx, row, rows, panel * DL_PANEL, columns < panels * DL_PANEL ? columns : panels * DL_PANEL);
 }
 
 /* Choose block and group; see the head of this file. */
 static void
 cut(work *s, int threads)
 {
-	static const int weight_bytes[] = {[DL_F32] = 4, [DL_BF16] = 2, [DL_I8] = 1};
-	size_t		k = (size_t) s->w->k;
-	size_t		x_row = k * (s->w->dtype == DL_I8 ? 1 : 4);
-	size_t		panel_bytes = k * DL_PANEL * (size_t) weight_bytes[s->w->dtype];
+	size_t		k = (size_t) s->k;
+	size_t		x_row = s->p->out[0].w->dtype == DL_I8 ? k : 4 * (k < DL_K_STRETCH ? k : DL_K_STRETCH);
 	size_t		most_rows = CACHE_SHARE / x_row / ROW_STEP * ROW_STEP;
-	size_t		most_group = CACHE_SHARE / panel_bytes;
+	size_t		most_group;
+	int			rows = s->p->rows;
 	int			want = threads > 1 ? threads * TILES_A_THREAD : 1;
 
 	if (most_rows < 2 * ROW_STEP)
 		most_rows = 2 * ROW_STEP;
-	s->blocks = divide_up(s->rows, most_rows > (size_t) s->rows ? s->rows : (int) most_rows);
-	s->block = (int) round_up((size_t) divide_up(s->rows, s->blocks), ROW_STEP);
+	s->blocks = divide_up(rows, most_rows > (size_t) rows ? rows : (int) most_rows);
+	s->block = (int) round_up((size_t) divide_up(rows, s->blocks), ROW_STEP);
+	most_group = CACHE_SHARE / ((size_t) (s->block < rows ? s->block : rows) * DL_PANEL * sizeof(float));
 	s->group = most_group < 4 ? 4 : most_group > (size_t) s->panels ? s->panels : (int) most_group & ~3;
 	if (s->group > s->panels)
 		s->group = s->panels;
-	while (divide_up(s->panels, s->group) * divide_up(s->rows, s->block) < want)
+	while (divide_up(s->panels, s->group) * divide_up(rows, s->block) < want)
 	{
-		size_t		tile = (size_t) s->group * (size_t) (s->block < s->rows ? s->block : s->rows) * k * DL_PANEL;
+		size_t		tile = (size_t) s->group * (size_t) (s->block < rows ? s->block : rows) * k * DL_PANEL;
 
 		if (tile < 2 * SMALLEST_TILE)
 			break;
@@ -173,7 +251,7 @@ cut(work *s, int threads)
 		else
 			break;
 	}
-	s->blocks = divide_up(s->rows, s->block);
+	s->blocks = divide_up(rows, s->block);
 }
 
 /* The part of a team that such a product is worth: less than a few microseconds of work each is a loss. */
@@ -185,27 +263,43 @@ worthwhile(const dl_team *team, size_t multiply_adds)
 	return most >= (size_t) dl_team_size(team) ? dl_team_size(team) : most > 0 ? (int) most : 1;
 }
 
+static bool
+any_int8(const dl_product *p)
+{
+	for (int i = 0; i < p->n_outputs; i++)
+		if (p->out[i].w->dtype == DL_I8)
+			return true;
+	return false;
+}
+
+void
+dl_multiply(const dl_kernels *kernels, dl_team *team, const dl_product *p, int first, int n, void *scratch)
+{
+	int			k = p->out[0].w->k;
+	work		s = {.kernels = kernels, .p = p, .first = first, .panels = n, .k = k, .k4 = divide_up(k, 4)};
+	int			threads;
+
+	if (p->rows <= 0 || n <= 0)
+		return;
+	threads = worthwhile(team, (size_t) p->rows * (size_t) n * DL_PANEL * (size_t) k);
+	if (threads == 1)
+		team = NULL;
+	if (any_int8(p))
+	{
+		s.scales = scratch;
+		s.quantized = (int8_t *) scratch + round_up((size_t) p->rows * sizeof(float), 64);
+		if (first == 0)
+			dl_parallel(team, divide_up(p->rows, QUANTIZE_ROWS), quantize_rows, &s);
+	}
+	cut(&s, threads);
+	dl_parallel(team, divide_up(s.panels, s.group) * s.blocks, multiply_tile, &s);
+}
+
 void
 dl_linear(const dl_kernels *kernels, dl_team *team, const dl_matrix *w, const float *x, size_t ldx,
 		  int rows, float *y, size_t ldy, void *scratch)
 {
-	work		s = {
-		.kernels = kernels, .w = w, .x = x, .ldx = ldx, .rows = rows, .y = y, .ldy = ldy,
-		.panels = divide_up(w->n, DL_PANEL), .k4 = divide_up(w->k, 4)
-	};
-	int			threads;
+	dl_product	p = {.x = x, .ldx = ldx, .rows = rows, .n_outputs = 1, .out = {{w, y, ldy}}};
 
-	if (rows <= 0)
-		return;
-	threads = worthwhile(team, (size_t) rows * (size_t) w->n * (size_t) w->k);
-	if (threads == 1)
-		team = NULL;
-	if (w->dtype == DL_I8)
-	{
-		s.scales = scratch;
-		s.quantized = (int8_t *) scratch + round_up((size_t) rows * sizeof(float), 64);
-		dl_parallel(team, divide_up(rows, QUANTIZE_ROWS), quantize_rows, &s);
-	}
-	cut(&s, threads);
-	dl_parallel(team, divide_up(s.panels, s.group) * s.blocks, multiply_tile, &s);
+	dl_multiply(kernels, team, &p, 0, dl_product_panels(&p), scratch);
 }
