@@ -76,19 +76,18 @@ dl_keys_copy(const dl_heads *h, const float *from, int from_capacity, float *to,
 	}
 }
 
-static void
-score(const dl_kernels *kernels, const dl_heads *h, const float *q, int m, const dl_keys *keys, int n,
-	  float *scores, size_t ld)
+void
+dl_score_keys(const dl_kernels *kernels, const dl_heads *h, const float *q, int m, const dl_keys *keys, int first, int n,
+			  float *scores, size_t ld)
 {
 	if (n > 0)
-		kernels->gemm_f32(q, (size_t) h->dim, m, h->dim, keys->k, (size_t) h->dim * DL_PANEL, DL_PANEL,
-						  (n + DL_PANEL - 1) / DL_PANEL, n, scores, ld, false);
+		kernels->gemm_f32(q, (size_t) h->dim, m, h->dim, keys->k + (size_t) first * (size_t) h->dim,
+						  (size_t) h->dim * DL_PANEL, DL_PANEL, (n + DL_PANEL - 1) / DL_PANEL, n, scores, ld, false);
 }
 
-/* out[m] (+)= the chain over keys first .. first + n - 1 */
-static void
-weigh(const dl_kernels *kernels, const dl_heads *h, const float *weights, size_t ld, int m, const dl_keys *keys,
-	  int first, int n, float *out, bool accumulate)
+void
+dl_weigh_values(const dl_kernels *kernels, const dl_heads *h, const float *weights, size_t ld, int m,
+				const dl_keys *keys, int first, int n, float *out, bool accumulate)
 {
 	if (n > 0)
 		kernels->gemm_f32(weights, ld, m, n, keys->v + (size_t) first * (size_t) h->value_dim, DL_PANEL,
@@ -96,8 +95,8 @@ weigh(const dl_kernels *kernels, const dl_heads *h, const float *weights, size_t
 						  accumulate);
 }
 
-static void
-divide_row(float *x, float by, int n)
+void
+dl_divide_row(float *x, float by, int n)
 {
 	for (int i = 0; i < n; i++)
 		x[i] /= by;
@@ -112,8 +111,13 @@ dl_attend(const dl_kernels *kernels, const dl_heads *h, const dl_keys *fixed, co
 	int			n_live = limit != NULL ? 0 : live->n;
 	int			common = limit != NULL ? limit[0] : fixed->n;
 
-	score(kernels, h, q, m, fixed, n_fixed, scores, ld);
-	score(kernels, h, q, m, live, n_live, scores + n_fixed, ld);
+	if (n_fixed + n_live > DL_LONG_KEYS)
+	{
+		dl_attend_long(kernels, h, fixed, live, q, n_queries, limit, scores, ld, out);
+		return;
+	}
+	dl_score_keys(kernels, h, q, m, fixed, 0, n_fixed, scores, ld);
+	dl_score_keys(kernels, h, q, m, live, 0, n_live, scores + n_fixed, ld);
 	for (int i = 0; i < m; i++)
 	{
 		float	   *row = scores + (size_t) i * ld;
@@ -122,15 +126,15 @@ dl_attend(const dl_kernels *kernels, const dl_heads *h, const dl_keys *fixed, co
 
 		row[ld - 1] = z;		/* kept behind the scores until the division */
 	}
-	weigh(kernels, h, scores, ld, m, fixed, 0, common, out, false);
-	weigh(kernels, h, scores + common, ld, m, live, 0, n_live, out, common > 0);
+	dl_weigh_values(kernels, h, scores, ld, m, fixed, 0, common, out, false);
+	dl_weigh_values(kernels, h, scores + common, ld, m, live, 0, n_live, out, common > 0);
 	for (int i = 0; limit != NULL && i < n_queries; i++)
 	{
 		size_t		at = (size_t) (i * h->group);
 
-		weigh(kernels, h, scores + at * ld + common, ld, h->group, fixed, common, limit[i] - common,
+		dl_weigh_values(kernels, h, scores + at * ld + common, ld, h->group, fixed, common, limit[i] - common,
 			  out + at * (size_t) h->value_dim, true);
 	}
 	for (int i = 0; i < m; i++)
-		divide_row(out + (size_t) i * (size_t) h->value_dim, scores[(size_t) i * ld + ld - 1], h->dim);
+		dl_divide_row(out + (size_t) i * (size_t) h->value_dim, scores[(size_t) i * ld + ld - 1], h->dim);
 }

@@ -57,9 +57,38 @@ void		dl_keys_copy(const dl_heads *h, const float *from, int from_capacity, floa
  * Definition, for one row: s_j = chain over dim; m = max s_j; e_j = exp(s_j - m);
  * z = 16-lane sum of e_j; o = (one chain over j of e_j v_j) / z.
  *
- * scores: scratch [m, ld], ld > keys seen. Columns dim .. value_dim - 1 of out are not written.
+ * scores: scratch [m, ld], ld >= dl_scores_width(keys of the row). Columns dim .. value_dim - 1 of out are not written.
+ * Rows of more than DL_LONG_KEYS keys go through dl_attend_long.
  */
 void		dl_attend(const dl_kernels *kernels, const dl_heads *h, const dl_keys *fixed, const dl_keys *live,
 					  const float *q, int n_queries, const int *limit, float *scores, size_t ld, float *out);
+
+/*
+ * The same bits without a row's scores ever standing in memory whole
+ * (attention_long.c): the keys are walked twice, a tile of them at a time, once
+ * for the maximum and once for the sums.
+ */
+#define DL_LONG_KEYS	8192
+#define DL_LONG_TILE	1024
+
+void		dl_attend_long(const dl_kernels *kernels, const dl_heads *h, const dl_keys *fixed, const dl_keys *live,
+						   const float *q, int n_queries, const int *limit, float *scores, size_t ld, float *out);
+
+/*
+ * Row stride of the scores of a row of n keys: one more than them, rounded up;
+ * of a long row a tile of them, its offset, and what is kept between tiles.
+ */
+static inline size_t
+dl_scores_width(int n)
+{
+	return n > DL_LONG_KEYS ? DL_LONG_TILE + 3 * DL_PANEL : ((size_t) n + DL_PANEL) & ~(size_t) (DL_PANEL - 1);
+}
+
+/* attention.c, for attention_long.c: scores of keys first .. first + n - 1 (first a multiple of 16), and out (+)= weights V */
+void		dl_score_keys(const dl_kernels *kernels, const dl_heads *h, const float *q, int m, const dl_keys *keys,
+						  int first, int n, float *scores, size_t ld);
+void		dl_weigh_values(const dl_kernels *kernels, const dl_heads *h, const float *weights, size_t ld, int m,
+							const dl_keys *keys, int first, int n, float *out, bool accumulate);
+void		dl_divide_row(float *x, float by, int n);
 
 #endif							/* DL_ATTENTION_H */

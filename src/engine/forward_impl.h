@@ -194,11 +194,11 @@ dl_query(const dl_forward *f, int i)
 	return &f->tokens[f->layer + 1 < (int) f->model->config.layers ? i : f->needed[i]];
 }
 
-/* Row stride of a row's attention scores: one more than its keys, rounded up. */
+/* Row stride of a row's attention scores. */
 static inline size_t
 dl_scores_ld(const dl_row_plan *p)
 {
-	return ((size_t) (p->n_fixed + p->n_live) + DL_PANEL) & ~(size_t) (DL_PANEL - 1);
+	return dl_scores_width(p->n_fixed + p->n_live);
 }
 
 /* The key spaces of a row in the current layer. */

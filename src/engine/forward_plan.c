@@ -308,7 +308,7 @@ block_size(const dl_forward *f, const dl_row_plan *p)
 {
 	int			keys = p->n_fixed + p->n_live;
 	int			by_rows = MOST_BLOCK_ROWS / f->heads.group;
-	int			by_scores = MOST_SCORES / (f->heads.group * keys);
+	int			by_scores = MOST_SCORES / (f->heads.group * (keys > DL_LONG_KEYS ? DL_LONG_TILE : keys));
 	int			n = by_rows < by_scores ? by_rows : by_scores;
 
 	return n < 1 ? 1 : n;

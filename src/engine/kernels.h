@@ -70,6 +70,8 @@ typedef struct dl_kernels
 	void		(*tanh) (float *x, int n);
 	/* y[i] = exp(x[i] - shift); returns the 16-lane sum of y. y may be x; exp(-inf) = +0 */
 	float		(*exp_sum) (const float *x, float shift, int n, float *y);
+	/* the same, added to the 16 lanes of a sum that goes on: lanes[i % 16] += y[i] */
+	void		(*exp_lanes) (const float *x, float shift, int n, float *y, float *lanes);
 	/* half-split rotary embedding of one head [2*half] in place: cos, sin [half] */
 	void		(*rope) (float *x, const float *cos, const float *sin, int half);
 } dl_kernels;

@@ -273,11 +273,9 @@ tanh_all(float *x, int n)
 		store_upto(x + i, vec_tanh(load_upto(x + i, n - i)), n - i);
 }
 
-static float
-exp_sum(const float *x, float shift, int n, float *y)
+INLINE vec
+exp_add(const float *x, float shift, int n, float *y, vec lanes)
 {
-	vec			lanes = v_set(0.0f);
-
 	for (int i = 0; i < n; i += DL_PANEL)
 	{
 		vec			e = vec_exp(v_sub(load_upto(x + i, n - i), v_set(shift)));
@@ -285,7 +283,19 @@ exp_sum(const float *x, float shift, int n, float *y)
 		store_upto(y + i, e, n - i);
 		lanes = v_add(lanes, first_lanes(e, n - i));
 	}
-	return v_fold(lanes);
+	return lanes;
+}
+
+static float
+exp_sum(const float *x, float shift, int n, float *y)
+{
+	return v_fold(exp_add(x, shift, n, y, v_set(0.0f)));
+}
+
+static void
+exp_lanes(const float *x, float shift, int n, float *y, float *lanes)
+{
+	v_store(lanes, exp_add(x, shift, n, y, v_load(lanes)));
 }
 
 static void
@@ -508,4 +518,4 @@ gemm_bf16(const float *x, size_t ldx, int m, int k, const uint16_t *w, int panel
 	.gemm_f32 = gemm_f32, .gemm_bf16 = gemm_bf16, .quantize_s8 = quantize_s8, \
 	.sum = sum, .sum_squares = sum_squares, .max = max, .add = add, .add_bias = add, .mul = mul, \
 	.layer_norm = layer_norm, .rms_norm = rms_norm, .gelu_erf = gelu_erf, .gelu_tanh = gelu_tanh, \
-	.silu = silu, .relu = relu, .tanh = tanh_all, .exp_sum = exp_sum, .rope = rope
+	.silu = silu, .relu = relu, .tanh = tanh_all, .exp_sum = exp_sum, .exp_lanes = exp_lanes, .rope = rope

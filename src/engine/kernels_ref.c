@@ -267,16 +267,22 @@ tanh_all(float *x, int n)
 		x[i] = dl_tanhf(x[i]);
 }
 
+static void
+exp_lanes(const float *x, float shift, int n, float *y, float *lanes)
+{
+	for (int i = 0; i < n; i++)
+	{
+		y[i] = dl_expf(x[i] - shift);
+		lanes[i % 16] += y[i];
+	}
+}
+
 static float
 exp_sum(const float *x, float shift, int n, float *y)
 {
 	float		lane[16] = {0};
 
-	for (int i = 0; i < n; i++)
-	{
-		y[i] = dl_expf(x[i] - shift);
-		lane[i % 16] += y[i];
-	}
+	exp_lanes(x, shift, n, y, lane);
 	return fold(lane);
 }
 
@@ -314,5 +320,6 @@ const dl_kernels dl_kernels_ref = {
 	.relu = relu,
 	.tanh = tanh_all,
 	.exp_sum = exp_sum,
+	.exp_lanes = exp_lanes,
 	.rope = rope
 };

@@ -39,7 +39,7 @@ dl_length_carve(dl_length_work *w, const dlm_model *m, int n, void *base, size_t
 		return at;
 	w->heads = dl_heads_of((int) c->heads, (int) c->heads, (int) (c->hidden / c->heads));
 	w->capacity = (n + DL_PANEL - 1) / DL_PANEL * DL_PANEL;
-	w->scores_ld = ((size_t) n + DL_PANEL) & ~(size_t) (DL_PANEL - 1);
+	w->scores_ld = dl_scores_width(n);
 	w->q = dl_carve(base, &at, (size_t) n * hidden, sizeof(float));
 	w->keys = dl_carve(base, &at, dl_keys_floats(&w->heads, w->capacity), sizeof(float));
 	w->k = dl_carve(base, &at, chunk * hidden, sizeof(float));

@@ -200,6 +200,25 @@ two_operand_equals(const char *name, two_operand r, two_operand f, int n, kind w
 	unfence(&y);
 }
 
+/* A sum that goes on from lanes of an earlier part */
+static void
+lanes_go_on(const dl_kernels *k, const float *x, int n, kind what)
+{
+	float	   *a = guarded((size_t) n, x);
+	float	   *b = guarded((size_t) n, x);
+	float		lanes_a[DL_PANEL],
+				lanes_b[DL_PANEL];
+
+	for (int i = 0; i < DL_PANEL; i++)
+		lanes_a[i] = lanes_b[i] = 0.5f * (float) i;
+	ref->exp_lanes(a, 1.25f, n, a, lanes_a);
+	k->exp_lanes(b, 1.25f, n, b, lanes_b);
+	CHECK(memcmp(lanes_a, lanes_b, sizeof lanes_a) == 0 && same(a, b, (size_t) n), "%s exp_lanes n=%d kind=%d", k->name,
+		  n, what);
+	release(a);
+	release(b);
+}
+
 static void
 exp_sum_equals(const dl_kernels *k, int n, kind what)
 {
@@ -217,6 +236,7 @@ exp_sum_equals(const dl_kernels *k, int n, kind what)
 	CHECK(memcmp(&sum_a, &sum_b, 4) == 0 && same(a, b, (size_t) n), "%s exp_sum n=%d kind=%d", k->name, n, what);
 	if (what == FUNCTION)
 		CHECK(a[n / 2] == 0.0f && b[n / 2] == 0.0f, "exp(-inf) is zero, n=%d", n);
+	lanes_go_on(k, x.data, n, what);
 	release(a);
 	release(b);
 	unfence(&x);
@@ -440,13 +460,13 @@ elements_equal_reference(const dl_kernels *k)
 static void
 products_equal_reference(const dl_kernels *k)
 {
-	static const int depth[] = {1, 2, 3, 4, 5, 31, 64, 130};
+	static const int depth[] = {1, 2, 3, 4, 5, 31, 64, 130, 385, 800};	/* the last two take stretches of k */
 	static const int columns[] = {1, 15, 16, 17, 33, 48, 64, 80, 112, 115, 149};
 
 	for (int m = 1; m <= 27; m++)
 		for (size_t i = 0; i < sizeof columns / sizeof *columns; i++)
 		{
-			shape		s = {m, depth[(m + i) % 8], columns[i], -1, false};
+			shape		s = {m, depth[(m + i) % (sizeof depth / sizeof *depth)], columns[i], -1, false};
 
 			gemm_bf16_equals(k, s, (kind) (next() % KINDS));
 			gemm_s8_equals(k, s, m % 2 == 0, i % 2 == 0);
