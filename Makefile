@@ -150,7 +150,7 @@ $(BUILD)/test/t_%: test/engine/t_%.c $(wildcard test/engine/*.h) $(LOADER_LIB) $
 
 engine-tests: $(ENGINE_TESTS)
 
-# Kernels' speed: build/bench/kernels, see bench/SPEED.md.
+# What is timed: build/bench/kernels, build/bench/forward, ...; see bench/SPEED.md.
 $(BUILD)/bench/%: bench/%.c $(ENGINE_LIB)
 	@mkdir -p $(@D)
 	$(CC) $(ENGINE_FLAGS) -Isrc/engine -o $@ $< $(ENGINE_LIB) -lm
