@@ -32,6 +32,9 @@ dl_forward_create(const dlm_model *model, dl_arena *a, int threads, uint32_t cpu
 	f->heads = dl_heads_of((int) c->heads, (int) c->kv_heads, (int) c->head_dim);
 	f->query_dim = (int) (c->heads * c->head_dim);
 	f->key_dim = (int) (c->kv_heads * c->head_dim);
+	f->hidden_ld = dl_row_stride((int) c->hidden);
+	f->query_ld = dl_row_stride(f->query_dim);
+	f->ffn_ld = dl_row_stride((int) c->ffn);
 	f->scale = 1.0f / sqrtf((float) c->head_dim);
 	f->phase = DL_PH_DONE;
 	return f;

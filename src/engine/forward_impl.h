@@ -104,6 +104,9 @@ struct dl_forward
 	int			query_dim,		/* heads * head_dim */
 				key_dim;		/* kv_heads * head_dim */
 	float		scale;			/* 1 / sqrt(head_dim) */
+	size_t		hidden_ld,		/* row strides of x, h and t; of q; of gate and up */
+				query_ld,
+				ffn_ld;
 
 	/* the batch */
 	const dl_row *rows;
@@ -125,15 +128,15 @@ struct dl_forward
 	/* workspace, one block */
 	void	   *work;
 	size_t		work_size;
-	float	   *x;				/* [n_tokens, hidden] residual stream */
-	float	   *q;				/* [n_tokens, query_dim] queries, overwritten by attention's output */
+	float	   *x;				/* [n_tokens, hidden_ld] residual stream */
+	float	   *q;				/* [n_tokens, query_ld] queries, overwritten by attention's output */
 	float	   *keys;			/* key spaces of live tokens, and of fixed ones without a kv */
 	size_t		n_keys;			/* floats */
-	float	   *h,				/* [chunk, hidden] normed input of a block */
-			   *t,				/* [chunk, hidden] output of a block */
+	float	   *h,				/* [chunk, hidden_ld] normed input of a block */
+			   *t,				/* [chunk, hidden_ld] output of a block */
 			   *k,				/* [chunk, key_dim] */
 			   *v,
-			   *gate,			/* [chunk, ffn] */
+			   *gate,			/* [chunk, ffn_ld] */
 			   *up;
 	float	   *logits;			/* [head_chunk, vocab] */
 	int			head_chunk;

@@ -385,15 +385,15 @@ carve_work(dl_forward *f, void *base)
 	size_t		at = 0;
 
 	f->head_chunk = head_chunk(c, f->n_asks);
-	f->x = dl_carve(base, &at, (size_t) f->n_tokens * c->hidden, sizeof(float));
-	f->q = dl_carve(base, &at, (size_t) f->n_tokens * (size_t) f->query_dim, sizeof(float));
+	f->x = dl_carve(base, &at, (size_t) f->n_tokens * f->hidden_ld, sizeof(float));
+	f->q = dl_carve(base, &at, (size_t) f->n_tokens * f->query_ld, sizeof(float));
 	f->keys = dl_carve(base, &at, f->n_keys, sizeof(float));
-	f->h = dl_carve(base, &at, chunk * c->hidden, sizeof(float));
-	f->t = dl_carve(base, &at, chunk * c->hidden, sizeof(float));
+	f->h = dl_carve(base, &at, chunk * f->hidden_ld, sizeof(float));
+	f->t = dl_carve(base, &at, chunk * f->hidden_ld, sizeof(float));
 	f->k = dl_carve(base, &at, chunk * (size_t) f->key_dim, sizeof(float));
 	f->v = dl_carve(base, &at, chunk * (size_t) f->key_dim, sizeof(float));
-	f->gate = dl_carve(base, &at, c->gated ? chunk * c->ffn : 0, sizeof(float));
-	f->up = dl_carve(base, &at, chunk * c->ffn, sizeof(float));
+	f->gate = dl_carve(base, &at, c->gated ? chunk * f->ffn_ld : 0, sizeof(float));
+	f->up = dl_carve(base, &at, chunk * f->ffn_ld, sizeof(float));
 	f->logits = dl_carve(base, &at, f->n_asks > 0 ? (size_t) f->head_chunk * c->vocab : 0, sizeof(float));
 	f->scratch = dl_carve(base, &at, (size_t) f->threads * f->scratch_floats, sizeof(float));
 	f->quantized = dl_carve(base, &at, quantized_bytes(c), 1);
@@ -428,12 +428,13 @@ dl_forward_workspace(const dlm_model *model, int tokens, int asks)
 	const dl_config *c = &model->config;
 	dl_heads	heads = dl_heads_of((int) c->heads, (int) c->kv_heads, (int) c->head_dim);
 	/* key spaces are rounded up to 16 slots, twice a row: count each token twice */
-	size_t		token = (c->hidden + (size_t) c->heads * c->head_dim) * sizeof(float) +
+	size_t		hidden = dl_row_stride((int) c->hidden);
+	size_t		token = (hidden + dl_row_stride((int) (c->heads * c->head_dim))) * sizeof(float) +
 		2 * dl_keys_floats(&heads, 1) * sizeof(float) + sizeof(dl_token) + 2 * sizeof(int) + 2 * sizeof(dl_block);
 	size_t		chunk = (size_t) (tokens < DL_CHUNK ? tokens : DL_CHUNK);
 
 	return (size_t) tokens * token + (size_t) asks * sizeof(dl_ask) +
-		chunk * (2 * c->hidden + 2 * (size_t) c->kv_heads * c->head_dim + 2 * (size_t) c->ffn) * sizeof(float) +
+		chunk * (2 * hidden + 2 * (size_t) c->kv_heads * c->head_dim + 2 * dl_row_stride((int) c->ffn)) * sizeof(float) +
 		(asks > 0 ? (size_t) head_chunk(c, asks) * c->vocab * sizeof(float) : 0) +
 		4 * MOST_SCORES * sizeof(float) + quantized_bytes(c) + 16384;
 }

@@ -72,7 +72,7 @@ norm_row(const dl_forward *f, const dl_vectors *w, const float *x, float *y)
 static void
 each_norm(const dl_each *e, int i)
 {
-	size_t		at = (size_t) i * e->f->model->config.hidden;
+	size_t		at = (size_t) i * e->f->hidden_ld;
 
 	norm_row(e->f, e->norm, e->x + at, e->out + at);
 }
@@ -128,7 +128,7 @@ each_embed(const dl_each *e, int i)
 	const dlm_model *m = f->model;
 	const dl_token *t = &f->tokens[e->first + i];
 	int			n = (int) m->config.hidden;
-	float	   *x = e->x + (size_t) i * (size_t) n;
+	float	   *x = e->x + (size_t) i * f->hidden_ld;
 
 	dl_model_embed(m, t->id, x);
 	if (m->config.position == DL_POS_LEARNED)
@@ -144,7 +144,7 @@ dl_embed_chunk(dl_forward *f)
 {
 	size_t		n = f->model->config.hidden;
 	dl_each		e = {.f = f, .fn = each_embed, .n = dl_chunk_size(f->n_tokens, f->at), .first = f->at,
-		.x = f->x + (size_t) f->at * n};
+		.x = f->x + (size_t) f->at * f->hidden_ld};
 
 	for_each(&e, n, 64);		/* a column of panels: one cache line an element */
 	return true;
@@ -205,7 +205,7 @@ each_query(const dl_each *e, int i)
 	const dl_forward *f = e->f;
 	const dl_token *t = dl_query(f, e->first + i);
 	const float *norm = f->model->layers[f->layer].q_norm;
-	float	   *q = f->q + (size_t) (e->first + i) * (size_t) f->query_dim;
+	float	   *q = f->q + (size_t) (e->first + i) * f->query_ld;
 	int			dim = f->heads.dim;
 
 	for (int h = 0; h < f->heads.kv_heads * f->heads.group; h++)
@@ -260,9 +260,8 @@ bool
 dl_keys_chunk(dl_forward *f)
 {
 	const dl_layer *l = &f->model->layers[f->layer];
-	size_t		hidden = f->model->config.hidden;
 	int			n = dl_chunk_size(f->n_tokens, f->at);
-	float	   *x = f->x + (size_t) f->at * hidden;
+	float	   *x = f->x + (size_t) f->at * f->hidden_ld;
 	bool		last = f->layer + 1 == (int) f->model->config.layers;
 
 	if (f->op == 0)
@@ -273,10 +272,10 @@ dl_keys_chunk(dl_forward *f)
 	if (f->op == 1)
 	{
 		dl_product	p = {
-			.x = block_input(f, x), .ldx = hidden, .rows = n, .n_outputs = last ? 2 : 3,
+			.x = block_input(f, x), .ldx = f->hidden_ld, .rows = n, .n_outputs = last ? 2 : 3,
 			.out = {{&l->k, f->k, (size_t) f->key_dim},
 			{&l->v, f->v, (size_t) f->key_dim},
-			{&l->q, f->q + (size_t) f->at * (size_t) f->query_dim, (size_t) f->query_dim}}
+			{&l->q, f->q + (size_t) f->at * f->query_ld, f->query_ld}}
 		};
 
 		f->op += dl_multiply_unit(f, &p);
@@ -308,23 +307,23 @@ bool
 dl_queries_chunk(dl_forward *f)
 {
 	const dl_layer *l = &f->model->layers[f->layer];
-	size_t		hidden = f->model->config.hidden;
+	size_t		ld = f->hidden_ld;
 	int			n = dl_chunk_size(f->n_needed, f->at);
-	float	   *x = f->x + (size_t) f->at * hidden;
+	float	   *x = f->x + (size_t) f->at * ld;
 
 	if (f->op == 0)
 	{
 		/* needed[] ascends and needed[i] >= i: what is overwritten has been moved or is not needed */
 		for (int i = 0; i < n; i++)
 			if (f->needed[f->at + i] != f->at + i)
-				memcpy(x + (size_t) i * hidden, f->x + (size_t) f->needed[f->at + i] * hidden, hidden * sizeof(float));
+				memcpy(x + (size_t) i * ld, f->x + (size_t) f->needed[f->at + i] * ld,
+					   f->model->config.hidden * sizeof(float));
 		norm_input(f, &l->attn_norm, x, n);
 		f->op = 1;
 	}
 	if (f->op == 1)
 	{
-		f->op += dl_product_unit(f, &l->q, block_input(f, x), hidden, n,
-								 f->q + (size_t) f->at * (size_t) f->query_dim, (size_t) f->query_dim);
+		f->op += dl_product_unit(f, &l->q, block_input(f, x), ld, n, f->q + (size_t) f->at * f->query_ld, f->query_ld);
 		return false;
 	}
 	finish_queries(f, n);
@@ -348,16 +347,16 @@ attend_item(void *arg, int item, int thread)
 	size_t		dim = (size_t) h->dim;
 	size_t		width = (size_t) h->group * dim;
 	int			m = b->n * h->group;
-	float	   *q = f->q + (size_t) b->first * (size_t) f->query_dim + (size_t) head * width;
+	float	   *q = f->q + (size_t) b->first * f->query_ld + (size_t) head * width;
 	float	   *gathered = f->scratch + (size_t) thread * f->scratch_floats;
 	float	   *out = gathered + (size_t) m * dim;
 
 	for (int i = 0; i < b->n; i++)
-		memcpy(gathered + (size_t) i * width, q + (size_t) i * (size_t) f->query_dim, width * sizeof(float));
+		memcpy(gathered + (size_t) i * width, q + (size_t) i * f->query_ld, width * sizeof(float));
 	dl_attend(f->kernels, h, &fixed, &live, gathered, b->n, b->live ? NULL : f->limits + b->first,
 			  out + (size_t) m * (size_t) h->value_dim, dl_scores_ld(p), out);
 	for (int i = 0; i < m; i++)
-		memcpy(q + (size_t) (i / h->group) * (size_t) f->query_dim + (size_t) (i % h->group) * dim,
+		memcpy(q + (size_t) (i / h->group) * f->query_ld + (size_t) (i % h->group) * dim,
 			   out + (size_t) i * (size_t) h->value_dim, dim * sizeof(float));
 }
 
@@ -409,10 +408,9 @@ static void
 add_tile(const void *ctx, int row, int rows, int column, int columns)
 {
 	const dl_residual *r = ctx;
-	size_t		hidden = r->f->model->config.hidden;
-	size_t		at = (size_t) row * hidden + (size_t) column;
+	size_t		at = (size_t) row * r->f->hidden_ld + (size_t) column;
 
-	for (int i = 0; i < rows; i++, at += hidden)
+	for (int i = 0; i < rows; i++, at += r->f->hidden_ld)
 		r->f->kernels->add(r->x + at, r->f->t + at, columns);
 }
 
@@ -421,9 +419,8 @@ static bool
 residual_unit(dl_forward *f, const dl_matrix *w, const float *y, size_t ldy, int n, float *x)
 {
 	dl_residual r = {f, x};
-	size_t		hidden = f->model->config.hidden;
 	dl_product	p = {
-		.x = y, .ldx = ldy, .rows = n, .n_outputs = 1, .out = {{w, f->t, hidden}}, .finish = add_tile, .ctx = &r
+		.x = y, .ldx = ldy, .rows = n, .n_outputs = 1, .out = {{w, f->t, f->hidden_ld}}, .finish = add_tile, .ctx = &r
 	};
 
 	return dl_multiply_unit(f, &p);
@@ -438,7 +435,7 @@ activate_tile(const void *ctx, int row, int rows, int column, int columns)
 
 	for (int i = row; i < row + rows; i++)
 	{
-		size_t		at = (size_t) i * c->ffn + (size_t) column;
+		size_t		at = (size_t) i * f->ffn_ld + (size_t) column;
 
 		activate(f->kernels, c->act, (c->gated ? f->gate : f->up) + at, columns);
 		if (c->gated)
@@ -451,8 +448,8 @@ up_unit(dl_forward *f, const dl_layer *l, const float *in, int n)
 {
 	const dl_config *c = &f->model->config;
 	dl_product	p = {
-		.x = in, .ldx = c->hidden, .rows = n, .n_outputs = c->gated ? 2 : 1, .abreast = true,
-		.out = {{&l->up, f->up, c->ffn}, {&l->gate, f->gate, c->ffn}}, .finish = activate_tile, .ctx = f
+		.x = in, .ldx = f->hidden_ld, .rows = n, .n_outputs = c->gated ? 2 : 1, .abreast = true,
+		.out = {{&l->up, f->up, f->ffn_ld}, {&l->gate, f->gate, f->ffn_ld}}, .finish = activate_tile, .ctx = f
 	};
 
 	return dl_multiply_unit(f, &p);
@@ -464,14 +461,14 @@ dl_mix_chunk(dl_forward *f)
 	const dl_config *c = &f->model->config;
 	const dl_layer *l = &f->model->layers[f->layer];
 	int			n = dl_chunk_size(dl_queries(f), f->at);
-	float	   *x = f->x + (size_t) f->at * c->hidden;
+	float	   *x = f->x + (size_t) f->at * f->hidden_ld;
 	const float *in = c->pre_norm ? f->h : x;
 	bool		done = true;
 
 	switch (f->op)
 	{
 		case 0:
-			done = residual_unit(f, &l->o, f->q + (size_t) f->at * (size_t) f->query_dim, (size_t) f->query_dim, n, x);
+			done = residual_unit(f, &l->o, f->q + (size_t) f->at * f->query_ld, f->query_ld, n, x);
 			break;
 		case 1:
 			if (c->pre_norm)
@@ -483,7 +480,7 @@ dl_mix_chunk(dl_forward *f)
 			done = up_unit(f, l, in, n);
 			break;
 		case 3:
-			done = residual_unit(f, &l->down, f->up, c->ffn, n, x);
+			done = residual_unit(f, &l->down, f->up, f->ffn_ld, n, x);
 			break;
 		default:
 			if (!c->pre_norm)

@@ -24,7 +24,7 @@ final_item(void *arg, int item, int thread)
 	{
 		const dl_token *t = &f->tokens[f->needed[i]];
 		float	   *hidden = f->rows[t->row].hidden;
-		float	   *x = f->x + (size_t) i * n;
+		float	   *x = f->x + (size_t) i * f->hidden_ld;
 
 		if (m->config.final_norm && m->config.norm == DL_NORM_RMS)
 			f->kernels->rms_norm(x, m->final_norm.w, m->config.norm_eps, (int) n, x);
@@ -120,7 +120,7 @@ dl_head_chunk(dl_forward *f)
 	{
 		case 0:
 			for (int i = 0; i < n; i++)
-				memcpy(f->h + (size_t) i * hidden, f->x + (size_t) f->asks[f->at + i].needed * hidden,
+				memcpy(f->h + (size_t) i * hidden, f->x + (size_t) f->asks[f->at + i].needed * f->hidden_ld,
 					   hidden * sizeof(float));
 			break;
 		case 1:

@@ -126,7 +126,7 @@ residual(dl_forward *f, float *x, int n, const dl_vectors *norm, bool sum)
 {
 	int			hidden = (int) f->model->config.hidden;
 
-	for (int i = 0; i < n; i++, x += hidden)
+	for (int i = 0; i < n; i++, x += f->hidden_ld)
 	{
 		f->kernels->add(x, f->t + (size_t) i * (size_t) hidden, hidden);
 		f->kernels->layer_norm(x, norm->w, norm->b, NORM_EPS, hidden, x);
@@ -165,11 +165,11 @@ layer_unit(dl_forward *f, float *x, int n)
 	switch (f->op)
 	{
 		case LH_K:
-			return dl_product_unit(f, &l->k, x, hidden, n, w->k, hidden);
+			return dl_product_unit(f, &l->k, x, f->hidden_ld, n, w->k, hidden);
 		case LH_V:
-			return dl_product_unit(f, &l->v, x, hidden, n, w->v, hidden);
+			return dl_product_unit(f, &l->v, x, f->hidden_ld, n, w->v, hidden);
 		case LH_Q:
-			return dl_product_unit(f, &l->q, x, hidden, n, q, hidden);
+			return dl_product_unit(f, &l->q, x, f->hidden_ld, n, q, hidden);
 		case LH_STORE:
 			store(f, n);
 			return true;
@@ -179,7 +179,7 @@ layer_unit(dl_forward *f, float *x, int n)
 			residual(f, x, n, &l->norm1, false);
 			return true;
 		case LH_UP:
-			return dl_product_unit(f, &l->up, x, hidden, n, w->ffn, ffn);
+			return dl_product_unit(f, &l->up, x, f->hidden_ld, n, w->ffn, ffn);
 		case LH_RELU:
 			for (int i = 0; i < n; i++)
 				f->kernels->relu(w->ffn + (size_t) i * ffn, (int) ffn);
@@ -229,7 +229,7 @@ dl_length_unit(dl_forward *f)
 	const dl_row *r = &f->rows[f->at];
 	const dl_row_plan *p = &f->plans[f->at];
 	size_t		hidden = f->model->config.hidden;
-	float	   *x = f->x + (size_t) p->first_needed * hidden;
+	float	   *x = f->x + (size_t) p->first_needed * f->hidden_ld;
 	int			n;
 
 	if (r->lengths == NULL)
@@ -248,7 +248,7 @@ dl_length_unit(dl_forward *f)
 	if (f->op >= LH_HIDDEN)
 		return predict_unit(f, r->n, r->lengths);
 	n = dl_chunk_size(r->n, f->inner);
-	if (!layer_unit(f, x + (size_t) f->inner * hidden, n))
+	if (!layer_unit(f, x + (size_t) f->inner * f->hidden_ld, n))
 		return false;
 	if (f->op != LH_STORE && f->op != LH_SECOND_NORM)
 	{

@@ -61,6 +61,34 @@ dl_linear_scratch(int rows, int k)
 	return round_up((size_t) rows * sizeof(float), 64) + (size_t) rows * round_up((size_t) k, 4);
 }
 
+/* Six rows of a stretch of k begin at least an eighth of a 4 kB page apart, modulo the page. */
+static bool
+spreads(size_t stride)
+{
+	enum { PAGE = 4096, ROWS = 6, LEAST = PAGE / 8 };
+
+	for (size_t i = 1; i < ROWS; i++)
+	{
+		size_t		at = i * stride * sizeof(float) % PAGE;
+
+		if (at < LEAST || at > PAGE - LEAST)
+			return false;
+	}
+	return true;
+}
+
+size_t
+dl_row_stride(int k)
+{
+	size_t		stride = round_up((size_t) k, DL_PANEL);
+
+	if (k < DL_K_STRETCH / 2)	/* six short rows fit side by side */
+		return (size_t) k;
+	while (!spreads(stride))
+		stride += DL_PANEL;
+	return stride;
+}
+
 static int
 panels_of(const dl_matrix *w)
 {

@@ -55,6 +55,14 @@ size_t		dl_linear_scratch(int rows, int k);
  */
 void		dl_multiply(const dl_kernels *kernels, dl_team *team, const dl_product *p, int first, int n, void *scratch);
 
+/*
+ * A row stride for rows of k inputs, k or a little more, a multiple of 16. A
+ * tile walks six rows at once: where the stride is near a multiple of 2 or 4 kB
+ * they share the same few sets of the first level cache and push one another
+ * out.
+ */
+size_t		dl_row_stride(int k);
+
 /* Y[rows, n] = X[rows, k] W^T (+ bias): one matrix, all of it. */
 void		dl_linear(const dl_kernels *kernels, dl_team *team, const dl_matrix *w, const float *x, size_t ldx,
 					  int rows, float *y, size_t ldy, void *scratch);
