@@ -48,29 +48,42 @@ aligned(size_t size)
 	return p;
 }
 
-static data
-make(dl_dtype dtype, int n, int k)
+/* Small weights; int8 ones with the scales of a matrix in use */
+static void
+fill(dl_dtype dtype, void *w, int panels, int k)
 {
-	static const int bytes[] = {[DL_F32] = 4, [DL_BF16] = 2, [DL_I8] = 1};
-	int			panels = (n + 15) / 16,
-				padded = dtype == DL_I8 ? (k + 3) / 4 * 4 : k;
-	size_t		count = (size_t) panels * 16 * (size_t) padded;
-	void	   *w = aligned(count * (size_t) bytes[dtype]);
-	float	   *scale = aligned((size_t) panels * 16 * 4);
-	data		d = {.w = {.dtype = dtype, .n = n, .k = k, .data = w, .scale = scale,
-						   .sums = aligned((size_t) panels * 16 * 4)}};
+	size_t		count = (size_t) panels * 16 * (size_t) k;
+	int			k4 = (k + 3) / 4;
 
-	for (size_t i = 0; i < count; i++)
+	for (size_t i = 0; dtype != DL_I8 && i < count; i++)
 	{
 		if (dtype == DL_F32)
 			((float *) w)[i] = (float) (i % 17) * 0.01f - 0.08f;
-		else if (dtype == DL_BF16)
-			((uint16_t *) w)[i] = (uint16_t) (0x3c00 + i % 64);
 		else
-			((int8_t *) w)[i] = (int8_t) (i % 255 - 127);
+			((uint16_t *) w)[i] = (uint16_t) (0x3c00 + i % 64);
 	}
-	for (int i = 0; i < panels * 16; i++)
-		scale[i] = 0.01f;
+	for (int i = 0; dtype == DL_I8 && i < panels * dl_groups(k4); i++)
+	{
+		int8_t	   *panel = (int8_t *) w + (size_t) (i / dl_groups(k4)) * dl_s8_panel_bytes(k4);
+		dl_s8_group g = dl_s8_group_at(panel, k4, i % dl_groups(k4));
+		int8_t	   *at = panel + (g.w - panel);
+
+		for (int j = 0; j < g.steps * 64; j++)
+			at[j] = (int8_t) (j % 127 - 63);
+		for (int j = 0; j < DL_PANEL; j++)
+			((float *) (at + g.steps * 64))[j] = 0.01f;
+	}
+}
+
+static data
+make(dl_dtype dtype, int n, int k)
+{
+	int			panels = (n + 15) / 16;
+	size_t		panel_bytes = dtype == DL_I8 ? dl_s8_panel_bytes((k + 3) / 4) : (size_t) k * 16 * (dtype == DL_F32 ? 4 : 2);
+	void	   *w = aligned((size_t) panels * panel_bytes);
+	data		d = {.w = {.dtype = dtype, .n = n, .k = k, .data = w}};
+
+	fill(dtype, w, panels, k);
 	d.x = aligned((size_t) MOST_ROWS * (size_t) k * 4);
 	d.y = aligned((size_t) MOST_ROWS * (size_t) n * 4);
 	d.scratch = aligned(dl_linear_scratch(MOST_ROWS, k));
@@ -83,8 +96,6 @@ static void
 release(data *d)
 {
 	free((void *) d->w.data);
-	free((void *) d->w.scale);
-	free((void *) d->w.sums);
 	free(d->x);
 	free(d->y);
 	free(d->scratch);

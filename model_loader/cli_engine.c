@@ -30,7 +30,7 @@ set_isa(dl_cli_engine *e, dlm_error *err)
 	if (isa == 1)
 		e->env.cpu_mask = ~0u;
 	else if (isa == 2)
-		e->env.cpu_mask = DLM_CPU_AVX512 | DLM_CPU_VNNI;
+		e->env.cpu_mask = DLM_CPU_AVX512 | DLM_CPU_VNNI | DLM_CPU_AVXVNNI;
 	else if (isa == 3)
 		e->env.cpu_mask = DLM_CPU_VNNI;
 	return DLM_OK;

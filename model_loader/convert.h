@@ -165,8 +165,11 @@ dlm_status	dl_pack(const dl_packer *p, const dl_bound *b, dlm_error *err);
 /* Parameters in f32 -> storage of a row. */
 uint16_t	dl_round_bf16(float x);	/* nearest even; finite input that overflows gives infinity */
 
-/* scale = max|w| / 127, q = round half even(w / scale) in [-127, 127]; a zero row has scale 0. Returns the sum of q. */
-int32_t		dl_quantize_row(const float *w, size_t n, int8_t *q, float *scale);
+/*
+ * n <= 64 weights of one output (kernels.h): scale = max|w| / 63, q = round half even(w / scale) in [-63, 63]; zeros
+ * have scale 0. Returns the sum of q.
+ */
+int32_t		dl_quantize_group(const float *w, size_t n, int8_t *q, float *scale);
 bool		dl_all_finite(const float *x, size_t n);
 
 /* ---------------------------------------------------------------- convert.c */

@@ -24,7 +24,6 @@ typedef struct dl_scratch
 	float	   *rows;			/* [16, cols] */
 	float	   *delta;			/* [16, cols] of the adapter */
 	float	   *b;				/* [16, rank] */
-	int8_t	   *q;				/* [cols] */
 	dlm_error	err;
 } dl_scratch;
 
@@ -39,8 +38,6 @@ typedef struct dl_job
 	uint64_t	first_panel;	/* of the batch */
 	uint64_t	panel_bytes;
 	uint8_t    *out;			/* the batch's panels */
-	float	   *scales;			/* int8: [panels * 16] of the whole tensor */
-	int32_t    *sums;
 	dl_scratch	scratch[DL_MAX_THREADS];
 } dl_job;
 
@@ -140,13 +137,27 @@ lay_out_bf16(const dl_job *job, dl_scratch *s, uint64_t n, uint64_t cols, uint16
 }
 
 static void
-lay_out_int8(const dl_job *job, dl_scratch *s, uint64_t first_row, uint64_t n, uint64_t cols, int8_t *panel)
+lay_out_int8(dl_scratch *s, uint64_t n, uint64_t cols, int8_t *panel)
 {
-	for (uint64_t l = 0; l < n; l++)
+	int			k4 = (int) ((cols + 3) / 4);
+
+	for (int g = 0; g < dl_groups(k4); g++)
 	{
-		job->sums[first_row + l] = dl_quantize_row(s->rows + l * cols, (size_t) cols, s->q, &job->scales[first_row + l]);
-		for (uint64_t k = 0; k < cols; k++)
-			panel[(k / 4) * 64 + l * 4 + k % 4] = s->q[k];
+		dl_s8_group group = dl_s8_group_at(panel, k4, g);
+		uint64_t	first = (uint64_t) g * DL_GROUP,
+					width = cols - first < DL_GROUP ? cols - first : DL_GROUP;
+		int8_t	   *w = panel + (group.w - panel);
+		float	   *scale = (float *) (w + (size_t) group.steps * 4 * DL_PANEL);
+		int32_t    *sum = (int32_t *) (scale + DL_PANEL);
+
+		for (uint64_t l = 0; l < n; l++)
+		{
+			int8_t		q[DL_GROUP];
+
+			sum[l] = dl_quantize_group(s->rows + l * cols + first, width, q, &scale[l]);
+			for (uint64_t k = 0; k < width; k++)
+				w[(k / 4 * DL_PANEL + l) * 4 + k % 4] = q[k];
+		}
 	}
 }
 
@@ -169,7 +180,7 @@ pack_panel(void *arg, int item, int thread)
 	else if (job->dtype == DL_BF16)
 		(void) lay_out_bf16(job, s, n, job->bound->cols, (uint16_t *) panel);
 	else
-		lay_out_int8(job, s, first_row, n, job->bound->cols, (int8_t *) panel);
+		lay_out_int8(s, n, job->bound->cols, (int8_t *) panel);
 }
 
 static uint64_t
@@ -201,7 +212,7 @@ load_lora_a(dl_job *job, dlm_error *err)
 }
 
 static dlm_status
-prepare_job(dl_job *job, uint64_t panels, uint64_t batch, dlm_error *err)
+prepare_job(dl_job *job, uint64_t batch, dlm_error *err)
 {
 	int			threads = dl_team_size(job->p->team);
 	dl_arena   *a = job->p->arena;
@@ -210,9 +221,7 @@ prepare_job(dl_job *job, uint64_t panels, uint64_t batch, dlm_error *err)
 				wide = cols > rank ? cols : rank;
 
 	job->out = dl_arena_alloc(a, (size_t) (batch * job->panel_bytes));
-	job->scales = dl_arena_calloc(a, (size_t) panels * DL_PANEL, sizeof(float));
-	job->sums = dl_arena_calloc(a, (size_t) panels * DL_PANEL, sizeof(int32_t));
-	if (job->out == NULL || job->scales == NULL || job->sums == NULL)
+	if (job->out == NULL)
 		return dl_fail_memory(err);
 	for (int t = 0; t < threads; t++)
 	{
@@ -222,8 +231,7 @@ prepare_job(dl_job *job, uint64_t panels, uint64_t batch, dlm_error *err)
 		s->rows = dl_arena_alloc(a, (size_t) (cols * DL_PANEL * 4));
 		s->delta = dl_arena_alloc(a, (size_t) (cols * DL_PANEL * 4));
 		s->b = dl_arena_alloc(a, (size_t) (rank * DL_PANEL * 4));
-		s->q = dl_arena_alloc(a, (size_t) cols);
-		if (s->raw == NULL || s->rows == NULL || s->delta == NULL || s->b == NULL || s->q == NULL)
+		if (s->raw == NULL || s->rows == NULL || s->delta == NULL || s->b == NULL)
 			return dl_fail_memory(err);
 	}
 	return rank > 0 ? load_lora_a(job, err) : DLM_OK;
@@ -234,7 +242,6 @@ write_panels(dl_job *job, uint64_t panels, uint64_t batch, dlm_error *err)
 {
 	int			threads = dl_team_size(job->p->team);
 	dl_writer  *w = job->p->writer;
-	uint64_t	start = dl_writer_at(w);
 	dlm_status	st = DLM_OK;
 
 	for (uint64_t at = 0; at < panels && st == DLM_OK; at += batch)
@@ -254,12 +261,7 @@ write_panels(dl_job *job, uint64_t panels, uint64_t batch, dlm_error *err)
 		if (st == DLM_OK)
 			st = job->p->poll(job->p->arg, dl_writer_at(w), err);
 	}
-	if (st != DLM_OK || job->dtype != DL_I8)
-		return st;
-	st = dl_writer_pad(w, start + round_up(panels * job->panel_bytes, DL_ALIGN), err);
-	if (st == DLM_OK)
-		st = dl_writer_put(w, job->scales, (size_t) panels * DL_PANEL * 4, err);
-	return st == DLM_OK ? dl_writer_put(w, job->sums, (size_t) panels * DL_PANEL * 4, err) : st;
+	return st;
 }
 
 static dlm_status
@@ -280,13 +282,13 @@ pack_matrix(const dl_packer *p, const dl_bound *b, dlm_error *err)
 	job->kernels = dl_kernels_get(0);
 	job->dtype = (dl_dtype) p->arch->config.weights;
 	job->cols16 = round_up(b->cols, DL_PANEL);
-	job->panel_bytes = job->dtype == DL_I8 ? round_up(b->cols, 4) * DL_PANEL
+	job->panel_bytes = job->dtype == DL_I8 ? dl_s8_panel_bytes((int) ((b->cols + 3) / 4))
 		: b->cols * DL_PANEL * (job->dtype == DL_F32 ? 4 : 2);
 	if (b->lora_a != NULL)
 		work *= 1 + p->lora->rank / 8;
 	batch = BATCH_ELEMENTS * (uint64_t) threads / work;
 	batch = batch < (uint64_t) threads ? (uint64_t) threads : batch > panels ? panels : batch;
-	st = prepare_job(job, panels, batch, err);
+	st = prepare_job(job, batch, err);
 	if (st == DLM_OK)
 		st = write_panels(job, panels, batch, err);
 	dl_arena_rewind(p->arena, mark);

@@ -8,6 +8,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "kernels.h"
+
 uint16_t
 dl_round_bf16(float x)
 {
@@ -19,20 +21,20 @@ dl_round_bf16(float x)
 }
 
 int32_t
-dl_quantize_row(const float *w, size_t n, int8_t *q, float *scale)
+dl_quantize_group(const float *w, size_t n, int8_t *q, float *scale)
 {
 	float		max = 0;
 	int32_t		sum = 0;
 
 	for (size_t i = 0; i < n; i++)
 		max = fabsf(w[i]) > max ? fabsf(w[i]) : max;
-	*scale = max / 127.0f;
+	*scale = max / (float) DL_MOST_S8;
 	for (size_t i = 0; i < n; i++)
 	{
-		/* a row so small that its scale underflows is stored as zero */
+		/* a group so small that its scale underflows is stored as zero */
 		float		v = *scale > 0 ? rintf(w[i] / *scale) : 0;
 
-		v = v > 127 ? 127 : v < -127 ? -127 : v;
+		v = v > DL_MOST_S8 ? DL_MOST_S8 : v < -DL_MOST_S8 ? -DL_MOST_S8 : v;
 		q[i] = (int8_t) v;
 		sum += q[i];
 	}

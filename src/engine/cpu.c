@@ -21,6 +21,7 @@
 #define LEAF7_EBX_AVX2		(1u << 5)
 #define LEAF7_EBX_AVX512	(1u << 16 | 1u << 17 | 1u << 30 | 1u << 31)	/* F, DQ, BW, VL */
 #define LEAF7_ECX_VNNI		(1u << 11)
+#define LEAF7_1_EAX_AVXVNNI	(1u << 4)	/* of subleaf 1 */
 
 static uint32_t
 detect(void)
@@ -48,6 +49,8 @@ detect(void)
 		if (c & LEAF7_ECX_VNNI)
 			flags |= DLM_CPU_VNNI;
 	}
+	if (flags && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & LEAF7_1_EAX_AVXVNNI))
+		flags |= DLM_CPU_AVXVNNI;
 	return flags;
 }
 
@@ -77,14 +80,14 @@ detect(void)
 
 #endif
 
-/* A wider set is no use without what it builds on: masking AVX2 masks AVX-512 and VNNI too. */
+/* A wider set is no use without what it builds on: masking AVX2 masks AVX-512 and both VNNI too. */
 uint32_t
 dl_cpu_flags(uint32_t cpu_mask)
 {
 	uint32_t	flags = detect() & ~cpu_mask;
 
 	if (!(flags & DLM_CPU_AVX2))
-		flags &= ~(DLM_CPU_AVX512 | DLM_CPU_VNNI);
+		flags &= ~(DLM_CPU_AVX512 | DLM_CPU_VNNI | DLM_CPU_AVXVNNI);
 	if (!(flags & DLM_CPU_AVX512))
 		flags &= ~DLM_CPU_VNNI;
 	if (!(flags & DLM_CPU_NEON))

@@ -72,6 +72,7 @@ typedef struct dlm_env
 #define DLM_CPU_VNNI		4u
 #define DLM_CPU_NEON		8u
 #define DLM_CPU_DOTPROD		16u
+#define DLM_CPU_AVXVNNI		32u	/* the 256-bit dot product */
 
 /* Names of the instruction sets in use under a mask, e.g. "avx2". Static. */
 const char *dlm_cpu_name(uint32_t cpu_mask);

@@ -3,12 +3,16 @@
  *
  * Weights lie in *panels* of 16 output columns, the same bytes for every ISA:
  *		f32, bf16:	panel[p][k][16]				(k = 0 .. K-1)
- *		int8:		panel[p][k/4][16][4]		(K padded with zeros to a multiple of 4)
+ *		int8:		panel[p][group], a group of 64 steps of k: [k/4][16][4] bytes in [-63, 63] (K padded with
+ *					zeros to a multiple of 4, so the last group may be shorter), f32 scales [16], int32 sums
+ *					of the bytes [16]
  * Output columns are padded with zeros to a multiple of 16.
  *
  * The contract of DESIGN 5, bit for bit in every implementation:
  *		float product	y[i][j] = one chain of fmaf over k ascending, starting at +0 (or at y, see `accumulate`)
- *		int8 product	exact int32 sum, then fmaf((float) sum, sx[i] * sw[j], bias[j])
+ *		int8 product	a chain over groups ascending from bias[j] (or +0): fmaf((float) exact int32 sum of the group,
+ *						sx[i][group] * sw[group][j], chain). Weights of 7 bits let unsigned times signed bytes be
+ *						added in pairs of 16 bits without saturating (2 * 255 * 63), which is what AVX2 has.
  *		reduction		16 lanes (lane l takes l, l+16, ...; missing elements leave the lane alone),
  *						folded 8, 4, 2, 1
  *		functions		exp, tanh, erf, ...: our own polynomials, the same operations in every ISA
@@ -19,6 +23,9 @@
 #include "dlm.h"
 
 #define DL_PANEL	16
+#define DL_GROUP	64			/* steps of k with a scale of their own in int8 products */
+#define DL_GROUP4	(DL_GROUP / 4)
+#define DL_MOST_S8	63			/* largest magnitude of an int8 weight */
 #define DL_K_STRETCH	384		/* steps of k that float products of many rows take at a time: a panel's 24 kB of f32 */
 
 typedef struct dl_kernels
@@ -39,19 +46,20 @@ typedef struct dl_kernels
 	void		(*gemm_bf16) (const float *x, size_t ldx, int m, int k, const uint16_t *w,
 							  int panels, int columns, float *y, size_t ldy);
 	/*
-	 * int8: x s8 [m, k4*4] rows of stride ldx bytes with scales sx [m]; w
-	 * [p][k4][16][4]; sw [16*panels]; wsum [16*panels] = sum of w over k (VNNI
-	 * needs it); bias [16*panels] or NULL (taken as +0).
+	 * int8: x [m, k4*4] bytes as quantize_s8 writes them, row stride ldx bytes,
+	 * with scales sx [m, groups] (stride groups); w as above, panel after
+	 * panel; bias [columns] or NULL. Row and column strides as in gemm_f32.
 	 */
 	void		(*gemm_s8) (const int8_t *x, size_t ldx, const float *sx, int m, int k4, const int8_t *w,
-							const float *sw, const int32_t *wsum, const float *bias,
-							int panels, int columns, float *y, size_t ldy);
+							const float *bias, int panels, int columns, float *y, size_t ldy);
 	/*
-	 * q = round half even(x * (127 / max|x|)), *scale = max|x| / 127; a zero
-	 * row: q = 0, scale 0; a row with inf or NaN: q = 0, scale NaN, so that its
-	 * products are NaN. Pads q to k4*4 with 0.
+	 * For each group of 64: q = round half even(x * (127 / max|x|)), its scale
+	 * max|x| / 127; a zero group: q = 0, scale 0; one with inf or NaN: q = 0,
+	 * scale NaN, so that its products are NaN. Pads q to k4*4 with 0. Stored is
+	 * q ^ s8_flip: 0, or 0x80, which makes q + 128 of it, for gemm_s8 of the same table.
 	 */
-	void		(*quantize_s8) (const float *x, int k, int k4, int8_t *q, float *scale);
+	void		(*quantize_s8) (const float *x, int k, int k4, int8_t *q, float *scales);
+	uint8_t		s8_flip;
 
 	float		(*sum) (const float *x, int n);		/* 16-lane reduction */
 	float		(*sum_squares) (const float *x, int n);	/* lane: fmaf(x, x, lane) */
@@ -75,6 +83,38 @@ typedef struct dl_kernels
 	/* half-split rotary embedding of one head [2*half] in place: cos, sin [half] */
 	void		(*rope) (float *x, const float *cos, const float *sin, int half);
 } dl_kernels;
+
+/* Groups of k4 steps of four; bytes of an int8 panel. */
+static inline int
+dl_groups(int k4)
+{
+	return (k4 + DL_GROUP4 - 1) / DL_GROUP4;
+}
+
+static inline size_t
+dl_s8_panel_bytes(int k4)
+{
+	return (size_t) k4 * 4 * DL_PANEL + (size_t) dl_groups(k4) * DL_PANEL * (sizeof(float) + sizeof(int32_t));
+}
+
+/* A group of a panel: its bytes [steps][16][4], and behind them scales and sums. */
+typedef struct dl_s8_group
+{
+	const int8_t *w;
+	const float *scale;			/* [16] */
+	const int32_t *sum;			/* [16] */
+	int			steps;			/* of four k */
+} dl_s8_group;
+
+static inline dl_s8_group
+dl_s8_group_at(const int8_t *panel, int k4, int group)
+{
+	const int8_t *w = panel + (size_t) group * (DL_GROUP4 * 4 * DL_PANEL + 2 * DL_PANEL * sizeof(float));
+	int			steps = k4 - group * DL_GROUP4 < DL_GROUP4 ? k4 - group * DL_GROUP4 : DL_GROUP4;
+	const float *scale = (const float *) (w + (size_t) steps * 4 * DL_PANEL);
+
+	return (dl_s8_group) {w, scale, (const int32_t *) (scale + DL_PANEL), steps};
+}
 
 /* The table for this CPU, without what mask forbids. Static, immutable, never NULL. */
 const dl_kernels *dl_kernels_get(uint32_t cpu_mask);

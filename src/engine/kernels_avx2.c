@@ -214,6 +214,7 @@ v_fold(vec x)
 	return _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps(two, two, 1)));
 }
 
+#define S8_FLIP		0x80u
 #define TILE_PANELS(rows)	((rows) == 1 ? 4 : (rows) <= 3 ? 2 : 1)
 #define TILE_TWO(t, rows, bf16) \
 	((rows) == 1 ? tile(t, 1, 2, bf16) : (rows) == 2 ? tile(t, 2, 2, bf16) : tile(t, 3, 2, bf16))
@@ -227,6 +228,12 @@ const dl_kernels dl_kernels_avx2 = {
 	.name = "avx2",
 	FLOAT_KERNELS,
 	.gemm_s8 = dl_gemm_s8_avx2
+};
+
+const dl_kernels dl_kernels_avx_vnni = {
+	.name = "avx-vnni",
+	FLOAT_KERNELS,
+	.gemm_s8 = dl_gemm_s8_avxvnni
 };
 
 #endif							/* __x86_64__ */

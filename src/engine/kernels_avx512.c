@@ -165,6 +165,7 @@ v_fold(vec x)
 	return _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps(two, two, 1)));
 }
 
+#define S8_FLIP		0x80u
 #define TILE_PANELS(rows)			4
 #define TILE_TWO(t, rows, bf16)		tile_rows(t, rows, 2, bf16)
 #define TILE_FOUR(t, rows, bf16)	tile_rows(t, rows, 4, bf16)

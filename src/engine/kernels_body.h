@@ -16,6 +16,7 @@
  *		v_store_s8(q, x)						16 integers, half to even
  *		v_fold(a)								lanes folded 8, 4, 2, 1
  *		TILE_PANELS(rows)						panels that a tile of so many rows takes
+ *		S8_FLIP									what quantised bytes are stored with, see dl_kernels
  *
  * Every function does the operations of kernels_ref.c and fmath.c in the same
  * order; a vec is the 16 lanes of a reduction.
@@ -314,8 +315,21 @@ rope(float *x, const float *cos, const float *sin, int half)
 	}
 }
 
-static void
-quantize_s8(const float *x, int k, int k4, int8_t *q, float *scale)
+/* 16 bytes as the table's product wants them */
+INLINE void
+flip_bytes(int8_t *q)
+{
+	uint64_t	half[2];
+
+	memcpy(half, q, sizeof half);
+	half[0] ^= 0x0101010101010101u * S8_FLIP;
+	half[1] ^= 0x0101010101010101u * S8_FLIP;
+	memcpy(q, half, sizeof half);
+}
+
+/* One group of k <= 64 elements, padded to `padded` bytes; returns its scale. */
+INLINE float
+quantize_group(const float *x, int k, int padded, int8_t *q)
 {
 	float		lane[DL_PANEL];
 	vec			top = v_set(0.0f);
@@ -338,19 +352,34 @@ quantize_s8(const float *x, int k, int k4, int8_t *q, float *scale)
 	inverse = 127.0f / largest;
 	if (bits >= 0x7f800000u || inverse > 0x1.fffffep+127f)
 	{
-		*scale = bits >= 0x7f800000u ? NAN : 0.0f;
-		memset(q, 0, (size_t) k4 * 4);
-		return;
+		memset(q, S8_FLIP, (size_t) padded);
+		return bits >= 0x7f800000u ? NAN : 0.0f;
 	}
-	*scale = largest / 127.0f;
 	for (i = 0; i + DL_PANEL <= k; i += DL_PANEL)
+	{
 		v_store_s8(q + i, v_mul(v_load(x + i), v_set(inverse)));
-	if (i < 4 * k4)
+		flip_bytes(q + i);
+	}
+	if (i < padded)
 	{
 		int8_t		rest[DL_PANEL];
 
 		v_store_s8(rest, v_mul(v_load_part(x + i, k - i), v_set(inverse)));
-		memcpy(q + i, rest, (size_t) (4 * k4 - i));
+		flip_bytes(rest);
+		memcpy(q + i, rest, (size_t) (padded - i));
+	}
+	return largest / 127.0f;
+}
+
+static void
+quantize_s8(const float *x, int k, int k4, int8_t *q, float *scales)
+{
+	for (int g = 0, at = 0; at < k; g++, at += DL_GROUP)
+	{
+		int			left = k - at;
+
+		scales[g] = left >= DL_GROUP ? quantize_group(x + at, DL_GROUP, DL_GROUP, q + at) :
+			quantize_group(x + at, left, 4 * k4 - at, q + at);
 	}
 }
 
@@ -515,7 +544,7 @@ gemm_bf16(const float *x, size_t ldx, int m, int k, const uint16_t *w, int panel
 }
 
 #define FLOAT_KERNELS \
-	.gemm_f32 = gemm_f32, .gemm_bf16 = gemm_bf16, .quantize_s8 = quantize_s8, \
+	.gemm_f32 = gemm_f32, .gemm_bf16 = gemm_bf16, .quantize_s8 = quantize_s8, .s8_flip = S8_FLIP, \
 	.sum = sum, .sum_squares = sum_squares, .max = max, .add = add, .add_bias = add, .mul = mul, \
 	.layer_norm = layer_norm, .rms_norm = rms_norm, .gelu_erf = gelu_erf, .gelu_tanh = gelu_tanh, \
 	.silu = silu, .relu = relu, .tanh = tanh_all, .exp_sum = exp_sum, .exp_lanes = exp_lanes, .rope = rope

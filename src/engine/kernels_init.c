@@ -14,6 +14,8 @@ dl_kernels_get(uint32_t cpu_mask)
 		return &dl_kernels_avx512_vnni;
 	if (flags & DLM_CPU_AVX512)
 		return &dl_kernels_avx512;
+	if (flags & DLM_CPU_AVXVNNI)
+		return &dl_kernels_avx_vnni;
 	if (flags & DLM_CPU_AVX2)
 		return &dl_kernels_avx2;
 #elif defined(__aarch64__)

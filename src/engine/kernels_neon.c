@@ -212,6 +212,7 @@ v_fold(vec x)
 	return vget_lane_f32(two, 0) + vget_lane_f32(two, 1);
 }
 
+#define S8_FLIP		0u
 #define TILE_PANELS(rows)	((rows) == 1 ? 4 : (rows) <= 3 ? 2 : 1)
 #define TILE_TWO(t, rows, bf16) \
 	((rows) == 1 ? tile(t, 1, 2, bf16) : (rows) == 2 ? tile(t, 2, 2, bf16) : tile(t, 3, 2, bf16))

@@ -77,36 +77,53 @@ gemm_bf16(const float *x, size_t ldx, int m, int k, const uint16_t *w, int panel
 	}
 }
 
-static void
-gemm_s8(const int8_t *x, size_t ldx, const float *sx, int m, int k4, const int8_t *w, const float *sw,
-		const int32_t *wsum, const float *bias, int panels, int columns, float *y, size_t ldy)
+/* The sum of a group's products in column j */
+static int32_t
+group_sum(const int8_t *x, const dl_s8_group *g, int j)
 {
+	int32_t		sum = 0;
+
+	for (int t = 0; t < 4 * g->steps; t++)
+		sum += (int32_t) x[t] * g->w[(t / 4 * DL_PANEL + j) * 4 + t % 4];
+	return sum;
+}
+
+static void
+gemm_s8(const int8_t *x, size_t ldx, const float *sx, int m, int k4, const int8_t *w, const float *bias,
+		int panels, int columns, float *y, size_t ldy)
+{
+	int			groups = dl_groups(k4);
+
 	for (int p = 0; p < panels; p++)
 	{
 		int			width = panel_columns(columns, p);
-		const int8_t *panel = w + (size_t) p * k4 * 4 * DL_PANEL;
+		const int8_t *panel = w + (size_t) p * dl_s8_panel_bytes(k4);
 
 		for (int i = 0; i < m; i++)
 			for (int j = 0; j < width; j++)
 			{
-				int			column = p * DL_PANEL + j;
-				int32_t		sum = 0;
+				float		chain = bias ? bias[p * DL_PANEL + j] : 0.0f;
 
-				for (int t = 0; t < 4 * k4; t++)
-					sum += (int32_t) x[(size_t) i * ldx + t] * panel[((size_t) (t / 4) * DL_PANEL + j) * 4 + t % 4];
-				y[(size_t) i * ldy + column] = fmaf((float) sum, sx[i] * sw[column], bias ? bias[column] : 0.0f);
+				for (int g = 0; g < groups; g++)
+				{
+					dl_s8_group group = dl_s8_group_at(panel, k4, g);
+
+					chain = fmaf((float) group_sum(x + (size_t) i * ldx + g * DL_GROUP, &group, j),
+								 sx[(size_t) i * (size_t) groups + (size_t) g] * group.scale[j], chain);
+				}
+				y[(size_t) i * ldy + p * DL_PANEL + j] = chain;
 			}
 	}
 }
 
 /*
  * The largest magnitude is taken over the bits without the sign, as integers:
- * exact, free of order, and an infinity or NaN comes out on top. Such a row
- * gets the scale NaN, so that its products are NaN and are noticed. A row whose
+ * exact, free of order, and an infinity or NaN comes out on top. Such a group
+ * gets the scale NaN, so that its products are NaN and are noticed. A group whose
  * 127 / max|x| overflows counts as zero.
  */
-static void
-quantize_s8(const float *x, int k, int k4, int8_t *q, float *scale)
+static float
+quantize_group(const float *x, int k, int8_t *q)
 {
 	uint32_t	top = 0;
 	float		largest,
@@ -121,18 +138,24 @@ quantize_s8(const float *x, int k, int k4, int8_t *q, float *scale)
 		top = u > top ? u : top;
 	}
 	memcpy(&largest, &top, sizeof largest);
-	memset(q, 0, (size_t) k4 * 4);
+	memset(q, 0, (size_t) k);
 	inverse = 127.0f / largest;
 	if (top >= 0x7f800000u)
-		*scale = NAN;
-	else if (inverse > 0x1.fffffep+127f)
-		*scale = 0.0f;
-	else
-	{
-		*scale = largest / 127.0f;
-		for (int i = 0; i < k; i++)
-			q[i] = (int8_t) rintf(x[i] * inverse);
-	}
+		return NAN;
+	if (inverse > 0x1.fffffep+127f)
+		return 0.0f;
+	for (int i = 0; i < k; i++)
+		q[i] = (int8_t) rintf(x[i] * inverse);
+	return largest / 127.0f;
+}
+
+static void
+quantize_s8(const float *x, int k, int k4, int8_t *q, float *scales)
+{
+	memset(q, 0, (size_t) k4 * 4);
+	for (int g = 0; g < dl_groups(k4); g++)
+		scales[g] = quantize_group(x + g * DL_GROUP, k - g * DL_GROUP < DL_GROUP ? k - g * DL_GROUP : DL_GROUP,
+								   q + g * DL_GROUP);
 }
 
 /* ---------------------------------------------------------------- reductions */

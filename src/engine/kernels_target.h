@@ -16,6 +16,7 @@
 #endif
 
 #define TARGET_AVX2		TARGET("avx2,fma")
+#define TARGET_AVXVNNI	TARGET("avx2,fma,avxvnni")
 #define TARGET_AVX512	TARGET("avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")
 #define TARGET_VNNI		TARGET("avx2,fma,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")
 #if defined(__clang__)

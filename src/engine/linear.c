@@ -28,7 +28,7 @@ typedef struct work
 	int			blocks;
 	int			k,
 				k4;
-	float	   *scales;			/* int8 activations: [rows] */
+	float	   *scales;			/* int8 activations: [rows, groups] */
 	int8_t	   *quantized;		/* [rows, 4 * k4] */
 } work;
 
@@ -58,7 +58,9 @@ divide_up(int a, int b)
 size_t
 dl_linear_scratch(int rows, int k)
 {
-	return round_up((size_t) rows * sizeof(float), 64) + (size_t) rows * round_up((size_t) k, 4);
+	int			k4 = divide_up(k, 4);
+
+	return round_up((size_t) rows * (size_t) dl_groups(k4) * sizeof(float), 64) + (size_t) rows * 4 * (size_t) k4;
 }
 
 /* Six rows of a stretch of k begin at least an eighth of a 4 kB page apart, modulo the page. */
@@ -123,7 +125,7 @@ quantize_rows(void *arg, int item, int thread)
 
 	for (int i = item * QUANTIZE_ROWS; i < end; i++)
 		s->kernels->quantize_s8(p->x + (size_t) i * p->ldx, s->k, s->k4,
-								s->quantized + (size_t) i * 4 * s->k4, &s->scales[i]);
+								s->quantized + (size_t) i * 4 * s->k4, s->scales + (size_t) i * dl_groups(s->k4));
 }
 
 /* y += bias for a tile whose chains are complete */
@@ -137,36 +139,6 @@ add_bias(const work *s, const part *t)
 		return;
 	for (int i = 0; i < t->rows; i++)
 		s->kernels->add_bias(out->y + (size_t) (t->row + i) * out->ldy + column, out->w->bias + column, t->columns);
-}
-
-/*
- * int8 bias goes into the kernel's last operation, which reads whole panels;
- * the model's bias has n elements, so a last panel that is not full gets a
- * padded copy.
- */
-static void
-multiply_s8(const work *s, const part *t, float *y)
-{
-	const dl_matrix *w = t->out->w;
-	size_t		panel_bytes = (size_t) s->k4 * 4 * DL_PANEL;
-	const int8_t *weights = (const int8_t *) w->data + (size_t) t->panel * panel_bytes;
-	const int8_t *x = s->quantized + (size_t) t->row * 4 * s->k4;
-	int			column = t->panel * DL_PANEL;
-	int			full = w->bias ? t->columns / DL_PANEL : t->panels;
-	float		bias[DL_PANEL] = {0};
-
-	if (full > 0)
-		s->kernels->gemm_s8(x, 4 * (size_t) s->k4, s->scales + t->row, t->rows, s->k4, weights, w->scale + column,
-							w->sums + column, w->bias ? w->bias + column : NULL, full,
-							t->columns < full * DL_PANEL ? t->columns : full * DL_PANEL, y, t->out->ldy);
-	if (full == t->panels)
-		return;
-	for (int j = full * DL_PANEL; j < t->columns; j++)
-		bias[j - full * DL_PANEL] = w->bias[column + j];
-	column += full * DL_PANEL;
-	s->kernels->gemm_s8(x, 4 * (size_t) s->k4, s->scales + t->row, t->rows, s->k4, weights + (size_t) full * panel_bytes,
-						w->scale + column, w->sums + column, bias, 1, t->columns - full * DL_PANEL,
-						y + full * DL_PANEL, t->out->ldy);
 }
 
 static void
@@ -190,7 +162,10 @@ multiply_part(const work *s, const part *t)
 			add_bias(s, t);
 			break;
 		case DL_I8:
-			multiply_s8(s, t, y);
+			s->kernels->gemm_s8(s->quantized + (size_t) t->row * 4 * s->k4, 4 * (size_t) s->k4,
+								s->scales + (size_t) t->row * dl_groups(s->k4), t->rows, s->k4,
+								(const int8_t *) w->data + (size_t) t->panel * dl_s8_panel_bytes(s->k4),
+								w->bias ? w->bias + t->panel * DL_PANEL : NULL, t->panels, t->columns, y, t->out->ldy);
 			break;
 	}
 }
@@ -315,7 +290,7 @@ dl_multiply(const dl_kernels *kernels, dl_team *team, const dl_product *p, int f
 	if (any_int8(p))
 	{
 		s.scales = scratch;
-		s.quantized = (int8_t *) scratch + round_up((size_t) p->rows * sizeof(float), 64);
+		s.quantized = (int8_t *) scratch + round_up((size_t) p->rows * dl_groups(s.k4) * sizeof(float), 64);
 		if (first == 0)
 			dl_parallel(team, divide_up(p->rows, QUANTIZE_ROWS), quantize_rows, &s);
 	}

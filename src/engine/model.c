@@ -142,7 +142,7 @@ dlm_model_describe(const dlm_model *m, dlm_model_info *info)
 	info->length_head = m->config.length_classes > 0;
 }
 
-/* Row `id` of a matrix in panels, widened exactly (int8: the product with the row's scale, rounded once). */
+/* Row `id` of a matrix in panels, widened exactly (int8: the product with the group's scale, rounded once). */
 static void
 matrix_row(const dl_matrix *w, int id, float *x)
 {
@@ -170,11 +170,15 @@ matrix_row(const dl_matrix *w, int id, float *x)
 	}
 	else
 	{
-		const int8_t *p = (const int8_t *) w->data + panel * ((k + 3) / 4) * 64 + lane * 4;
-		float		scale = w->scale[id];
+		int			k4 = (w->k + 3) / 4;
+		const int8_t *p = (const int8_t *) w->data + panel * dl_s8_panel_bytes(k4);
 
 		for (size_t i = 0; i < k; i++)
-			x[i] = (float) p[i / 4 * 64 + i % 4] * scale;
+		{
+			dl_s8_group g = dl_s8_group_at(p, k4, (int) (i / DL_GROUP));
+
+			x[i] = (float) g.w[(i % DL_GROUP / 4 * DL_PANEL + lane) * 4 + i % 4] * g.scale[lane];
+		}
 	}
 }
 

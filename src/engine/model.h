@@ -15,8 +15,6 @@ typedef struct dl_matrix
 	int			n,				/* outputs */
 				k;				/* inputs */
 	const void *data;
-	const float *scale;			/* int8: [panels * 16] */
-	const int32_t *sums;		/* int8: [panels * 16] */
 	const float *bias;			/* [n] or NULL */
 } dl_matrix;
 

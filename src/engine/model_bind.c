@@ -165,13 +165,6 @@ bind_matrix(dl_matrix *w, const dl_entry *e, const uint8_t *data)
 	w->n = (int) e->rows;
 	w->k = (int) e->cols;
 	w->data = data;
-	if (e->dtype == DL_I8)
-	{
-		uint64_t	panels = (e->rows + DL_PANEL - 1) / DL_PANEL;
-
-		w->scale = (const float *) (data + panels * ((e->cols + 3) / 4) * 64);
-		w->sums = (const int32_t *) (w->scale + panels * DL_PANEL);
-	}
 }
 
 /* *end: where the tensor before this one ends. */

@@ -30,7 +30,7 @@ dl_entry_bytes(uint32_t dtype, uint32_t layout, uint64_t rows, uint64_t cols)
 	else if (layout == DL_PANELS && dtype == DL_BF16)
 		bytes = panels * cols * DL_PANEL * 2;
 	else if (layout == DL_PANELS && dtype == DL_I8)
-		bytes = panels * ((cols + 3) / 4) * 64 + panels * DL_PANEL * (sizeof(float) + sizeof(int32_t));
+		bytes = panels * dl_s8_panel_bytes((int) ((cols + 3) / 4));
 	else
 		return 0;
 	return bytes <= (uint64_t) 1 << 48 ? bytes : 0;

@@ -140,7 +140,7 @@ typedef enum dl_layout
  * part 64-byte aligned inside the tensor:
  *		f32		P * cols * 16 * 4
  *		bf16	P * cols * 16 * 2
- *		int8	P * K4 * 64 with K4 = ceil(cols / 4), then scales f32 [P * 16], then sums int32 [P * 16]
+ *		int8	P * (K4 * 64 + G * 128) with K4 = ceil(cols / 4) and G = ceil(K4 / 16) groups
  */
 typedef struct dl_entry
 {

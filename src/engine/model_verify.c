@@ -71,39 +71,42 @@ halves_finite(const uint16_t *x, uint64_t n)
 	return bad == 0;
 }
 
-/* One panel of int8: no -128, scales finite and not negative, sums right. */
+/* One group of an int8 panel: bytes in range, scales finite and not negative, sums right. */
 static bool
-panel_valid(const int8_t *w, uint64_t k4, const float *scale, const int32_t *sums)
+group_valid(const dl_s8_group *g)
 {
 	int32_t		sum[DL_PANEL] = {0};
-	bool		lowest = false;
+	bool		beyond = false;
 
-	for (uint64_t i = 0; i < k4 * 64; i++)
+	for (int i = 0; i < g->steps * 4 * DL_PANEL; i++)
 	{
-		lowest |= w[i] == -128;
-		sum[i / 4 % DL_PANEL] += w[i];
+		beyond |= g->w[i] > DL_MOST_S8 || g->w[i] < -DL_MOST_S8;
+		sum[i / 4 % DL_PANEL] += g->w[i];
 	}
 	for (int i = 0; i < DL_PANEL; i++)
-		if (sum[i] != sums[i] || !(scale[i] >= 0))
+		if (sum[i] != g->sum[i] || !(g->scale[i] >= 0))
 			return false;
-	return !lowest && floats_finite(scale, DL_PANEL);
+	return !beyond && floats_finite(g->scale, DL_PANEL);
 }
 
 static dlm_status
 verify_int8(const dlm_model *m, const dl_entry *e, const dlm_env *env, dlm_error *err)
 {
 	uint64_t	panels = (e->rows + DL_PANEL - 1) / DL_PANEL;
-	uint64_t	k4 = (e->cols + 3) / 4;
+	int			k4 = (int) ((e->cols + 3) / 4);
 	const int8_t *w = (const int8_t *) (m->base + e->offset);
-	const float *scale = (const float *) (w + panels * k4 * 64);
-	const int32_t *sums = (const int32_t *) (scale + panels * DL_PANEL);
 	uint64_t	unpolled = 0;
 
-	for (uint64_t p = 0; p < panels; p++)
+	for (uint64_t p = 0; p < panels; p++, w += dl_s8_panel_bytes(k4))
 	{
-		if (!panel_valid(w + p * k4 * 64, k4, scale + p * DL_PANEL, sums + p * DL_PANEL))
-			return dl_fail_damaged(err, "int8 weights out of range");
-		unpolled += k4 * 64;
+		for (int g = 0; g < dl_groups(k4); g++)
+		{
+			dl_s8_group group = dl_s8_group_at(w, k4, g);
+
+			if (!group_valid(&group))
+				return dl_fail_damaged(err, "int8 weights out of range");
+		}
+		unpolled += dl_s8_panel_bytes(k4);
 		if (unpolled >= PIECE)
 		{
 			unpolled = 0;

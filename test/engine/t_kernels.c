@@ -291,15 +291,24 @@ rope_equals(const dl_kernels *k, int half, kind what)
 	unfence(&s);
 }
 
+/* A table's quantised bytes, as q */
+static void
+unflip(const dl_kernels *k, int8_t *q, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		q[i] = (int8_t) (q[i] ^ k->s8_flip);
+}
+
 static void
 quantize_equals(const dl_kernels *k, int n, kind what)
 {
 	fenced		x = random_floats((size_t) n, what);
-	int			k4 = (n + 3) / 4;
+	int			k4 = (n + 3) / 4,
+				groups = dl_groups(k4);
 	int8_t	   *a = malloc(4 * (size_t) k4 + 64);
 	int8_t	   *b = malloc(4 * (size_t) k4 + 64);
-	float		scale_a = -1,
-				scale_b = -1;
+	float	   *scale_a = guarded((size_t) groups, NULL);
+	float	   *scale_b = guarded((size_t) groups, NULL);
 
 	for (int damaged = 0; damaged < 2; damaged++)
 	{
@@ -307,16 +316,22 @@ quantize_equals(const dl_kernels *k, int n, kind what)
 			((float *) x.data)[n / 2] = what == WIDE ? NAN : -INFINITY;
 		memset(a, 77, 4 * (size_t) k4 + 64);
 		memset(b, 77, 4 * (size_t) k4 + 64);
-		ref->quantize_s8(x.data, n, k4, a + 32, &scale_a);
-		k->quantize_s8(x.data, n, k4, b + 32, &scale_b);
+		ref->quantize_s8(x.data, n, k4, a + 32, scale_a);
+		k->quantize_s8(x.data, n, k4, b + 32, scale_b);
+		unflip(k, b + 32, 4 * (size_t) k4);
 		CHECK(memcmp(a, b, 4 * (size_t) k4 + 64) == 0, "%s quantize_s8 n=%d kind=%d", k->name, n, what);
 		if (damaged)
-			CHECK(isnan(scale_a) && isnan(scale_b), "%s a damaged row has scale NaN, n=%d", k->name, n);
-		else
-			CHECK(memcmp(&scale_a, &scale_b, 4) == 0, "%s quantize_s8 scale n=%d kind=%d", k->name, n, what);
+		{
+			CHECK(isnan(scale_a[n / 2 / DL_GROUP]) && isnan(scale_b[n / 2 / DL_GROUP]),
+				  "%s a damaged group has scale NaN, n=%d", k->name, n);
+			scale_a[n / 2 / DL_GROUP] = scale_b[n / 2 / DL_GROUP] = 0;
+		}
+		CHECK(same(scale_a, scale_b, (size_t) groups), "%s quantize_s8 scales n=%d kind=%d", k->name, n, what);
 	}
 	free(a);
 	free(b);
+	release(scale_a);
+	release(scale_b);
 	unfence(&x);
 }
 
@@ -386,7 +401,34 @@ gemm_bf16_equals(const dl_kernels *k, shape s, kind what)
 	unfence(&w);
 }
 
-/* extreme: all values +-127, the largest sums there are */
+/* Random panels of an int8 matrix; extreme: all weights +-63, the largest sums there are */
+static fenced
+random_panels(int panels, int k4, bool extreme)
+{
+	fenced		f = fence((size_t) panels * dl_s8_panel_bytes(k4));
+
+	for (int p = 0; p < panels; p++)
+		for (int g = 0; g < dl_groups(k4); g++)
+		{
+			int8_t	   *panel = (int8_t *) f.data + (size_t) p * dl_s8_panel_bytes(k4);
+			dl_s8_group group = dl_s8_group_at(panel, k4, g);
+			int8_t	   *w = panel + (group.w - panel);
+			float	   *scale = (float *) (w + (size_t) group.steps * 64);
+			int32_t    *sum = (int32_t *) (scale + DL_PANEL);
+
+			memset(sum, 0, DL_PANEL * sizeof(*sum));
+			for (int i = 0; i < group.steps * 64; i++)
+			{
+				w[i] = (int8_t) (extreme ? (i % 4 < 2 ? 63 : -63) : (int) (next() % 127) - 63);
+				sum[i / 4 % DL_PANEL] += w[i];
+			}
+			for (int i = 0; i < DL_PANEL; i++)
+				scale[i] = number(ORDINARY);
+		}
+	return f;
+}
+
+/* extreme: all values +-127 */
 static void
 gemm_s8_equals(const dl_kernels *k, shape s, bool extreme, bool with_bias)
 {
@@ -394,39 +436,29 @@ gemm_s8_equals(const dl_kernels *k, shape s, bool extreme, bool with_bias)
 				k4 = (s.k + 3) / 4;
 	size_t		ldx = 4 * (size_t) k4 + 8,
 				ldy = (size_t) s.columns + 3,
-				n = (size_t) panels * 64 * (size_t) k4;
-	fenced		x = fence((size_t) (s.m - 1) * ldx + 4 * (size_t) k4);
-	fenced		w = fence(n);
-	fenced		sums = fence((size_t) panels * 16 * sizeof(int32_t));
-	fenced		sx = random_floats((size_t) s.m, ORDINARY);
-	fenced		sw = random_floats((size_t) panels * 16, ORDINARY);
-	fenced		bias = random_floats((size_t) panels * 16, ORDINARY);
+				bytes = (size_t) (s.m - 1) * ldx + 4 * (size_t) k4;
+	fenced		x = fence(bytes);
+	fenced		flipped = fence(bytes);
+	fenced		w = random_panels(panels, k4, extreme);
+	fenced		sx = random_floats((size_t) (s.m * dl_groups(k4)), ORDINARY);
+	fenced		bias = random_floats((size_t) s.columns, ORDINARY);
 	float	   *a = guarded((size_t) s.m * ldy, NULL);
 	float	   *b = guarded((size_t) s.m * ldy, NULL);
 
-	memset(sums.data, 0, (size_t) panels * 16 * sizeof(int32_t));
-	for (size_t i = 0; i < (size_t) (s.m - 1) * ldx + 4 * (size_t) k4; i++)
+	for (size_t i = 0; i < bytes; i++)
 		((int8_t *) x.data)[i] = (int8_t) (extreme ? (next() & 1 ? 127 : -127) : (int) (next() % 255) - 127);
-	for (size_t i = 0; i < n; i++)
-	{
-		int8_t		v = (int8_t) (extreme ? (i % 4 < 2 ? 127 : -127) : (int) (next() % 255) - 127);
-
-		((int8_t *) w.data)[i] = v;
-		((int32_t *) sums.data)[i / (64 * (size_t) k4) * 16 + i % 64 / 4] += v;
-	}
-	ref->gemm_s8(x.data, ldx, sx.data, s.m, k4, w.data, sw.data, sums.data, with_bias ? bias.data : NULL, panels,
-				 s.columns, a, ldy);
-	k->gemm_s8(x.data, ldx, sx.data, s.m, k4, w.data, sw.data, sums.data, with_bias ? bias.data : NULL, panels,
-			   s.columns, b, ldy);
+	memcpy(flipped.data, x.data, bytes);
+	unflip(k, flipped.data, bytes);
+	ref->gemm_s8(x.data, ldx, sx.data, s.m, k4, w.data, with_bias ? bias.data : NULL, panels, s.columns, a, ldy);
+	k->gemm_s8(flipped.data, ldx, sx.data, s.m, k4, w.data, with_bias ? bias.data : NULL, panels, s.columns, b, ldy);
 	CHECK(same(a, b, (size_t) s.m * ldy), "%s gemm_s8 m=%d k=%d columns=%d extreme=%d bias=%d", k->name, s.m, s.k,
 		  s.columns, extreme, with_bias);
 	release(a);
 	release(b);
 	unfence(&x);
+	unfence(&flipped);
 	unfence(&w);
-	unfence(&sums);
 	unfence(&sx);
-	unfence(&sw);
 	unfence(&bias);
 }
 
@@ -460,7 +492,7 @@ elements_equal_reference(const dl_kernels *k)
 static void
 products_equal_reference(const dl_kernels *k)
 {
-	static const int depth[] = {1, 2, 3, 4, 5, 31, 64, 130, 385, 800};	/* the last two take stretches of k */
+	static const int depth[] = {1, 2, 3, 4, 5, 31, 64, 130, 385, 800, 1700};	/* the last ones take stretches of k */
 	static const int columns[] = {1, 15, 16, 17, 33, 48, 64, 80, 112, 115, 149};
 
 	for (int m = 1; m <= 27; m++)

@@ -41,11 +41,13 @@ must(void *p)
 
 /* Store weight (j, t) in its place in the panels and say what it stands for */
 static double
-place(dl_dtype dtype, void *data, int k, int j, int t, float *scale)
+place(dl_dtype dtype, void *data, int k, int j, int t)
 {
 	size_t		panel = (size_t) j / 16,
-				lane = (size_t) j % 16,
-				k4 = ((size_t) k + 3) / 4;
+				lane = (size_t) j % 16;
+	int			k4 = (k + 3) / 4;
+	int8_t	   *at = (int8_t *) data + panel * dl_s8_panel_bytes(k4);
+	dl_s8_group group = dl_s8_group_at(at, k4, t / DL_GROUP);
 	float		v = number();
 	uint16_t	half;
 	int8_t		q;
@@ -62,9 +64,12 @@ place(dl_dtype dtype, void *data, int k, int j, int t, float *scale)
 			memcpy((char *) &v + 2, &half, 2);
 			return v;
 		default:
-			q = (int8_t) lrintf(v * 127.0f);
-			((int8_t *) data)[((panel * k4 + (size_t) t / 4) * 16 + lane) * 4 + (size_t) t % 4] = q;
-			return (double) q * scale[j];
+			at += group.w - at;
+			q = (int8_t) lrintf(v * 63.0f);
+			at[(t % DL_GROUP / 4 * 16 + (int) lane) * 4 + t % 4] = q;
+			((float *) (at + group.steps * 64))[lane] = 0.01f + 0.001f * (float) (j % 7);
+			((int32_t *) (at + group.steps * 64))[16 + lane] += q;
+			return (double) q * (0.01f + 0.001f * (float) (j % 7));
 	}
 }
 
@@ -73,27 +78,17 @@ make(dl_dtype dtype, int n, int k, int rows, bool with_bias)
 {
 	size_t		panels = ((size_t) n + 15) / 16;
 	problem		p = {.w = {.dtype = dtype, .n = n, .k = k}, .rows = rows, .ldx = (size_t) k + 5, .ldy = (size_t) n + 7};
-	float	   *scale = must(calloc(panels * 16, sizeof(float)));
-	int32_t    *sums = must(calloc(panels * 16, sizeof(int32_t)));
 	float	   *bias = must(malloc((size_t) n * sizeof(float)));	/* exactly n: over-reads show under a sanitizer */
-	void	   *data = must(calloc(panels * 16 * ((size_t) k + 4), sizeof(float)));
+	void	   *data = must(calloc(panels * 16 * ((size_t) k + 16), sizeof(float)));
 
 	p.exact_w = must(malloc((size_t) n * (size_t) k * sizeof(double)));
 	for (int j = 0; j < n; j++)
 	{
-		scale[j] = 0.01f + 0.001f * (float) (j % 7);
 		bias[j] = number();
 		for (int t = 0; t < k; t++)
-		{
-			double		v = place(dtype, data, k, j, t, scale);
-
-			p.exact_w[(size_t) j * (size_t) k + (size_t) t] = v;
-			sums[j] += dtype == DL_I8 ? (int32_t) lrint(v / scale[j]) : 0;
-		}
+			p.exact_w[(size_t) j * (size_t) k + (size_t) t] = place(dtype, data, k, j, t);
 	}
 	p.w.data = data;
-	p.w.scale = scale;
-	p.w.sums = sums;
 	p.w.bias = with_bias ? bias : (free(bias), NULL);
 	p.x = must(malloc((size_t) rows * p.ldx * sizeof(float)));
 	for (size_t i = 0; i < (size_t) rows * p.ldx; i++)
@@ -106,8 +101,6 @@ static void
 release(problem *p)
 {
 	free((void *) p->w.data);
-	free((void *) p->w.scale);
-	free((void *) p->w.sums);
 	free((void *) p->w.bias);
 	free(p->exact_w);
 	free(p->x);

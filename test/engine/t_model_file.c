@@ -409,7 +409,8 @@ main(void)
 	const float nan_value = __builtin_nanf("");
 	const float infinite = __builtin_inff();
 	const uint16_t bf16_nan = 0x7fc0;
-	const int8_t lowest = -128;
+	const int8_t lowest = -64;
+	dl_s8_group first;
 	fixture		f,
 				half,
 				bytes;
@@ -438,9 +439,9 @@ main(void)
 	good = copy_image(bytes.map.data, bytes.map.size);
 	verify_accepts_and_stops(&good);
 	bad_weights_are_damage(&good, DL_T_UP_W, 64, &lowest, 1, false);
-	bad_weights_are_damage(&good, DL_T_UP_W, bytes.model->layers[0].up.n > 0 ?
-						   (size_t) ((const uint8_t *) bytes.model->layers[0].up.scale -
-									 (const uint8_t *) bytes.model->layers[0].up.data) : 0, &nan_value, 4, true);
+	first = dl_s8_group_at(bytes.model->layers[0].up.data, (bytes.model->layers[0].up.k + 3) / 4, 0);
+	bad_weights_are_damage(&good, DL_T_UP_W, (size_t) ((const char *) first.scale - (const char *) first.w), &nan_value, 4,
+						   true);
 	random_damage_never_crashes(&good, 500);
 	free(good.data);
 
