@@ -10,7 +10,7 @@
 
 #include <string.h>
 
-#include "kernels.h"
+#include "hadamard.h"
 #include "status.h"
 #include "threads.h"
 
@@ -154,6 +154,8 @@ lay_out_int8(dl_scratch *s, uint64_t n, uint64_t cols, int8_t *panel)
 		{
 			int8_t		q[DL_GROUP];
 
+			if (width == DL_GROUP)
+				dl_rotate_group(s->rows + l * cols + first);
 			sum[l] = dl_quantize_group(s->rows + l * cols + first, width, q, &scale[l]);
 			for (uint64_t k = 0; k < width; k++)
 				w[(k / 4 * DL_PANEL + l) * 4 + k % 4] = q[k];

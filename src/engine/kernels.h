@@ -5,7 +5,7 @@
  *		f32, bf16:	panel[p][k][16]				(k = 0 .. K-1)
  *		int8:		panel[p][group], a group of 64 steps of k: [k/4][16][4] bytes in [-63, 63] (K padded with
  *					zeros to a multiple of 4, so the last group may be shorter), f32 scales [16], int32 sums
- *					of the bytes [16]
+ *					of the bytes [16]; full groups are rotated (hadamard.h)
  * Output columns are padded with zeros to a multiple of 16.
  *
  * The contract of DESIGN 5, bit for bit in every implementation:
@@ -53,8 +53,8 @@ typedef struct dl_kernels
 	void		(*gemm_s8) (const int8_t *x, size_t ldx, const float *sx, int m, int k4, const int8_t *w,
 							const float *bias, int panels, int columns, float *y, size_t ldy);
 	/*
-	 * For each group of 64: q = round half even(x * (127 / max|x|)), its scale
-	 * max|x| / 127; a zero group: q = 0, scale 0; one with inf or NaN: q = 0,
+	 * For each group of 64, rotated (hadamard.h) unless it is a shorter last
+	 * one: q = round half even(x * (127 / max|x|)), its scale max|x| / 127; a zero group: q = 0, scale 0; one with inf or NaN: q = 0,
 	 * scale NaN, so that its products are NaN. Pads q to k4*4 with 0. Stored is
 	 * q ^ s8_flip: 0, or 0x80, which makes q + 128 of it, for gemm_s8 of the same table.
 	 */

@@ -214,6 +214,36 @@ v_fold(vec x)
 	return _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps(two, two, 1)));
 }
 
+OP vec
+v_swap8(vec x)
+{
+	return (vec) {x.b, x.a};
+}
+
+OP vec
+v_swap4(vec x)
+{
+	return (vec) {_mm256_permute2f128_ps(x.a, x.a, 1), _mm256_permute2f128_ps(x.b, x.b, 1)};
+}
+
+OP vec
+v_swap2(vec x)
+{
+	return (vec) {_mm256_permute_ps(x.a, 0x4e), _mm256_permute_ps(x.b, 0x4e)};
+}
+
+OP vec
+v_swap1(vec x)
+{
+	return (vec) {_mm256_permute_ps(x.a, 0xb1), _mm256_permute_ps(x.b, 0xb1)};
+}
+
+OP vec
+v_xor(vec x, vec y)
+{
+	return (vec) {_mm256_xor_ps(x.a, y.a), _mm256_xor_ps(x.b, y.b)};
+}
+
 #define S8_FLIP		0x80u
 #define TILE_PANELS(rows)	((rows) == 1 ? 4 : (rows) <= 3 ? 2 : 1)
 #define TILE_TWO(t, rows, bf16) \

@@ -165,6 +165,36 @@ v_fold(vec x)
 	return _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps(two, two, 1)));
 }
 
+OP vec
+v_swap8(vec x)
+{
+	return _mm512_shuffle_f32x4(x, x, 0x4e);
+}
+
+OP vec
+v_swap4(vec x)
+{
+	return _mm512_shuffle_f32x4(x, x, 0xb1);
+}
+
+OP vec
+v_swap2(vec x)
+{
+	return _mm512_permute_ps(x, 0x4e);
+}
+
+OP vec
+v_swap1(vec x)
+{
+	return _mm512_permute_ps(x, 0xb1);
+}
+
+OP vec
+v_xor(vec x, vec y)
+{
+	return _mm512_xor_ps(x, y);
+}
+
 #define S8_FLIP		0x80u
 #define TILE_PANELS(rows)			4
 #define TILE_TWO(t, rows, bf16)		tile_rows(t, rows, 2, bf16)

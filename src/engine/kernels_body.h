@@ -15,6 +15,8 @@
  *		v_top_bits(m, x)						max(bits(m), bits(|x|)) as integers
  *		v_store_s8(q, x)						16 integers, half to even
  *		v_fold(a)								lanes folded 8, 4, 2, 1
+ *		v_swap8, v_swap4, v_swap2, v_swap1		lane l becomes lane l ^ 8, ...
+ *		v_xor									bits
  *		TILE_PANELS(rows)						panels that a tile of so many rows takes
  *		S8_FLIP									what quantised bytes are stored with, see dl_kernels
  *
@@ -327,6 +329,46 @@ flip_bytes(int8_t *q)
 	memcpy(q, half, sizeof half);
 }
 
+/* Lanes whose number has the bit of a distance: they get a - b, that is the other lane plus their own negated */
+static const uint32_t upper_lanes[4][DL_PANEL] = {
+#define UPPER(d)	{0 & (d) ? SIGN : 0, 1 & (d) ? SIGN : 0, 2 & (d) ? SIGN : 0, 3 & (d) ? SIGN : 0, \
+	4 & (d) ? SIGN : 0, 5 & (d) ? SIGN : 0, 6 & (d) ? SIGN : 0, 7 & (d) ? SIGN : 0, \
+	8 & (d) ? SIGN : 0, 9 & (d) ? SIGN : 0, 10 & (d) ? SIGN : 0, 11 & (d) ? SIGN : 0, \
+	12 & (d) ? SIGN : 0, 13 & (d) ? SIGN : 0, 14 & (d) ? SIGN : 0, 15 & (d) ? SIGN : 0}
+#define SIGN	0x80000000u
+	UPPER(8), UPPER(4), UPPER(2), UPPER(1)
+};
+
+/* Butterflies at distances 8, 4, 2, 1 */
+INLINE vec
+rotate_lanes(vec x)
+{
+	x = v_add(v_swap8(x), v_xor(x, v_load((const float *) (const void *) upper_lanes[0])));
+	x = v_add(v_swap4(x), v_xor(x, v_load((const float *) (const void *) upper_lanes[1])));
+	x = v_add(v_swap2(x), v_xor(x, v_load((const float *) (const void *) upper_lanes[2])));
+	return v_add(v_swap1(x), v_xor(x, v_load((const float *) (const void *) upper_lanes[3])));
+}
+
+/* dl_rotate_group: from x to `to` */
+INLINE void
+rotate_group(const float *x, float *to)
+{
+	vec			a = v_load(x),
+				b = v_load(x + 16),
+				c = v_load(x + 32),
+				d = v_load(x + 48),
+				ac = v_add(a, c),
+				bd = v_add(b, d),
+				eighth = v_set(0.125f);
+
+	a = v_sub(a, c);
+	b = v_sub(b, d);
+	v_store(to, v_mul(rotate_lanes(v_add(ac, bd)), eighth));
+	v_store(to + 16, v_mul(rotate_lanes(v_sub(ac, bd)), eighth));
+	v_store(to + 32, v_mul(rotate_lanes(v_add(a, b)), eighth));
+	v_store(to + 48, v_mul(rotate_lanes(v_sub(a, b)), eighth));
+}
+
 /* One group of k <= 64 elements, padded to `padded` bytes; returns its scale. */
 INLINE float
 quantize_group(const float *x, int k, int padded, int8_t *q)
@@ -376,10 +418,15 @@ quantize_s8(const float *x, int k, int k4, int8_t *q, float *scales)
 {
 	for (int g = 0, at = 0; at < k; g++, at += DL_GROUP)
 	{
-		int			left = k - at;
+		float		group[DL_GROUP];
 
-		scales[g] = left >= DL_GROUP ? quantize_group(x + at, DL_GROUP, DL_GROUP, q + at) :
-			quantize_group(x + at, left, 4 * k4 - at, q + at);
+		if (k - at >= DL_GROUP)
+		{
+			rotate_group(x + at, group);
+			scales[g] = quantize_group(group, DL_GROUP, DL_GROUP, q + at);
+		}
+		else
+			scales[g] = quantize_group(x + at, k - at, 4 * k4 - at, q + at);
 	}
 }
 

@@ -212,6 +212,42 @@ v_fold(vec x)
 	return vget_lane_f32(two, 0) + vget_lane_f32(two, 1);
 }
 
+OP vec
+v_swap8(vec x)
+{
+	return (vec) {{x.v[2], x.v[3], x.v[0], x.v[1]}};
+}
+
+OP vec
+v_swap4(vec x)
+{
+	return (vec) {{x.v[1], x.v[0], x.v[3], x.v[2]}};
+}
+
+OP vec
+v_swap2(vec x)
+{
+	for (int i = 0; i < 4; i++)
+		x.v[i] = vextq_f32(x.v[i], x.v[i], 2);
+	return x;
+}
+
+OP vec
+v_swap1(vec x)
+{
+	for (int i = 0; i < 4; i++)
+		x.v[i] = vrev64q_f32(x.v[i]);
+	return x;
+}
+
+OP vec
+v_xor(vec x, vec y)
+{
+	for (int i = 0; i < 4; i++)
+		x.v[i] = vreinterpretq_f32_u32(veorq_u32(vreinterpretq_u32_f32(x.v[i]), vreinterpretq_u32_f32(y.v[i])));
+	return x;
+}
+
 #define S8_FLIP		0u
 #define TILE_PANELS(rows)	((rows) == 1 ? 4 : (rows) <= 3 ? 2 : 1)
 #define TILE_TWO(t, rows, bf16) \

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "fmath.h"
+#include "hadamard.h"
 #include "kernels_math.h"
 
 /* ---------------------------------------------------------------- products */
@@ -154,8 +155,15 @@ quantize_s8(const float *x, int k, int k4, int8_t *q, float *scales)
 {
 	memset(q, 0, (size_t) k4 * 4);
 	for (int g = 0; g < dl_groups(k4); g++)
-		scales[g] = quantize_group(x + g * DL_GROUP, k - g * DL_GROUP < DL_GROUP ? k - g * DL_GROUP : DL_GROUP,
-								   q + g * DL_GROUP);
+	{
+		float		group[DL_GROUP];
+		int			n = k - g * DL_GROUP < DL_GROUP ? k - g * DL_GROUP : DL_GROUP;
+
+		memcpy(group, x + g * DL_GROUP, (size_t) n * sizeof(float));
+		if (n == DL_GROUP)
+			dl_rotate_group(group);
+		scales[g] = quantize_group(group, n, q + g * DL_GROUP);
+	}
 }
 
 /* ---------------------------------------------------------------- reductions */

@@ -6,6 +6,7 @@
  * the file; non-finite weights are found by dlm_model_verify, or when they
  * reach the logits.
  */
+#include "hadamard.h"
 #include "model_check.h"
 #include "status.h"
 
@@ -142,7 +143,7 @@ dlm_model_describe(const dlm_model *m, dlm_model_info *info)
 	info->length_head = m->config.length_classes > 0;
 }
 
-/* Row `id` of a matrix in panels, widened exactly (int8: the product with the group's scale, rounded once). */
+/* Row `id` of a matrix in panels, widened exactly (int8: the product with the group's scale, rounded once, then rotated back). */
 static void
 matrix_row(const dl_matrix *w, int id, float *x)
 {
@@ -179,6 +180,8 @@ matrix_row(const dl_matrix *w, int id, float *x)
 
 			x[i] = (float) g.w[(i % DL_GROUP / 4 * DL_PANEL + lane) * 4 + i % 4] * g.scale[lane];
 		}
+		for (size_t i = 0; i + DL_GROUP <= k; i += DL_GROUP)
+			dl_rotate_group(x + i);
 	}
 }
 

@@ -15,7 +15,7 @@ mkdir -p "$out"
 # the engine's own flags (Makefile), and static so that qemu needs no foreign root
 "$cc" -std=c11 -D_GNU_SOURCE -O3 -ffp-contract=off -fno-strict-aliasing -Wall -Wextra -Wno-unused-parameter \
 	-static -Isrc/engine -Itest/engine -o "$out/t_kernels" test/engine/t_kernels.c \
-	src/engine/kernels_*.c src/engine/cpu.c src/engine/fmath.c -lm
+	src/engine/kernels_*.c src/engine/cpu.c src/engine/fmath.c src/engine/hadamard.c -lm
 
 passed=0
 failed=0

@@ -8,6 +8,7 @@
 #include <math.h>
 
 #include "convert.h"
+#include "hadamard.h"
 #include "loader.h"
 #include "model.h"
 
@@ -247,6 +248,9 @@ compare(const opened *o, const dl_source *s, const char *key, uint32_t role, uin
 	CHECK(dl_file_read(t->file, t->offset, raw, t->bytes, NULL) == DLM_OK, "%s", key);
 	dl_dequantize(t->storage, raw, n, value);
 	CHECK((first + e->rows) * e->cols <= n, "%s is smaller than its role", key);
+	for (uint64_t r = 0; e->dtype == DL_I8 && r < e->rows; r++)
+		for (uint64_t c = 0; c + DL_GROUP <= e->cols; c += DL_GROUP)
+			dl_rotate_group(value + (first + r) * e->cols + c);
 	for (uint64_t r = 0; r < e->rows; r++)
 		for (uint64_t c = 0; c < e->cols; c++)
 		{

@@ -119,13 +119,35 @@ run(const problem *p, const dl_kernels *kernels, dl_team *team, int first, int r
 	return y;
 }
 
+/* A row as a product sees it: int8 ones rotate full groups */
+static double *
+seen_row(const problem *p, int row)
+{
+	double	   *x = must(malloc((size_t) p->w.k * sizeof(double)));
+
+	for (int t = 0; t < p->w.k; t++)
+		x[t] = p->x[(size_t) row * p->ldx + (size_t) t];
+	for (int g = 0; p->w.dtype == DL_I8 && g + DL_GROUP <= p->w.k; g += DL_GROUP)
+		for (int distance = DL_GROUP / 2; distance > 0; distance /= 2)
+			for (int i = g; i < g + DL_GROUP; i++)
+				if ((i & distance) == 0)
+				{
+					double		a = x[i] * M_SQRT1_2,
+								b = x[i + distance] * M_SQRT1_2;
+
+					x[i] = a + b;
+					x[i + distance] = a - b;
+				}
+	return x;
+}
+
 static double
-largest_input(const float *x, int k)
+largest_input(const double *x, int k)
 {
 	double		largest = 0;
 
 	for (int i = 0; i < k; i++)
-		largest = fmax(largest, fabs((double) x[i]));
+		largest = fmax(largest, fabs(x[i]));
 	return largest;
 }
 
@@ -138,7 +160,7 @@ agrees_with_double(const problem *p, const float *y)
 
 	for (int i = 0; i < p->rows; i++)
 	{
-		const float *x = p->x + (size_t) i * p->ldx;
+		double	   *x = seen_row(p, i);
 		double		least = p->w.dtype == DL_I8 ? largest_input(x, p->w.k) : 0;	/* of a factor in the bound */
 
 		for (int j = 0; j < p->w.n; j++)
@@ -148,13 +170,14 @@ agrees_with_double(const problem *p, const float *y)
 						size = fabs(sum);
 
 			for (int t = 0; t < p->w.k; t++)
-				sum += (double) x[t] * w[t];
+				sum += x[t] * w[t];
 			for (int t = 0; t < p->w.k; t++)
-				size += fmax(fabs((double) x[t]), least) * fabs(w[t]);
+				size += fmax(fabs(x[t]), least) * fabs(w[t]);
 			worst = fmax(worst, fabs(y[(size_t) i * p->ldy + (size_t) j] - sum) / size);
 		}
 		for (size_t j = (size_t) p->w.n; j < p->ldy; j++)
 			touched += y[(size_t) i * p->ldy + j] != -77.5f;
+		free(x);
 	}
 
 	/* float: k roundings of 2^-24 at most; int8: half a step of 1/127 of the largest input, and float rounding */
