@@ -1,268 +1,287 @@
 /*
- * choose.c - bans, softmax, candidates, nucleus, draw.
+ * choose.c - bans, softmax, candidates: what a block gives, and the fold.
  *
- * The vocabulary is walked in chunks of the stack's size, so that nothing is
- * allocated and the logits survive the softmax; chunk sums are added up in
- * double, in order. top_k and top_p are cut by radix selection on the order of
- * floats (three passes over the vocabulary, whatever k). A draw is the
- * inverse of the cumulative distribution in the order of ids: one uniform
- * number a token.
+ * A block's logits are looked at while they lie in the cache. What must be
+ * known of all of them (the maximum, Z, the best tokens) is kept per block and
+ * put together in the order of ids; logprob.h defines the sums. The entropy
+ * H = log Z - W / Z, W = sum of e^x x with x = logit - m, is put together the
+ * same way: with d = m_b - m, W is the sum of e^d (W_b + d s_b). The draw lies
+ * in sample.c.
  */
 #include "choose.h"
-#include "fmath.h"
+#include "sample.h"
 
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
-#define CHUNK		1024
-#define RADIX_BITS	11
-#define RADIX_SIZE	(1 << RADIX_BITS)
-
 /* ---------------------------------------------------------------- masks */
 
-/* logits[id] = -inf for the ids in `set` (or, with keep, for those not in it). */
+/* logits[i] = -inf for the ids first + i in `set` (or, with keep, for those not in it). first is a multiple of 64. */
 static void
-exclude_set(float *logits, int n, const uint8_t *set, bool keep)
+exclude_set(float *logits, int first, int n, const uint8_t *set, bool keep)
 {
-	for (int i = 0; i < n; i += 8)
-	{
-		unsigned	bits = keep ? (uint8_t) ~set[i >> 3] : set[i >> 3];
+	int			bytes = (n + 7) / 8;
 
-		for (int k = 0; bits != 0 && i + k < n; k++, bits >>= 1)
+	set += first / 8;
+	for (int at = 0; at < bytes; at++)
+	{
+		unsigned	bits;
+		uint64_t	word;
+
+		if (at % 8 == 0 && at + 8 <= bytes)
+		{
+			memcpy(&word, set + at, sizeof(word));
+			if (word == (keep ? UINT64_MAX : 0))
+			{
+				at += 7;
+				continue;
+			}
+		}
+		bits = keep ? (uint8_t) ~set[at] : set[at];
+		for (int i = at * 8; bits != 0 && i < n; i++, bits >>= 1)
 			if (bits & 1)
-				logits[i + k] = -INFINITY;
+				logits[i] = -INFINITY;
 	}
 }
 
 static void
-apply_rules(const dl_chooser *c, float *logits, unsigned rules)
+apply_rules(const dl_chooser *c, int first, int n, float *logits, unsigned rules)
 {
 	const dl_vocab *v = c->bans->vocab;
 
-	exclude_set(logits, v->rows, c->bans->never, false);
 	if (rules & DL_RULE_SPACED)
-		exclude_set(logits, v->rows, v->spaced_word, true);
+		exclude_set(logits, first, n, v->spaced_word, true);
 	if (rules & DL_RULE_UNSPACED)
-		exclude_set(logits, v->rows, v->spaced, false);
+		exclude_set(logits, first, n, v->spaced, false);
 	if (rules & DL_RULE_NEVER_SPACED)
-		exclude_set(logits, v->rows, v->never_spaced, true);
+		exclude_set(logits, first, n, v->never_spaced, true);
 	if (rules & DL_RULE_WORD_START)
-		for (int i = 0; i < v->rows; i++)
-			if (!dl_in_set(v->spaced_word, i) && !dl_in_set(v->never_spaced, i))
+		for (int i = 0; i < n; i++)
+			if (!dl_in_set(v->spaced_word, first + i) && !dl_in_set(v->never_spaced, first + i))
 				logits[i] = -INFINITY;
 	if (rules & DL_RULE_LAST)
-		exclude_set(logits, v->rows, v->space_end, false);
+		exclude_set(logits, first, n, v->space_end, false);
 	if ((rules & DL_RULE_FIRST) && c->bans->stop)
-		exclude_set(logits, v->rows, c->bans->stop, false);
+		exclude_set(logits, first, n, c->bans->stop, false);
 }
 
-/* -------------------------------------------------------------- softmax */
-
-/* buf = exp((x - shift) * scale) of a chunk; returns its sum. */
-static float
-exp_chunk(const dl_kernels *k, const float *x, int n, float shift, float scale, float *buf)
+static bool
+any_in_set(const uint8_t *set, int first, int n)
 {
-	for (int i = 0; i < n; i++)
-		buf[i] = (x[i] - shift) * scale;
-	return k->exp_sum(buf, 0.0f, n, buf);
-}
-
-/* Sum of exp((x - shift) * scale) over n logits. */
-static double
-exp_total(const dl_kernels *k, const float *x, int n, float shift, float scale)
-{
-	float		buf[CHUNK];
-	double		total = 0;
-
-	for (int i = 0; i < n; i += CHUNK)
-		total += exp_chunk(k, x + i, n - i < CHUNK ? n - i : CHUNK, shift, scale, buf);
-	return total;
-}
-
-/* H = log Z - (sum of e^x x) / Z, with x = logit - max and Z = sum of e^x. */
-static float
-entropy_of(const dl_kernels *k, const float *x, int n, float max, double total)
-{
-	float		buf[CHUNK];
-	double		weighted = 0;
-
-	for (int i = 0; i < n; i += CHUNK)
-	{
-		int			m = n - i < CHUNK ? n - i : CHUNK;
-
-		exp_chunk(k, x + i, m, max, 1.0f, buf);
-		for (int j = 0; j < m; j++)
-			if (buf[j] > 0)
-				weighted += (double) buf[j] * (double) (x[i + j] - max);
-	}
-	return (float) (dl_log(total) - weighted / total);
+	for (int i = 0; i < (n + 7) / 8; i++)
+		if (set[first / 8 + i])
+			return true;
+	return false;
 }
 
 /* ----------------------------------------------------------- candidates */
 
-/* Insert into picks sorted by logit, the earlier id first among equals. logprob holds the logit for now. */
+/* Insert into picks sorted by logit, the earlier one first among equals. logprob holds the logit for now. */
 static void
-insert_pick(dl_choice *out, int32_t id, float logit)
+insert_pick(dl_pick *picks, int *n, dl_pick pick)
 {
-	int			at = out->n < DL_PICKS ? out->n++ : DL_PICKS - 1;
+	int			at = *n < DL_PICKS ? (*n)++ : DL_PICKS - 1;
 
-	for (; at > 0 && out->pick[at - 1].logprob < logit; at--)
-		out->pick[at] = out->pick[at - 1];
-	out->pick[at] = (dl_pick) {id, logit};
-}
-
-/* The best tokens that may be chosen, and the two largest logits of all (top[0] is the maximum). */
-static void
-find_picks(const dl_chooser *c, const float *x, unsigned rules, dl_choice *out, float top[2])
-{
-	const dl_vocab *v = c->bans->vocab;
-	const uint8_t *stop = (rules & DL_RULE_NO_STOP) ? c->bans->stop : NULL;
-	float		floor = -INFINITY;	/* what a logit must exceed to enter the picks */
-
-	top[0] = top[1] = -INFINITY;
-	out->n = 0;
-	out->whole = (dl_pick) {-1, -INFINITY};
-	for (int32_t id = 0; id < v->rows; id++)
-	{
-		if (x[id] <= floor && x[id] <= out->whole.logprob)
-			continue;
-		if (x[id] > top[0])
-		{
-			top[1] = top[0];
-			top[0] = x[id];
-		}
-		else if (x[id] > top[1])
-			top[1] = x[id];
-		if (stop && dl_in_set(stop, id))
-			continue;
-		if (x[id] > floor)
-			insert_pick(out, id, x[id]);
-		if (x[id] > out->whole.logprob && dl_in_set(v->whole, id))
-			out->whole = (dl_pick) {id, x[id]};
-		if (out->n == DL_PICKS)
-			floor = out->pick[DL_PICKS - 1].logprob;
-	}
-}
-
-/* -------------------------------------------------------- top_k, top_p */
-
-/* Order of floats as order of unsigned numbers; -0 and +0 are one. */
-static uint32_t
-order_key(float x)
-{
-	uint32_t	bits;
-
-	x += 0.0f;
-	memcpy(&bits, &x, sizeof(bits));
-	return bits & 0x80000000u ? ~bits : bits | 0x80000000u;
+	for (; at > 0 && picks[at - 1].logprob < pick.logprob; at--)
+		picks[at] = picks[at - 1];
+	picks[at] = pick;
 }
 
 /*
- * Keep the largest logits until their weight reaches `target`; the rest
- * becomes -inf. Weight of a logit is 1 (top_k), or exp(x - max) (top_p). Among
- * equal logits the lower ids are kept.
+ * A bound that no logit of the DL_PICKS largest lies below: each of 16 lanes
+ * holds at least one that is as large as the lane's maximum, so the 8th of
+ * these maxima is reached by 8 logits. Never -inf.
  */
+static float
+pick_bound(const float *x, int n)
+{
+	float		lane[16];
+
+	for (int l = 0; l < 16; l++)
+		lane[l] = -INFINITY;
+	for (int i = 0; i + 16 <= n; i += 16)
+		for (int l = 0; l < 16; l++)
+			lane[l] = x[i + l] > lane[l] ? x[i + l] : lane[l];
+	for (int l = 1; l < 16; l++)
+	{
+		float		value = lane[l];
+		int			at = l;
+
+		for (; at > 0 && lane[at - 1] < value; at--)
+			lane[at] = lane[at - 1];
+		lane[at] = value;
+	}
+	return lane[DL_PICKS - 1] > -FLT_MAX ? lane[DL_PICKS - 1] : -FLT_MAX;
+}
+
+/* The largest logits that are not -inf. */
 static void
-keep_largest(const dl_kernels *k, float *x, int n, float max, bool mass, double target)
+find_picks(const float *x, int first, int n, dl_choice_part *part)
 {
-	static const int shifts[] = {21, 10, 0};
-	static const int widths[] = {11, 11, 10};
-	double		bucket[RADIX_SIZE];
-	float		buf[CHUNK];
-	uint32_t	prefix = 0;
-	uint32_t	known = 0;		/* bits of prefix that are decided */
-	double		above = 0;		/* weight of what is larger than the prefix */
+	float		bound = pick_bound(x, n);
 
-	for (int pass = 0; pass < 3; pass++)
+	part->n = 0;
+	for (int i = 0; i < n; i += 16)
 	{
-		uint32_t	digits = (1u << widths[pass]) - 1;
-		uint32_t	d = digits;
+		int			end = n - i < 16 ? n : i + 16;
+		int			any = n - i < 16;
 
-		memset(bucket, 0, sizeof(bucket));
-		for (int i = 0; i < n; i += CHUNK)
+		if (!any)
+			for (int l = 0; l < 16; l++)
+				any |= x[i + l] >= bound;
+		for (int j = i; any && j < end; j++)
 		{
-			int			m = n - i < CHUNK ? n - i : CHUNK;
-
-			if (mass)
-				exp_chunk(k, x + i, m, max, 1.0f, buf);
-			for (int j = 0; j < m; j++)
-			{
-				uint32_t	key = order_key(x[i + j]);
-
-				if (x[i + j] > -INFINITY && (key & known) == prefix)
-					bucket[(key >> shifts[pass]) & digits] += mass ? (double) buf[j] : 1.0;
-			}
+			if (x[j] < bound || (part->n == DL_PICKS && x[j] <= part->pick[DL_PICKS - 1].logprob))
+				continue;
+			insert_pick(part->pick, &part->n, (dl_pick) {first + j, x[j]});
+			if (part->n == DL_PICKS && part->pick[DL_PICKS - 1].logprob > bound)
+				bound = part->pick[DL_PICKS - 1].logprob;
 		}
-		while (d > 0 && above + bucket[d] < target)
-			above += bucket[d--];
-		prefix |= d << shifts[pass];
-		known |= digits << shifts[pass];
 	}
+}
+
+/* The largest whole token: nearly always one of the picks. */
+static void
+find_whole(const dl_vocab *v, const float *x, int first, int n, dl_choice_part *part)
+{
+	part->whole = (dl_pick) {-1, -INFINITY};
+	for (int i = 0; i < part->n; i++)
+		if (dl_in_set(v->whole, part->pick[i].id))
+		{
+			part->whole = part->pick[i];
+			return;
+		}
+	for (int i = 0; part->n == DL_PICKS && i < n; i++)
+		if (x[i] > part->whole.logprob && dl_in_set(v->whole, first + i))
+			part->whole = (dl_pick) {first + i, x[i]};
+}
+
+static float
+second_largest(const float *x, int n)
+{
+	float		top[2] = {-INFINITY, -INFINITY};
+
 	for (int i = 0; i < n; i++)
-	{
-		uint32_t	key = order_key(x[i]);
-
-		if (key > prefix)
-			continue;
-		if (key == prefix && above < target)
+		if (x[i] > top[0])
 		{
-			above += mass ? (double) dl_expf(x[i] - max) : 1.0;
-			continue;
+			top[1] = top[0];
+			top[0] = x[i];
 		}
-		x[i] = -INFINITY;
-	}
+		else if (x[i] > top[1])
+			top[1] = x[i];
+	return top[1];
 }
 
-/* ----------------------------------------------------------------- draw */
+/* ---------------------------------------------------------------- blocks */
 
-/* The id whose interval of the cumulative distribution holds u in (0, 1); -1 if no logit is finite. */
-static int32_t
-draw(const dl_kernels *k, const float *x, int n, float max, float scale, double u)
+static double
+weighted_sum(const float *x, const float *exps, int n, float max)
 {
-	float		buf[CHUNK];
-	double		target = u * exp_total(k, x, n, max, scale);
 	double		sum = 0;
-	int32_t		last = -1;
 
-	for (int i = 0; i < n; i += CHUNK)
-	{
-		int			m = n - i < CHUNK ? n - i : CHUNK;
-		double		part = exp_chunk(k, x + i, m, max, scale, buf);
-
-		if (sum + part <= target && i + CHUNK < n)
-		{
-			sum += part;
-			continue;
-		}
-		for (int j = 0; j < m; j++)
-		{
-			if (buf[j] > 0)
-				last = i + j;
-			sum += (double) buf[j];
-			if (buf[j] > 0 && sum > target)
-				return last;
-		}
-	}
-	return last;
+	for (int i = 0; i < n; i++)
+		if (exps[i] > 0)
+			sum += (double) exps[i] * (double) (x[i] - max);
+	return sum;
 }
 
-static int32_t
-sample(const dl_chooser *c, float *x, unsigned rules, uint32_t candidate, uint32_t step, uint32_t position)
+static void
+reduce_set(const dl_chooser *c, int first, int n, const float *logits, const uint8_t *set, dl_choice_part *part)
 {
-	int			n = c->bans->vocab->rows;
-	float		max;
+	float		exps[DL_VOCAB_BLOCK];
 
-	if ((rules & DL_RULE_NO_STOP) && c->bans->stop)
-		exclude_set(x, n, c->bans->stop, false);
-	max = c->kernels->max(x, n);
-	if (!(max > -INFINITY))
-		return -1;
-	if (c->top_k > 0 && c->top_k < n)
-		keep_largest(c->kernels, x, n, max, false, c->top_k);
-	if (c->top_p > 0 && c->top_p < 1)
-		keep_largest(c->kernels, x, n, max, true, c->top_p * exp_total(c->kernels, x, n, max, 1.0f));
-	return draw(c->kernels, x, n, max, (float) (1.0 / c->temperature),
-				dl_rng_uniform(&c->key, candidate, step, position, DL_DRAW_TOKEN));
+	part->set_sum = dl_block_sum_of(c->kernels, logits, n, exps);
+	part->set_best = -INFINITY;
+	for (int i = 0; i < n; i++)
+		if (logits[i] > part->set_best && dl_in_set(set, first + i))
+			part->set_best = logits[i];
+}
+
+void
+dl_choose_block(const dl_chooser *c, int first, int n, float *logits, unsigned rules, const uint8_t *set,
+				dl_choice_part *part)
+{
+	const uint8_t *stop = rules & DL_RULE_NO_STOP ? c->bans->stop : NULL;
+	float		exps[DL_VOCAB_BLOCK];
+	bool		stops = stop != NULL && any_in_set(stop, first, n);
+
+	exclude_set(logits, first, n, c->bans->never, false);
+	if (set != NULL)
+		reduce_set(c, first, n, logits, set, part);
+	apply_rules(c, first, n, logits, rules);
+	part->sum = dl_block_sum_of(c->kernels, logits, n, exps);
+	part->weighted = c->entropy && part->sum.max > -INFINITY ? weighted_sum(logits, exps, n, part->sum.max) : 0;
+	if (stops)
+	{
+		part->second = second_largest(logits, n);
+		exclude_set(logits, first, n, stop, false);
+	}
+	find_picks(logits, first, n, part);
+	find_whole(c->bans->vocab, logits, first, n, part);
+	if (!stops)
+		part->second = part->n > 1 ? part->pick[1].logprob : -INFINITY;
+	if (c->temperature > 0)
+		memcpy(part + 1, logits, (size_t) n * sizeof(float));
+}
+
+/* ------------------------------------------------------------------ fold */
+
+static const dl_choice_part *
+part_at(const dl_chooser *c, const void *parts, int block)
+{
+	size_t		size = c->temperature > 0 ? DL_CHOICE_SAMPLED : DL_CHOICE_GREEDY;
+
+	return (const dl_choice_part *) ((const char *) parts + (size_t) block * size);
+}
+
+/* The best of all blocks; top gets the two largest logits. */
+static void
+fold_picks(const dl_chooser *c, const void *parts, int blocks, dl_choice *out, float top[2])
+{
+	top[0] = top[1] = -INFINITY;
+	out->n = 0;
+	out->whole = (dl_pick) {-1, -INFINITY};
+	for (int b = 0; b < blocks; b++)
+	{
+		const dl_choice_part *p = part_at(c, parts, b);
+		bool		larger = p->sum.max > top[0];
+		float		low = larger ? top[0] : p->sum.max;	/* of the two maxima */
+		float		next = larger ? p->second : top[1];	/* behind the larger one */
+
+		top[0] = larger ? p->sum.max : top[0];
+		top[1] = low > next ? low : next;
+		for (int i = 0; i < p->n; i++)
+		{
+			if (out->n == DL_PICKS && p->pick[i].logprob <= out->pick[DL_PICKS - 1].logprob)
+				break;
+			insert_pick(out->pick, &out->n, p->pick[i]);
+		}
+		if (p->whole.logprob > out->whole.logprob)
+			out->whole = p->whole;
+	}
+}
+
+/* Z and, if asked for, W. */
+static double
+fold_sums(const dl_chooser *c, const void *parts, int blocks, float max, double *weighted)
+{
+	double		total = 0;
+
+	*weighted = 0;
+	for (int b = 0; b < blocks; b++)
+	{
+		const dl_choice_part *p = part_at(c, parts, b);
+
+		total += dl_block_weight(p->sum, max);
+		if (c->entropy && p->sum.sum > 0)
+		{
+			double		d = (double) p->sum.max - (double) max;
+
+			*weighted += dl_exp(d) * (p->weighted + d * (double) p->sum.sum);
+		}
+	}
+	return total;
 }
 
 /* Put the drawn token in front of the others. */
@@ -281,68 +300,58 @@ put_first(dl_choice *out, dl_pick pick)
 }
 
 void
-dl_choose(const dl_chooser *c, float *logits, unsigned rules, uint32_t candidate, uint32_t step,
-		  uint32_t position, dl_choice *out)
+dl_choose_fold(const dl_chooser *c, void *parts, const dl_draw *at, dl_choice *out)
 {
 	int			n = c->bans->vocab->rows;
+	int			blocks = dl_vocab_blocks(n);
 	float		top[2];
-	double		total;
-	float		log_total;
+	double		total,
+				weighted;
+	dl_normalizer norm;
 
-	apply_rules(c, logits, rules);
-	find_picks(c, logits, rules, out, top);
+	fold_picks(c, parts, blocks, out, top);
 	out->peak = out->margin = out->entropy = 0;
 	if (out->n == 0)
 		return;
-	total = exp_total(c->kernels, logits, n, top[0], 1.0f);
-	log_total = (float) dl_log(total);
-	out->peak = -log_total;
+	total = fold_sums(c, parts, blocks, top[0], &weighted);
+	norm = (dl_normalizer) {top[0], (float) dl_log(total)};
+	out->peak = -norm.log_sum;
 	out->margin = (float) ((1.0 - (double) dl_expf(top[1] - top[0])) / total);
 	if (c->entropy)
-		out->entropy = entropy_of(c->kernels, logits, n, top[0], total);
+		out->entropy = (float) (dl_log(total) - weighted / total);
 	for (int i = 0; i < out->n; i++)
-		out->pick[i].logprob = (out->pick[i].logprob - top[0]) - log_total;
-	out->whole.logprob = (out->whole.logprob - top[0]) - log_total;
+		out->pick[i].logprob = dl_logprob(out->pick[i].logprob, norm);
+	out->whole.logprob = dl_logprob(out->whole.logprob, norm);
 	if (c->temperature > 0)
 	{
-		float		chosen;
-		int32_t		id;
+		dl_blocks	row = {(char *) parts + sizeof(dl_choice_part), DL_CHOICE_SAMPLED, n};
+		dl_pick		drawn = dl_sample(c, &row, at);
 
-		id = sample(c, logits, rules, candidate, step, position);
-		if (id < 0)
-			return;
-		chosen = logits[id];	/* what was drawn was not excluded: its logit is whole */
-		put_first(out, (dl_pick) {id, (chosen - top[0]) - log_total});
+		if (drawn.id >= 0)
+			put_first(out, (dl_pick) {drawn.id, dl_logprob(drawn.logprob, norm)});
 	}
 }
 
 float
-dl_set_logprob(const dl_chooser *c, const float *logits, const uint8_t *set)
+dl_set_logprob(const dl_chooser *c, const void *parts)
 {
-	const dl_vocab *v = c->bans->vocab;
-	float		buf[CHUNK];
+	int			blocks = dl_vocab_blocks(c->bans->vocab->rows);
 	float		max = -INFINITY,
 				best = -INFINITY;
 	double		total = 0;
 
-	for (int32_t id = 0; id < v->rows; id++)
+	for (int b = 0; b < blocks; b++)
 	{
-		if (dl_in_set(c->bans->never, id))
-			continue;
-		if (logits[id] > max)
-			max = logits[id];
-		if (logits[id] > best && dl_in_set(set, id))
-			best = logits[id];
+		const dl_choice_part *p = part_at(c, parts, b);
+
+		if (p->set_sum.max > max)
+			max = p->set_sum.max;
+		if (p->set_best > best)
+			best = p->set_best;
 	}
 	if (!(max > -INFINITY))
 		return -INFINITY;
-	for (int i = 0; i < v->rows; i += CHUNK)
-	{
-		int			m = v->rows - i < CHUNK ? v->rows - i : CHUNK;
-
-		for (int j = 0; j < m; j++)
-			buf[j] = dl_in_set(c->bans->never, i + j) ? -INFINITY : logits[i + j] - max;
-		total += c->kernels->exp_sum(buf, 0.0f, m, buf);
-	}
-	return (best - max) - (float) dl_log(total);
+	for (int b = 0; b < blocks; b++)
+		total += dl_block_weight(part_at(c, parts, b)->set_sum, max);
+	return dl_logprob(best, (dl_normalizer) {max, (float) dl_log(total)});
 }

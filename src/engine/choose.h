@@ -1,5 +1,5 @@
 /*
- * choose.h - the token choice: from the logits of one position to candidates.
+ * choose.h - the token choice: from the logits of one position, block by block, to candidates.
  *
  * Order (DESIGN 3, Chance): bans, top_k, top_p, temperature. Confidence is
  * always the untempered log-probability after bans.
@@ -8,6 +8,7 @@
 #define DL_CHOOSE_H
 
 #include "bans.h"
+#include "logprob.h"
 #include "rng.h"
 
 #define DL_PICKS	8			/* candidates kept of a position */
@@ -57,13 +58,49 @@ typedef struct dl_chooser
 #define DL_DRAW_ORDER	2u		/* sampler random */
 
 /*
- * logits [vocab->rows] are overwritten. Safe on any thread. A tie goes to the
- * lower id. The draw is keyed by (candidate, step, position).
+ * What one block of the vocabulary gives to the choice of a position. Until
+ * the fold, the log-probabilities of picks are their logits. With a
+ * temperature the block's logits follow, less what may not be chosen.
  */
-void		dl_choose(const dl_chooser *c, float *logits, unsigned rules, uint32_t candidate, uint32_t step,
-					  uint32_t position, dl_choice *out);
+typedef struct dl_choice_part
+{
+	dl_block_sum sum;			/* of what is not banned */
+	float		second;			/* the second largest of these logits */
+	int			n;
+	dl_pick		pick[DL_PICKS];	/* the largest that may be chosen, the lower id first among equals */
+	dl_pick		whole;			/* the largest of those that are valid UTF-8; id -1 if none */
+	double		weighted;		/* sum of e^x x, x = logit - sum.max; only if the entropy is asked for */
+	dl_block_sum set_sum;		/* with a set: of what is banned nowhere, whatever the rules */
+	float		set_best;		/* the largest logit of the set */
+} dl_choice_part;
 
-/* Log-probability, over all tokens that are not banned, of the most probable one of a set; -inf if there is none. */
-float		dl_set_logprob(const dl_chooser *c, const float *logits, const uint8_t *set);
+/* Where and when a choice is made. */
+typedef struct dl_draw
+{
+	uint32_t	candidate,		/* key of the noise */
+				step,
+				position;
+} dl_draw;
+
+/* Bytes of a block's dl_choice_part and what follows it, for a chooser with a temperature and for one without. */
+#define DL_CHOICE_GREEDY	sizeof(dl_choice_part)
+#define DL_CHOICE_SAMPLED	(sizeof(dl_choice_part) + DL_VOCAB_BLOCK * sizeof(float))
+
+/*
+ * Reduce a block's logits [n] of ids first .. first + n - 1, which are
+ * overwritten; first is a multiple of DL_VOCAB_BLOCK. set may be NULL. Safe on
+ * any thread.
+ */
+void		dl_choose_block(const dl_chooser *c, int first, int n, float *logits, unsigned rules, const uint8_t *set,
+							dl_choice_part *part);
+
+/*
+ * The choice from all blocks' parts, ascending, of DL_CHOICE_GREEDY or
+ * DL_CHOICE_SAMPLED bytes each; sampled ones are overwritten. A tie goes to the lower id.
+ */
+void		dl_choose_fold(const dl_chooser *c, void *parts, const dl_draw *at, dl_choice *out);
+
+/* Log-probability, over all tokens that are not banned, of the most probable one of the set; -inf if there is none. */
+float		dl_set_logprob(const dl_chooser *c, const void *parts);
 
 #endif							/* DL_CHOOSE_H */

@@ -27,6 +27,32 @@ dl_question_canvas(const dlm_model *model, dlm_scoring scoring, const dl_answers
 	return answers->n_max + (with_stop ? 1 : 0);
 }
 
+/* Sort the answers' tokens by vocabulary block, so that a block finds its own. */
+static dlm_status
+index_tokens(dl_question *q, dlm_error *err)
+{
+	const dl_answers *all = &q->answers;
+	int			tokens = all->start[all->n];
+	int			blocks = dl_vocab_blocks((int) q->session->model->config.vocab);
+
+	q->by_block = dl_arena_calloc(q->session->arena, (size_t) tokens, sizeof(int));
+	q->answer_of = dl_arena_calloc(q->session->arena, (size_t) tokens, sizeof(int));
+	q->block_start = dl_arena_calloc(q->session->arena, (size_t) blocks + 1, sizeof(int));
+	if (q->by_block == NULL || q->answer_of == NULL || q->block_start == NULL)
+		return dl_fail_memory(err);
+	for (int k = 0; k < all->n; k++)
+		for (int t = all->start[k]; t < all->start[k + 1]; t++)
+			q->answer_of[t] = k;
+	/* a counting sort: starts, then ends that are counted down to starts */
+	for (int t = 0; t < tokens; t++)
+		q->block_start[all->ids[t] / DL_VOCAB_BLOCK]++;
+	for (int b = 1; b <= blocks; b++)
+		q->block_start[b] += q->block_start[b - 1];
+	for (int t = tokens - 1; t >= 0; t--)
+		q->by_block[--q->block_start[all->ids[t] / DL_VOCAB_BLOCK]] = t;
+	return DLM_OK;
+}
+
 dlm_status
 dl_question_init(dl_question *q, dlm_session *s, dlm_scoring scoring, const dl_filled *row,
 				 const dl_answers *answers, dlm_error *err)
@@ -44,7 +70,7 @@ dl_question_init(dl_question *q, dlm_session *s, dlm_scoring scoring, const dl_f
 	q->stop_logprob = dl_arena_calloc(s->arena, (size_t) answers->n, sizeof(float));
 	if (q->logprob == NULL || q->stop_logprob == NULL)
 		return dl_fail_memory(err);
-	return DLM_OK;
+	return index_tokens(q, err);
 }
 
 /* ---------------------------------------------------------------- units */
@@ -90,64 +116,68 @@ dl_question_next(const dl_question *q, dl_unit_cursor *at)
 	return false;
 }
 
-/* Where the log-probability of answer k goes at position `ask` of the unit's canvas, and of which token; NULL: none. */
-static float *
-slot_of(const dl_unit *u, int ask, int k, int32_t *id)
+/* The token of answer k that position `ask` of the unit's canvas predicts; -1: none, -2: the stop token. */
+static int
+token_at(const dl_unit *u, int ask, int k)
 {
 	const dl_question *q = u->question;
-	const dl_answers *all = &q->answers;
-	int			n = dl_answer_length(all, k);
+	int			n = dl_answer_length(&q->answers, k);
 	int			token = ask;
 
 	if (q->scoring == DLM_SCORING_ONE_PASS)
-	{
-		if (token == n && q->stop >= 0)
-		{
-			*id = q->stop;
-			return &q->stop_logprob[k];
-		}
-		if (token >= n)
-			return NULL;
-	}
-	else
-	{
-		if (q->scoring != DLM_SCORING_GROUPED)
-			token = u->token;
-		if (k < u->answer || !same_unit(q, u->answer, k, token))
-			return NULL;
-	}
-	*id = all->ids[all->start[k] + token];
-	return &q->logprob[all->start[k] + token];
+		return token < n ? token : token == n && q->stop >= 0 ? -2 : -1;
+	if (q->scoring != DLM_SCORING_GROUPED)
+		token = u->token;
+	return k < u->answer || !same_unit(q, u->answer, k, token) ? -1 : token;
 }
 
-/* dl_logits_sink: the scores of all answers' tokens at one position. */
+/* dl_reducer: the logits of all answers' tokens at one position, and the block's part of the normaliser. */
 static void
-collect(void *ctx, int ask, float *logits)
+reduce(void *ctx, int ask, int first, int n, float *logits, void *partial)
 {
 	const dl_unit *u = ctx;
-	const dlm_session *s = u->question->session;
+	const dl_question *q = u->question;
+	const dl_answers *all = &q->answers;
+	const dlm_session *s = q->session;
 	const dl_settings *set = &s->model->settings;
-	int			vocab = (int) s->model->config.vocab;
-	dl_normalizer norm;
-	int32_t		id;
+	int			block = first / DL_VOCAB_BLOCK;
 
-	dl_logits_exclude(logits, vocab, set->never_score, set->n_never_score);
-	for (int k = 0; k < u->question->answers.n; k++)
+	dl_logits_exclude(logits, first, n, set->never_score, set->n_never_score);
+	for (int i = q->block_start[block]; i < q->block_start[block + 1]; i++)
 	{
-		float	   *slot = slot_of(u, ask, k, &id);
+		int			t = q->by_block[i];
+		int			k = q->answer_of[t];
 
-		if (slot != NULL)
-			*slot = logits[id];
+		if (token_at(u, ask, k) == t - all->start[k])
+			q->logprob[t] = logits[all->ids[t] - first];
 	}
-	norm = dl_logits_normalizer(s->kernels, logits, vocab, logits);
-	for (int k = 0; k < u->question->answers.n; k++)
-	{
-		float	   *slot = slot_of(u, ask, k, &id);
+	if (q->stop >= first && q->stop - first < n)
+		for (int k = 0; k < all->n; k++)
+			if (token_at(u, ask, k) == -2)
+				q->stop_logprob[k] = logits[q->stop - first];
+	*(dl_block_sum *) partial = dl_block_sum_of(s->kernels, logits, n, logits);
+}
 
-		if (slot != NULL)
-			*slot = dl_logprob(*slot, norm);
+static void
+fold(void *ctx, int ask, void *partials, int n_blocks)
+{
+	const dl_unit *u = ctx;
+	const dl_question *q = u->question;
+	dl_normalizer norm = dl_blocks_normalizer(partials, n_blocks);
+
+	for (int k = 0; k < q->answers.n; k++)
+	{
+		int			token = token_at(u, ask, k);
+		float	   *slot;
+
+		if (token == -1)
+			continue;
+		slot = token == -2 ? &q->stop_logprob[k] : &q->logprob[q->answers.start[k] + token];
+		*slot = dl_logprob(*slot, norm);
 	}
 }
+
+static const dl_reducer answers_tokens = {sizeof(dl_block_sum), reduce, fold};
 
 /* ---------------------------------------------------------------- rows */
 
@@ -240,7 +270,7 @@ dl_question_unit(dl_question *q, dl_unit_cursor *at, dl_unit **out, dlm_error *e
 	memset(live + head - model->config.logit_shift, 1, (size_t) canvas + model->config.logit_shift);
 	for (int j = 0; j < u->row.n_ask; j++)
 		ask[j] = head + (whole ? j : at->token);
-	u->row.sink = collect;
+	u->row.reducer = &answers_tokens;
 	u->row.ctx = u;
 	u->row.kv = q->kv;
 	*out = u;

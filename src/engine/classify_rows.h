@@ -12,6 +12,14 @@
  * Answers that would give the same row share it. The row after the canvas is
  * the template's rest in every rule. A token's score is its log-probability
  * over the whole vocabulary less never_score.
+ *
+ * Why all columns of the output projection are computed, not only those of the
+ * answers' tokens: the normalisers cancel in the probabilities only where all
+ * answers have equally many tokens and stand in one row. They do not where
+ * means are taken over different numbers of positions, nor under chain and
+ * pll, where answers stand in different rows. Even where they cancel they
+ * decide how a score is rounded, so leaving them out could make or break a
+ * tie; and the log-probabilities are part of the result.
  */
 #ifndef DL_CLASSIFY_ROWS_H
 #define DL_CLASSIFY_ROWS_H
@@ -28,6 +36,9 @@ typedef struct dl_question
 	int32_t		stop;			/* scored behind an answer by one_pass; -1 = the model has none */
 	float	   *logprob;		/* [answers.start[answers.n]] of each token of each answer */
 	float	   *stop_logprob;	/* [answers.n] */
+	int		   *by_block;		/* tokens of all answers, as indices into answers.ids, by the vocabulary block of their id */
+	int		   *answer_of;		/* [of those tokens] the answer that it belongs to */
+	int		   *block_start;	/* [blocks + 1] into by_block */
 	dl_kv	   *kv;				/* fixed text of the rows planned last, or NULL */
 	int			kv_canvas;		/* the canvas' length that kv is for; -1 = any */
 } dl_question;

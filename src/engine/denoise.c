@@ -163,36 +163,50 @@ dl_denoise_close(dl_denoise *d)
 
 /* --------------------------------------------------------------- forward */
 
-/* The row's logits: choose. With guidance l = u + (w + 1) (c - u), u the logits without the fixed text. */
+/* dl_reducer: a block of the row's logits. With guidance l = u + (w + 1) (c - u), u the logits without the fixed text. */
 static void
-choose_sink(void *ctx, int ask, float *logits)
+choose_block(void *ctx, int ask, int first, int n, float *logits, void *partial)
 {
 	dl_denoise *d = ctx;
 	const dl_policy *policy = d->policy;
-	dl_slot    *slot = &d->canvas.slot[d->ask_slot[ask]];
-	int			vocab = policy->chooser.bans->vocab->rows;
+	int			slot = d->ask_slot[ask];
 
 	if (policy->guidance > 0)
 	{
-		const float *u = d->unconditional + (size_t) ask * (size_t) vocab;
+		const float *u = d->unconditional + (size_t) ask * (size_t) policy->chooser.bans->vocab->rows + first;
 
-		for (int i = 0; i < vocab; i++)
+		for (int i = 0; i < n; i++)
 			logits[i] = fmaf(policy->guidance + 1.0f, logits[i] - u[i], u[i]);
 	}
-	if (d->sets && d->sets[d->ask_slot[ask]])
-		slot->set_logprob = dl_set_logprob(&policy->chooser, logits, d->sets[d->ask_slot[ask]]);
-	dl_choose(&policy->chooser, logits, slot->rules, d->candidate, (uint32_t) d->step + 1,
-			  (uint32_t) d->ask_slot[ask], &slot->choice);
+	dl_choose_block(&policy->chooser, first, n, logits, d->canvas.slot[slot].rules, d->sets ? d->sets[slot] : NULL,
+					partial);
 }
 
 static void
-keep_sink(void *ctx, int ask, float *logits)
+choose_fold(void *ctx, int ask, void *partials, int n_blocks)
 {
 	dl_denoise *d = ctx;
-	size_t		vocab = (size_t) d->policy->chooser.bans->vocab->rows;
+	int			slot = d->ask_slot[ask];
+	dl_draw		at = {d->candidate, (uint32_t) d->step + 1, (uint32_t) slot};
 
-	memcpy(d->unconditional + (size_t) ask * vocab, logits, vocab * sizeof(float));
+	if (d->sets && d->sets[slot])
+		d->canvas.slot[slot].set_logprob = dl_set_logprob(&d->policy->chooser, partials);
+	dl_choose_fold(&d->policy->chooser, partials, &at, &d->canvas.slot[slot].choice);
 }
+
+/* Guidance: the unconditional logits are kept until those of the row itself come. */
+static void
+keep_block(void *ctx, int ask, int first, int n, float *logits, void *partial)
+{
+	dl_denoise *d = ctx;
+
+	memcpy(d->unconditional + (size_t) ask * (size_t) d->policy->chooser.bans->vocab->rows + first, logits,
+		   (size_t) n * sizeof(float));
+}
+
+static const dl_reducer greedy = {DL_CHOICE_GREEDY, choose_block, choose_fold};
+static const dl_reducer sampled = {DL_CHOICE_SAMPLED, choose_block, choose_fold};
+static const dl_reducer keep = {0, keep_block, NULL};
 
 /* The slots whose candidates the next step looks at. Stop tokens may be chosen only where all to the left is revealed. */
 static void
@@ -216,7 +230,7 @@ list_asks(dl_denoise *d)
 	}
 }
 
-/* The row with its fixed text masked, for guidance; its logits are kept for the sink of the row itself. */
+/* The row with its fixed text masked, for guidance. */
 static dlm_status
 add_blind_row(dl_denoise *d, dl_row *row, dlm_error *err)
 {
@@ -244,7 +258,7 @@ add_blind_row(dl_denoise *d, dl_row *row, dlm_error *err)
 	for (int i = 0; i < d->canvas.n_slots; i++)
 		d->blind[d->canvas.slot[i].position] = d->canvas.slot[i].id;
 	row->ids = d->blind;
-	row->sink = keep_sink;
+	row->reducer = &keep;
 	row->kv = d->blind_kv;
 	return dl_session_add_row(d->session, row, err);
 }
@@ -263,7 +277,7 @@ add_row(dl_denoise *d, dlm_error *err)
 	row.ctx = d;
 	if (d->policy->guidance > 0 && !d->guided)
 		return add_blind_row(d, &row, err);
-	row.sink = choose_sink;
+	row.reducer = d->policy->chooser.temperature > 0 ? &sampled : &greedy;
 	row.kv = d->kv;
 	return dl_session_add_row(d->session, &row, err);
 }

@@ -145,7 +145,7 @@ advance(dl_forward *f)
 				enter_phase(f, f->n_asks > 0 ? DL_PH_HEAD : DL_PH_LENGTHS);
 			break;
 		case DL_PH_HEAD:
-			if (dl_head_chunk(f) && next_chunk(f, f->n_asks, f->head_chunk))
+			if (dl_head_chunk(f) && next_chunk(f, f->n_asks, f->head_end - f->at))
 				enter_phase(f, DL_PH_LENGTHS);
 			break;
 		case DL_PH_LENGTHS:
@@ -175,7 +175,7 @@ dl_forward_step(dl_forward *f, dlm_error *err)
 		return DLM_OK;
 	saved = dl_fp_enter();
 	f->left = SLICE * f->threads;
-	while (f->left > 0 && f->phase != DL_PH_DONE)
+	while (f->left > 0 && f->phase != DL_PH_DONE && !any_bad(f))
 		advance(f);
 	dl_fp_leave(saved);
 	if (any_bad(f))

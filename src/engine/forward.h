@@ -17,6 +17,7 @@
 #define DL_FORWARD_H
 
 #include "arena.h"
+#include "logprob.h"
 #include "model.h"
 
 /*
@@ -34,13 +35,22 @@ void		dl_kv_free(dl_kv *kv);
 size_t		dl_kv_bytes(const dlm_model *model, int n);
 
 /*
- * Called once per asked position, possibly on a helper thread and in any
- * order, each (row, ask) exactly once: logits [vocab] of the token at
- * row.ask[ask] (shift already applied), which the sink may overwrite. Rows of ids
- * that the tokenizer does not know are included: the sink ignores them.
- * Must touch nothing but its own (row, ask)'s memory.
+ * What becomes of the logits of one asked position. They are never stored as
+ * a row: the output projection computes them in blocks of DL_VOCAB_BLOCK ids
+ * (logprob.h), and each block is reduced to a partial result at once, while it
+ * lies in the cache. Each (row, ask, block) is reduced once, on any thread and
+ * in any order; then each (row, ask) is folded once, on any thread. Both touch
+ * nothing but their own (row, ask)'s memory, and reduce nothing that another
+ * block's reduce touches. Ids that the tokenizer does not know are included.
  */
-typedef void (*dl_logits_sink) (void *ctx, int ask, float *logits);
+typedef struct dl_reducer
+{
+	size_t		partial;		/* bytes of a partial result, a multiple of 8 */
+	/* logits [n] of ids first .. first + n - 1 (shift already applied) are lost afterwards; partial is not cleared */
+	void		(*reduce) (void *ctx, int ask, int first, int n, float *logits, void *partial);
+	/* partials of all blocks, ascending, one right behind the other. NULL: reduce has done all */
+	void		(*fold) (void *ctx, int ask, void *partials, int n_blocks);
+} dl_reducer;
 
 typedef struct dl_row
 {
@@ -49,7 +59,7 @@ typedef struct dl_row
 	const uint8_t *live;		/* [n], 1 = live; NULL = all live. Ignored under full attention */
 	int			n_ask;
 	const int32_t *ask;			/* [n_ask] positions to predict, >= logit_shift; ascending, distinct */
-	dl_logits_sink sink;
+	const dl_reducer *reducer;	/* NULL if nothing is asked */
 	void	   *ctx;
 	float	   *hidden;			/* NULL, or [n, hidden] gets the last hidden states (after the final norm) */
 	float	   *lengths;		/* NULL, or [length_classes] gets the length head's log-probabilities on the row's states */
@@ -62,14 +72,17 @@ typedef struct dl_forward dl_forward;
 dl_forward *dl_forward_create(const dlm_model *model, dl_arena *a, int threads, uint32_t cpu_mask);
 void		dl_forward_free(dl_forward *f);
 
-/* Bytes of workspace for a batch of so many tokens and asked positions: lets the scheduler size its batches. */
-size_t		dl_forward_workspace(const dlm_model *model, int tokens, int asks);
+/*
+ * Bytes of workspace for a batch of so many tokens and asked positions, whose
+ * largest partial result is `partial`: lets the scheduler size its batches.
+ */
+size_t		dl_forward_workspace(const dlm_model *model, int tokens, int asks, size_t partial);
 
 /* rows are borrowed until the batch is done. DLM_ENOMEM, DLM_EINVAL. */
 dlm_status	dl_forward_begin(dl_forward *f, const dl_row *rows, int n_rows, dlm_error *err);
 
 /*
- * One small piece of work (a few ms). DLM_MORE, DLM_OK: all sinks called;
+ * One small piece of work (a few ms). DLM_MORE, DLM_OK: all asks folded;
  * DLM_EDAMAGED: non-finite logits. Abandoning a batch between steps and
  * beginning another is fine: the caches stay valid.
  */

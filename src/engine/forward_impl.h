@@ -61,6 +61,7 @@ typedef struct dl_ask
 	int			row;
 	int			index;			/* in the row's ask[] */
 	int			needed;			/* needed token whose output predicts it */
+	size_t		partials;		/* where its partial results lie in f->partials */
 } dl_ask;
 
 typedef enum dl_phase
@@ -138,9 +139,11 @@ struct dl_forward
 			   *v,
 			   *gate,			/* [chunk, ffn_ld] */
 			   *up;
-	float	   *logits;			/* [head_chunk, vocab] */
-	int			head_chunk;
-	float	   *scratch;		/* [threads] of attention: queries, scores, outputs */
+	float	   *head_x;			/* [head_rows, hidden] what the output projection reads */
+	int			head_rows;		/* asks of the largest pass */
+	char	   *partials;		/* of the asks of a pass */
+	size_t		partials_size;
+	float	   *scratch;		/* [threads] of attention: queries, scores, outputs; of the head: a tile of logits */
 	size_t		scratch_floats;
 	void	   *quantized;		/* of dl_linear */
 	dl_length_work length;
@@ -151,8 +154,9 @@ struct dl_forward
 	int			layer;
 	int			at;				/* first token, block item or ask of the current chunk */
 	int			op;				/* inside the chunk */
-	int			inner;			/* of the length head: token or item inside the row */
-	int			panel;			/* inside a matrix product */
+	int			inner;			/* of the length head: token or item inside the row; of the head: asks that are ready */
+	int			panel;			/* inside a matrix product; of the head: tile, or ask to be folded */
+	int			head_end;		/* the asks of the current pass end here */
 	int64_t		left;			/* multiply-adds left in this slice */
 	bool		bad[DL_MAX_THREADS];	/* a thread saw non-finite logits */
 };
@@ -176,7 +180,11 @@ bool		dl_queries_chunk(dl_forward *f);
 bool		dl_attend_items(dl_forward *f);
 bool		dl_mix_chunk(dl_forward *f);
 bool		dl_final_chunk(dl_forward *f);
-bool		dl_head_chunk(dl_forward *f);
+
+/* layers_head.c: logits in passes over the output matrix, of some asks each */
+bool		dl_head_chunk(dl_forward *f);	/* one unit of the pass that begins at f->at; true when it is complete */
+void		dl_head_plan(dl_forward *f);	/* sets asks[].partials, head_rows, partials_size; raises scratch_floats */
+size_t		dl_head_bytes(const dl_config *c, int asks, size_t partial);	/* of head_x and partials, for equal reducers */
 
 /* length_head.c */
 size_t		dl_length_carve(dl_length_work *w, const dlm_model *m, int n, void *base, size_t at);

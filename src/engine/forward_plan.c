@@ -9,8 +9,6 @@
 
 #define MOST_SCORES		(96 * 1024)	/* floats of one attention item's scores: they stay in the second level cache */
 #define MOST_BLOCK_ROWS	96		/* queries times group of one attention item */
-#define LOGITS_BYTES	((size_t) 16 << 20)
-#define MOST_HEAD_CHUNK	64
 
 /* ------------------------------------------------------------- validation */
 
@@ -24,8 +22,8 @@ check_row(const dl_forward *f, const dl_row *r, dlm_error *err)
 	for (int i = 0; i < r->n; i++)
 		if (r->ids[i] < 0 || (uint32_t) r->ids[i] >= c->vocab)
 			return dl_fail(err, DLM_EINVAL, "", "token %d is not in the model's vocabulary", r->ids[i]);
-	if (r->n_ask < 0 || (r->n_ask > 0 && r->sink == NULL))
-		return dl_fail(err, DLM_EINVAL, "", "row asks for logits but has no sink");
+	if (r->n_ask < 0 || (r->n_ask > 0 && r->reducer == NULL))
+		return dl_fail(err, DLM_EINVAL, "", "row asks for logits but has no reducer");
 	if (r->lengths != NULL && c->length_classes == 0)
 		return dl_fail(err, DLM_EINVAL, "", "model has no length head");
 	for (int i = 0; i < r->n_ask; i++)
@@ -296,7 +294,7 @@ plan_asks(dl_forward *f)
 		if (i == f->plans[t->row].first_token)
 			f->plans[t->row].first_needed = f->n_needed;
 		if (ask >= 0)
-			f->asks[f->n_asks++] = (dl_ask) {t->row, ask, f->n_needed};
+			f->asks[f->n_asks++] = (dl_ask) {.row = t->row, .index = ask, .needed = f->n_needed};
 		if (ask >= 0 || t->needed)
 			f->needed[f->n_needed++] = i;
 	}
@@ -349,18 +347,6 @@ plan_blocks(dl_forward *f, bool last, dl_block *blocks)
 
 /* -------------------------------------------------------------- workspace */
 
-static int
-head_chunk(const dl_config *c, int asks)
-{
-	size_t		rows = LOGITS_BYTES / ((size_t) c->vocab * sizeof(float));
-
-	if (rows > MOST_HEAD_CHUNK)
-		rows = MOST_HEAD_CHUNK;
-	if (rows > (size_t) asks)
-		rows = (size_t) asks;
-	return rows < 1 ? 1 : (int) rows;
-}
-
 static size_t
 quantized_bytes(const dl_config *c)
 {
@@ -384,7 +370,6 @@ carve_work(dl_forward *f, void *base)
 	size_t		chunk = (size_t) (f->n_tokens < DL_CHUNK ? f->n_tokens : DL_CHUNK);
 	size_t		at = 0;
 
-	f->head_chunk = head_chunk(c, f->n_asks);
 	f->x = dl_carve(base, &at, (size_t) f->n_tokens * f->hidden_ld, sizeof(float));
 	f->q = dl_carve(base, &at, (size_t) f->n_tokens * f->query_ld, sizeof(float));
 	f->keys = dl_carve(base, &at, f->n_keys, sizeof(float));
@@ -394,7 +379,8 @@ carve_work(dl_forward *f, void *base)
 	f->v = dl_carve(base, &at, chunk * (size_t) f->key_dim, sizeof(float));
 	f->gate = dl_carve(base, &at, c->gated ? chunk * f->ffn_ld : 0, sizeof(float));
 	f->up = dl_carve(base, &at, chunk * f->ffn_ld, sizeof(float));
-	f->logits = dl_carve(base, &at, f->n_asks > 0 ? (size_t) f->head_chunk * c->vocab : 0, sizeof(float));
+	f->head_x = dl_carve(base, &at, (size_t) f->head_rows * f->hidden_ld, sizeof(float));
+	f->partials = dl_carve(base, &at, f->partials_size, 1);
 	f->scratch = dl_carve(base, &at, (size_t) f->threads * f->scratch_floats, sizeof(float));
 	f->quantized = dl_carve(base, &at, quantized_bytes(c), 1);
 	return dl_length_carve(&f->length, f->model, f->longest_lengths, base, at);
@@ -423,7 +409,7 @@ allocate_work(dl_forward *f, dlm_error *err)
 }
 
 size_t
-dl_forward_workspace(const dlm_model *model, int tokens, int asks)
+dl_forward_workspace(const dlm_model *model, int tokens, int asks, size_t partial)
 {
 	const dl_config *c = &model->config;
 	dl_heads	heads = dl_heads_of((int) c->heads, (int) c->kv_heads, (int) c->head_dim);
@@ -435,7 +421,7 @@ dl_forward_workspace(const dlm_model *model, int tokens, int asks)
 
 	return (size_t) tokens * token + (size_t) asks * sizeof(dl_ask) +
 		chunk * (2 * hidden + 2 * (size_t) c->kv_heads * c->head_dim + 2 * dl_row_stride((int) c->ffn)) * sizeof(float) +
-		(asks > 0 ? (size_t) head_chunk(c, asks) * c->vocab * sizeof(float) : 0) +
+		dl_head_bytes(c, asks, partial) +
 		4 * MOST_SCORES * sizeof(float) + quantized_bytes(c) + 16384;
 }
 
@@ -460,6 +446,7 @@ dl_forward_plan(dl_forward *f, dlm_error *err)
 	f->scratch_floats = 0;
 	f->n_blocks = plan_blocks(f, false, f->blocks);
 	f->n_last_blocks = plan_blocks(f, true, f->last_blocks);
+	dl_head_plan(f);
 	f->longest_lengths = 0;
 	for (int i = 0; i < f->n_rows; i++)
 		if (f->rows[i].lengths != NULL && f->rows[i].n > f->longest_lengths)

@@ -306,3 +306,20 @@ dl_linear(const dl_kernels *kernels, dl_team *team, const dl_matrix *w, const fl
 
 	dl_multiply(kernels, team, &p, 0, dl_product_panels(&p), scratch);
 }
+
+void
+dl_linear_columns(const dl_kernels *kernels, const dl_matrix *w, int first, int columns, const float *x,
+				  size_t ldx, int rows, float *y, size_t ldy, void *scratch)
+{
+	dl_matrix	part = *w;
+	size_t		panel = (size_t) first / DL_PANEL;
+	size_t		floats = (size_t) w->k * DL_PANEL;
+	size_t		bytes = w->dtype == DL_F32 ? 4 * floats : w->dtype == DL_BF16 ? 2 * floats :
+		dl_s8_panel_bytes(divide_up(w->k, 4));
+
+	part.data = (const char *) w->data + panel * bytes;
+	part.n = columns;
+	if (w->bias != NULL)
+		part.bias = w->bias + first;
+	dl_linear(kernels, NULL, &part, x, ldx, rows, y, ldy, scratch);
+}

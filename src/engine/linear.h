@@ -67,4 +67,11 @@ size_t		dl_row_stride(int k);
 void		dl_linear(const dl_kernels *kernels, dl_team *team, const dl_matrix *w, const float *x, size_t ldx,
 					  int rows, float *y, size_t ldy, void *scratch);
 
+/*
+ * The same for output columns first .. first + columns - 1 only (first is a
+ * multiple of DL_PANEL), on the calling thread; y[0] is column `first`.
+ */
+void		dl_linear_columns(const dl_kernels *kernels, const dl_matrix *w, int first, int columns, const float *x,
+							  size_t ldx, int rows, float *y, size_t ldy, void *scratch);
+
 #endif							/* DL_LINEAR_H */

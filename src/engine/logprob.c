@@ -1,37 +1,39 @@
 /*
- * logprob.c - log-probabilities from the logits of one position; see logprob.h.
+ * logprob.c - log-probabilities over the vocabulary; see logprob.h.
  */
 #include "logprob.h"
-#include "fmath.h"
 
 #include <math.h>
 
 void
-dl_logits_exclude(float *logits, int n, const int32_t *ids, int n_ids)
+dl_logits_exclude(float *logits, int first, int n, const int32_t *ids, int n_ids)
 {
 	for (int i = 0; i < n_ids; i++)
-		if (ids[i] >= 0 && ids[i] < n)
-			logits[ids[i]] = -INFINITY;
+		if (ids[i] >= first && ids[i] - first < n)
+			logits[ids[i] - first] = -INFINITY;
+}
+
+dl_block_sum
+dl_block_sum_of(const dl_kernels *kernels, const float *logits, int n, float *exps)
+{
+	dl_block_sum b = {kernels->max(logits, n), 0};
+
+	if (b.max > -INFINITY)
+		b.sum = kernels->exp_sum(logits, b.max, n, exps);
+	return b;
 }
 
 dl_normalizer
-dl_logits_normalizer(const dl_kernels *kernels, const float *logits, int n, float *scratch)
+dl_blocks_normalizer(const dl_block_sum *blocks, int n)
 {
-	dl_normalizer norm;
+	dl_normalizer norm = {-INFINITY, 0};
+	double		total = 0;
 
-	norm.max = kernels->max(logits, n);
-	norm.log_sum = dl_logf(kernels->exp_sum(logits, norm.max, n, scratch));
+	for (int i = 0; i < n; i++)
+		if (blocks[i].max > norm.max)
+			norm.max = blocks[i].max;
+	for (int i = 0; i < n; i++)
+		total += dl_block_weight(blocks[i], norm.max);
+	norm.log_sum = (float) dl_log(total);
 	return norm;
-}
-
-void
-dl_log_softmax_at(const dl_kernels *kernels, float *logits, int n, const int32_t *ids, int n_ids, float *out)
-{
-	dl_normalizer norm;
-
-	for (int i = 0; i < n_ids; i++)
-		out[i] = logits[ids[i]];
-	norm = dl_logits_normalizer(kernels, logits, n, logits);
-	for (int i = 0; i < n_ids; i++)
-		out[i] = dl_logprob(out[i], norm);
 }

@@ -285,6 +285,7 @@ choose_batch(dlm_session *s)
 {
 	dl_scheduler *sch = s->scheduler;
 	size_t		limit = dl_arena_limit(s->arena) / 2;
+	size_t		partial = 0;
 	int			tokens = 0,
 				asks = 0,
 				end = sch->batch_first;
@@ -293,8 +294,10 @@ choose_batch(dlm_session *s)
 	{
 		tokens += s->rows[end].n;
 		asks += s->rows[end].n_ask;
+		if (s->rows[end].n_ask > 0 && s->rows[end].reducer->partial > partial)
+			partial = s->rows[end].reducer->partial;
 		if (end > sch->batch_first &&
-			(tokens > DL_ROUND_TOKENS || dl_forward_workspace(s->model, tokens, asks) > limit))
+			(tokens > DL_ROUND_TOKENS || dl_forward_workspace(s->model, tokens, asks, partial) > limit))
 			break;
 		end++;
 	}

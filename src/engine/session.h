@@ -4,7 +4,7 @@
  * A *task* is one request being worked on: a small state machine. In each
  * *round* the scheduler asks every running task for the rows it wants next,
  * runs all of them in one packed forward, and lets every task absorb what its
- * sinks collected. A task that wants no rows is done. So classification is
+ * reducers collected. A task that wants no rows is done. So classification is
  * one or two rounds, a denoising a round per step, a length search a round
  * per sweep, and rows of different requests share every forward.
  *
@@ -31,8 +31,8 @@ typedef struct dl_task_ops
 	/* Hand this round's rows to dl_session_add_row; none = the task is done and *task->result complete. After DLM_EINTR it
 	 * is called again; the rows that it has added stay. */
 	dlm_status	(*plan) (dl_task *task, dlm_error *err);
-	/* The rows planned have been computed. (A row's sink may have been called a second time, with the same logits, where
-	 * memory was short and the batch was cut: sinks overwrite, they do not add up.) */
+	/* The rows planned have been computed. (A row's reducer may have been called a second time, with the same logits,
+	 * where memory was short and the batch was cut: reducers overwrite, they do not add up.) */
 	dlm_status	(*absorb) (dl_task *task, dlm_error *err);
 	/*
 	 * Free blocks and caches (the arena's bump memory goes with the session).

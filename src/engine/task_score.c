@@ -73,9 +73,9 @@ score_open(dl_task *task, dlm_error *err)
 	return DLM_OK;
 }
 
-/* dl_logits_sink: the log-probability of the text's own token. */
+/* dl_reducer: the log-probability of the text's own token. */
 static void
-collect(void *ctx, int ask, float *logits)
+reduce(void *ctx, int ask, int first, int n, float *logits, void *partial)
 {
 	const score_pass *p = ctx;
 	const score_state *state = p->state;
@@ -84,9 +84,22 @@ collect(void *ctx, int ask, float *logits)
 	int			token = p->first + ask * state->stride;
 	int32_t		id = state->ids.id[state->first + token];
 
-	dl_logits_exclude(logits, (int) s->model->config.vocab, set->never_score, set->n_never_score);
-	dl_log_softmax_at(s->kernels, logits, (int) s->model->config.vocab, &id, 1, &state->logprob[token]);
+	dl_logits_exclude(logits, first, n, set->never_score, set->n_never_score);
+	if (id >= first && id - first < n)
+		state->logprob[token] = logits[id - first];	/* its logit, until the fold */
+	*(dl_block_sum *) partial = dl_block_sum_of(s->kernels, logits, n, logits);
 }
+
+static void
+fold(void *ctx, int ask, void *partials, int n_blocks)
+{
+	const score_pass *p = ctx;
+	float	   *logprob = &p->state->logprob[p->first + ask * p->state->stride];
+
+	*logprob = dl_logprob(*logprob, dl_blocks_normalizer(partials, n_blocks));
+}
+
+static const dl_reducer own_token = {sizeof(dl_block_sum), reduce, fold};
 
 static dlm_status
 make_pass(score_state *state, int first, score_pass **out, dlm_error *err)
@@ -122,7 +135,8 @@ make_pass(score_state *state, int first, score_pass **out, dlm_error *err)
 	memset(p, 0, sizeof(*p));
 	p->state = state;
 	p->first = first;
-	p->row = (dl_row) {.n = n, .ids = ids, .live = live, .n_ask = asks, .ask = ask, .sink = collect, .ctx = p};
+	p->row = (dl_row) {.n = n, .ids = ids, .live = live, .n_ask = asks, .ask = ask, .reducer = &own_token,
+		.ctx = p};
 	*out = p;
 	return DLM_OK;
 }

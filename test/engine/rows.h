@@ -20,7 +20,8 @@ typedef struct outcome
 	int			vocab;
 	float	   *logits;			/* [n_ask, vocab] */
 	float	   *hidden;			/* [n, hidden] or NULL */
-	int		   *calls;			/* [n_ask] times the sink was called */
+	int		   *calls;			/* [n_ask] times the ask was folded */
+	int		   *blocks;			/* [n_ask] times a block was reduced */
 } outcome;
 
 typedef struct run_options
@@ -32,17 +33,32 @@ typedef struct run_options
 } run_options;
 
 static void
-outcome_sink(void *ctx, int ask, float *logits)
+outcome_reduce(void *ctx, int ask, int first, int n, float *logits, void *partial)
 {
 	outcome    *o = ctx;
 
 	if (ask >= 0 && ask < o->n_ask)
 	{
-		memcpy(o->logits + (size_t) ask * (size_t) o->vocab, logits, (size_t) o->vocab * sizeof(float));
-		__atomic_fetch_add(&o->calls[ask], 1, __ATOMIC_RELAXED);
+		memcpy(o->logits + (size_t) ask * (size_t) o->vocab + first, logits, (size_t) n * sizeof(float));
+		__atomic_fetch_add(&o->blocks[ask], 1, __ATOMIC_RELAXED);
 	}
-	memset(logits, 0xff, (size_t) o->vocab * sizeof(float));	/* a sink may overwrite */
+	*(int64_t *) partial = first;
+	memset(logits, 0xff, (size_t) n * sizeof(float));	/* a reducer may overwrite */
 }
+
+/* Counts an ask as folded only if all its blocks are there, in their order. */
+static void
+outcome_fold(void *ctx, int ask, void *partials, int n_blocks)
+{
+	outcome    *o = ctx;
+	bool		complete = o->blocks[ask] == n_blocks && n_blocks == dl_vocab_blocks(o->vocab);
+
+	for (int i = 0; i < n_blocks; i++)
+		complete = complete && ((int64_t *) partials)[i] == (int64_t) i * DL_VOCAB_BLOCK;
+	__atomic_fetch_add(&o->calls[ask], complete ? 1 : 1000, __ATOMIC_RELAXED);
+}
+
+static const dl_reducer outcome_reducer = {sizeof(int64_t), outcome_reduce, outcome_fold};
 
 static void
 outcome_clear(outcome *o)
@@ -50,8 +66,9 @@ outcome_clear(outcome *o)
 	free(o->logits);
 	free(o->hidden);
 	free(o->calls);
+	free(o->blocks);
 	o->logits = o->hidden = NULL;
-	o->calls = NULL;
+	o->calls = o->blocks = NULL;
 }
 
 static inline void
@@ -70,11 +87,12 @@ outcome_row(const dlm_model *m, outcome *o)
 	outcome_clear(o);
 	o->logits = calloc((size_t) o->n_ask * (size_t) o->vocab + 1, sizeof(float));
 	o->calls = calloc((size_t) o->n_ask + 1, sizeof(int));
+	o->blocks = calloc((size_t) o->n_ask + 1, sizeof(int));
 	if (o->want_hidden)
 		o->hidden = calloc((size_t) o->n * m->config.hidden, sizeof(float));
 	return (dl_row) {
 		.n = o->n, .ids = o->ids, .live = o->live, .n_ask = o->n_ask, .ask = o->ask,
-		.sink = outcome_sink, .ctx = o, .hidden = o->hidden, .kv = o->kv
+		.reducer = &outcome_reducer, .ctx = o, .hidden = o->hidden, .kv = o->kv
 	};
 }
 
@@ -112,7 +130,7 @@ outcome_run(const dlm_model *m, outcome *o, int n, const run_options *opt, dl_ar
 	return st;
 }
 
-/* Bit for bit the same logits (and hidden states), each sink called once. */
+/* Bit for bit the same logits (and hidden states), each ask folded once. */
 static inline bool
 outcome_equal(const dlm_model *m, const outcome *a, const outcome *b)
 {
