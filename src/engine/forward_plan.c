@@ -8,6 +8,7 @@
 #include <string.h>
 
 #define MOST_SCORES		(96 * 1024)	/* floats of one attention item's scores: they stay in the second level cache */
+#define MOST_SCRATCH	(128 * 1024)	/* floats of a thread's scratch, roughly: those and more, or a tile of logits */
 #define MOST_BLOCK_ROWS	96		/* queries times group of one attention item */
 
 /* ------------------------------------------------------------- validation */
@@ -422,7 +423,7 @@ dl_forward_workspace(const dlm_model *model, int tokens, int asks, size_t partia
 	return (size_t) tokens * token + (size_t) asks * sizeof(dl_ask) +
 		chunk * (2 * hidden + 2 * (size_t) c->kv_heads * c->head_dim + 2 * dl_row_stride((int) c->ffn)) * sizeof(float) +
 		dl_head_bytes(c, asks, partial) +
-		4 * MOST_SCORES * sizeof(float) + quantized_bytes(c) + 16384;
+		4 * MOST_SCRATCH * sizeof(float) + quantized_bytes(c) + 16384;
 }
 
 /* -------------------------------------------------------------------- all */

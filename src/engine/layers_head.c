@@ -16,7 +16,7 @@
 #define TOKENS_PER_ITEM	8
 #define HEAD_BYTES		((size_t) 16 << 20)	/* partial results of a pass */
 #define MOST_PASS_ASKS	256
-#define MOST_TILE_ASKS	48		/* its logits and some panels of weights share the second level cache */
+#define MOST_TILE_ASKS	84		/* each tile reads its block's weights again, from some cache */
 #define LEAST_TILE_ASKS	12
 #define MOST_TILE_COST	((int64_t) 64 << 20)	/* multiply-adds: about 2 ms */
 #define TILES_A_THREAD	4
@@ -272,8 +272,8 @@ tiles_some(dl_forward *f)
 	int64_t		cost = tile_cost(f, most);
 	int64_t		some = f->left / cost;
 
-	if (some < 2 * f->threads)
-		some = f->threads > 1 ? 2 * f->threads : 1;
+	if (some < f->threads)
+		some = f->threads;
 	if (some > tiles - f->panel)
 		some = tiles - f->panel;
 	dl_parallel(some * cost < SERIAL_COST ? NULL : f->team, (int) some, tile_item, f);
