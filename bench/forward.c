@@ -18,7 +18,6 @@
  * Token ids are a hash of row and position, so that a peer can make the same
  * rows (bench/engine.py does). A failure answers "error ..." and goes on.
  */
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -42,7 +41,7 @@ typedef struct bench
 	dl_forward *forward;
 } bench;
 
-/* What a sink found at one asked position. */
+/* What was found at one asked position. */
 typedef struct answer
 {
 	int32_t		id;
@@ -117,31 +116,48 @@ token_at(const dlm_model *model, int row, int position)
 	return id;
 }
 
-/* The largest logit's id and log-sum-exp: what a denoiser needs of a position. One pass for the maximum. */
+/* What a block gives. */
+typedef struct block_answer
+{
+	dl_block_sum sum;
+	int32_t		id;				/* of the largest logit */
+	int32_t		unused;
+} block_answer;
+
+/* The largest logit's id and log-sum-exp: what a denoiser needs of a position. */
 static void
-take(void *ctx, int ask, float *logits)
+take_block(void *ctx, int ask, int first, int n, float *logits, void *partial)
 {
 	bench_row  *r = ctx;
-	int			vocab = (int) r->b->model->config.vocab,
-				at = 0;
-	float		max = -INFINITY;
+	block_answer *p = partial;
+	float		exps[DL_VOCAB_BLOCK];
 
 	if (r->copy != NULL)
-		memcpy(r->copy + (size_t) ask * (size_t) vocab, logits, (size_t) vocab * sizeof(float));
-	for (int i = 0; i < vocab; i += 4096)
-	{
-		float		m = r->b->kernels->max(logits + i, vocab - i < 4096 ? vocab - i : 4096);
-
-		if (m > max)
-		{
-			max = m;
-			at = i;
-		}
-	}
-	while (logits[at] != max)
-		at++;
-	r->answers[ask] = (answer) {at, max + logf(r->b->kernels->exp_sum(logits, max, vocab, logits))};
+		memcpy(r->copy + (size_t) ask * (size_t) r->b->model->config.vocab + first, logits, (size_t) n * sizeof(float));
+	p->sum = dl_block_sum_of(r->b->kernels, logits, n, exps);
+	p->id = 0;
+	while (logits[p->id] != p->sum.max)
+		p->id++;
+	p->id += first;
 }
+
+static void
+take_fold(void *ctx, int ask, void *partials, int n_blocks)
+{
+	bench_row  *r = ctx;
+	const block_answer *p = partials;
+	int			best = 0;
+	double		total = 0;
+
+	for (int b = 1; b < n_blocks; b++)
+		if (p[b].sum.max > p[best].sum.max)
+			best = b;
+	for (int b = 0; b < n_blocks; b++)
+		total += dl_block_weight(p[b].sum, p[best].sum.max);
+	r->answers[ask] = (answer) {p[best].id, p[best].sum.max + (float) dl_log(total)};
+}
+
+static const dl_reducer take = {sizeof(block_answer), take_block, take_fold};
 
 /* Mask the asked positions; under `context` they and the ones before them are live, as in the product. */
 static void
@@ -168,7 +184,7 @@ make_row(const bench *b, dl_row *row, bench_row *state, int number, int n)
 	*state = (bench_row) {.b = b, .ids = need(malloc((size_t) n * sizeof(int32_t))), .live = need(calloc((size_t) n, 1))};
 	for (int i = 0; i < n; i++)
 		state->ids[i] = token_at(b->model, number, i);
-	*row = (dl_row) {.n = n, .ids = state->ids, .live = state->live, .ask = state->ask, .sink = take, .ctx = state};
+	*row = (dl_row) {.n = n, .ids = state->ids, .live = state->live, .ask = state->ask, .reducer = &take, .ctx = state};
 }
 
 static batch
