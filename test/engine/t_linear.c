@@ -231,9 +231,133 @@ check_shape(dl_dtype dtype, int n, int k, int rows, bool with_bias)
 	release(&p);
 }
 
+/* ------------------------------------------------------ several matrices */
+
+typedef struct finished
+{
+	const float *a;				/* outputs of a product abreast, and their sum */
+	const float *b;
+	float	   *sum;
+	size_t		ld;
+} finished;
+
+static void
+add_outputs(const void *ctx, int row, int rows, int column, int columns)
+{
+	const finished *f = ctx;
+
+	for (int i = row; i < row + rows; i++)
+		for (int j = column; j < column + columns; j++)
+			f->sum[(size_t) i * f->ld + (size_t) j] += f->a[(size_t) i * f->ld + (size_t) j] +
+				f->b[(size_t) i * f->ld + (size_t) j];
+}
+
+/* All panels of a product, `step` of them a call, as slices cut it */
+static void
+multiply_in_steps(const dl_product *p, dl_team *team, int step, void *scratch)
+{
+	int			panels = dl_product_panels(p);
+
+	for (int at = 0; at < panels; at += step)
+		dl_multiply(dl_kernels_get(0), team, p, at, panels - at < step ? panels - at : step, scratch);
+}
+
+/* q, k and v in turn: the same bits as one after the other */
+static void
+matrices_in_turn_equal_each_alone(dl_dtype dtype, int k, int rows, int threads, int step)
+{
+	const int	n[3] = {90, 17, 48};
+	problem		p[3];
+	dl_product	product = {.rows = rows, .n_outputs = 3};
+	dl_team    *team = dl_team_create(threads);
+
+	for (int i = 0; i < 3; i++)
+	{
+		p[i] = make(dtype, n[i], k, rows, i != 1);
+		product.out[i] = (dl_output) {&p[i].w, must(calloc((size_t) rows * p[i].ldy, sizeof(float))), p[i].ldy};
+		memcpy(p[i].x, p[0].x, (size_t) rows * p[0].ldx * sizeof(float));
+	}
+	product.x = p[0].x;
+	product.ldx = p[0].ldx;
+	multiply_in_steps(&product, team, step, p[0].scratch);
+	for (int i = 0; i < 3; i++)
+	{
+		float	   *alone = run(&p[i], dl_kernels_get(0), NULL, 0, rows);
+		bool		equal = true;
+
+		for (int r = 0; r < rows; r++)
+			equal = equal && memcmp(alone + (size_t) r * p[i].ldy, product.out[i].y + (size_t) r * p[i].ldy,
+									(size_t) n[i] * sizeof(float)) == 0;
+		CHECK(equal, "output %d in turn, dtype %d k=%d rows=%d threads=%d step=%d", i, dtype, k, rows, threads, step);
+		free(alone);
+		free(product.out[i].y);
+		release(&p[i]);
+	}
+	dl_team_free(team);
+}
+
+/* gate and up abreast: each element is finished once, when both outputs are there */
+static void
+tiles_abreast_are_finished_once(dl_dtype dtype, int n, int k, int rows, int threads, int step)
+{
+	problem		a = make(dtype, n, k, rows, true),
+				b = make(dtype, n, k, rows, false);
+	size_t		size = (size_t) rows * a.ldy;
+	float	   *y[3];
+	float	   *alone[2] = {run(&a, dl_kernels_get(0), NULL, 0, rows), NULL};
+	dl_team    *team = dl_team_create(threads);
+	bool		equal = true;
+
+	memcpy(b.x, a.x, (size_t) rows * a.ldx * sizeof(float));
+	alone[1] = run(&b, dl_kernels_get(0), NULL, 0, rows);
+	for (int i = 0; i < 3; i++)
+		y[i] = must(calloc(size, sizeof(float)));
+	{
+		finished	f = {y[0], y[1], y[2], a.ldy};
+		dl_product	product = {
+			.x = a.x, .ldx = a.ldx, .rows = rows, .n_outputs = 2, .abreast = true,
+			.out = {{&a.w, y[0], a.ldy}, {&b.w, y[1], a.ldy}}, .finish = add_outputs, .ctx = &f
+		};
+
+		multiply_in_steps(&product, team, step, a.scratch);
+	}
+	for (int r = 0; r < rows; r++)
+		for (int j = 0; j < n; j++)
+		{
+			size_t		at = (size_t) r * a.ldy + (size_t) j;
+
+			equal = equal && y[0][at] == alone[0][at] && y[1][at] == alone[1][at] && y[2][at] == y[0][at] + y[1][at];
+		}
+	CHECK(equal, "abreast, dtype %d n=%d k=%d rows=%d threads=%d step=%d", dtype, n, k, rows, threads, step);
+	for (int i = 0; i < 3; i++)
+		free(y[i]);
+	free(alone[0]);
+	free(alone[1]);
+	dl_team_free(team);
+	release(&a);
+	release(&b);
+}
+
 int
 main(void)
 {
+	for (int dtype = DL_F32; dtype <= DL_I8; dtype++)
+		for (int i = 0; i < 12; i++)
+		{
+			int			rows = (int[]) {1, 7, 40}[i % 3],
+						threads = 1 + i % 2 * 2,
+						step = (int[]) {1, 2, 5, 100}[i % 4];
+
+			matrices_in_turn_equal_each_alone((dl_dtype) dtype, 30 + i * 50, rows, threads, step);
+			tiles_abreast_are_finished_once((dl_dtype) dtype, 100 + i, 30 + i * 50, rows, threads, step);
+		}
+	for (int k = 1; k <= 4096; k++)
+	{
+		size_t		ld = dl_row_stride(k);
+
+		CHECK(ld >= (size_t) k && ld <= (size_t) k + 256 && (ld % 16 == 0 || ld == (size_t) k), "row stride of %d: %zu", k, ld);
+	}
+
 	for (int dtype = DL_F32; dtype <= DL_I8; dtype++)
 	{
 		for (int rows = 1; rows <= 80; rows++)
