@@ -3,6 +3,11 @@
  * and number of rows; and of dl_linear on one and two threads.
  *
  *		build/bench/kernels [SECONDS_PER_CASE]
+ *		build/bench/kernels --sweep SECONDS_PER_CASE THREADS N K ROWS...
+ *
+ * The second form prints a line "table threads type n k rows gflops" for each
+ * weight type and number of rows, with the best table of this CPU: bench/blas.py
+ * and bench/plot.py read it.
  *
  * A multiply-add counts as two operations, int8 likewise. Inputs are small
  * numbers; weights of a case are larger than the second-level cache where the
@@ -143,6 +148,44 @@ table(const dl_kernels *kernels, int threads, int n, int k, double seconds)
 	dl_team_free(team);
 }
 
+/* argv: seconds, threads, n, k, then numbers of rows */
+static int
+sweep(int argc, char **argv)
+{
+	static const char *const names[] = {"f32", "bf16", "int8"};
+	const dl_kernels *kernels = dl_kernels_get(0);
+	double		seconds = argc > 4 ? atof(argv[0]) : 0;
+	int			threads = argc > 4 ? atoi(argv[1]) : 0,
+				n = argc > 4 ? atoi(argv[2]) : 0,
+				k = argc > 4 ? atoi(argv[3]) : 0;
+	dl_team    *team;
+
+	if (threads < 1 || n < 1 || k < 1)
+	{
+		fprintf(stderr, "usage: kernels --sweep SECONDS_PER_CASE THREADS N K ROWS...\n");
+		return 2;
+	}
+	team = dl_team_create(threads);
+	for (int dtype = DL_F32; dtype <= DL_I8; dtype++)
+	{
+		data		d = make((dl_dtype) dtype, n, k);
+
+		for (int i = 4; i < argc; i++)
+		{
+			int			rows = atoi(argv[i]);
+
+			if (rows < 1 || rows > MOST_ROWS)
+				continue;
+			printf("%s %d %s %d %d %d %.1f\n", kernels->name, threads, names[dtype], n, k, rows,
+				   gflops(kernels, team, &d, rows, seconds));
+			fflush(stdout);
+		}
+		release(&d);
+	}
+	dl_team_free(team);
+	return 0;
+}
+
 int
 main(int argc, char **argv)
 {
@@ -151,6 +194,8 @@ main(int argc, char **argv)
 	double		seconds = argc > 1 ? atof(argv[1]) : 0.1;
 	const dl_kernels *last = &dl_kernels_ref;
 
+	if (argc > 1 && strcmp(argv[1], "--sweep") == 0)
+		return sweep(argc - 2, argv + 2);
 	printf("%-12s %-5s %-5s %13s", "table", "", "type", "n x k, rows:");
 	for (int i = 0; i < ROW_CASES; i++)
 		printf(" %7d", rows_of[i]);

@@ -30,7 +30,7 @@ OTHER = ("mixed", "denoise-1", "denoise-16", "prefix")
 QUICK = ("1x16", "1x64", "64x16", "mixed", "denoise-1", "prefix")
 PROMPT, CANVAS, STEPS = 32, 32, 10
 PREFIX_ROWS, PREFIX, INPUT = 64, 48, 48
-LONG = 1.5          # seconds of a run above which a turn is one run
+LONG = 0.3          # seconds of a run above which a turn is one run
 
 
 def lengths_of(shape, name, quick):
@@ -81,13 +81,17 @@ class Case:
         for kind, peer in peers.items():
             self.runs[kind] = lambda s, p=peer: contenders.seconds_of(lambda: peer_denoise(p, rows, batch, PROMPT, CANVAS, STEPS), s)
 
-    def turn(self, seconds):
-        """Every contender once. What takes long runs once a turn, after the first."""
+    def warm(self):
+        """One run each that does not count: it says who takes long."""
         for kind, run in self.runs.items():
-            long = self.best.get(kind, 0) > LONG
-            median, best = run(0 if long or not self.times[kind] and seconds == 0 else seconds)
+            self.best[kind] = run(0)[1]
+
+    def turn(self, seconds):
+        """Every contender once; what takes long is one run a turn, the rest is the median of `seconds`."""
+        for kind, run in self.runs.items():
+            median, best = run(seconds if self.best[kind] < LONG else 0)
             self.times[kind].append(median)
-            self.best[kind] = min(best, self.best.get(kind, best))
+            self.best[kind] = min(best, self.best[kind])
 
     def result(self):
         return {"lengths": len(self.lengths), "tokens": sum(self.lengths), "median": {k: float(np.median(t)) for k, t in self.times.items()},
@@ -128,6 +132,7 @@ def measure(name, shapes, args):
         if shape == "prefix" and not rows.context:
             continue
         case = Case(shape, name, rows, engines, peers, args.quick)
+        case.warm()
         for _ in range(args.rounds):
             peaks.append(machine.peak(args.threads, 0.2))
             case.turn(args.seconds)
