@@ -2,14 +2,15 @@
 #
 #   make demo     set everything up and run the main job on a real table
 #   make check    every test track; last line "N passed, N failed"
+#   make bench    the engine beside ONNX Runtime, OpenVINO and PyTorch: docs/performance.md
 #   make, make install, make installcheck    as in any extension
 #
 # The engine and the model loader are plain C11 libraries, compiled with their
 # own flags and without PostgreSQL's include path; PGXS links them into dlm.so.
 
-# demo and check begin on a machine that may not have pg_config yet: they are
-# scripts, which install what is missing and call this Makefile again.
-ifneq ($(filter demo demo-stop check,$(MAKECMDGOALS)),)
+# demo, check and bench begin on a machine that may not have pg_config yet: they
+# are scripts, which install what is missing and call this Makefile again.
+ifneq ($(filter demo demo-stop check bench,$(MAKECMDGOALS)),)
 
 demo:
 	@.ci/packages build
@@ -22,7 +23,12 @@ check:
 	@.ci/packages check
 	@test/run.sh
 
-.PHONY: demo demo-stop check
+# make bench BENCH=--quick: fewer shapes and rounds
+bench:
+	@.ci/packages build
+	@bench/run.sh $(BENCH)
+
+.PHONY: demo demo-stop check bench
 
 else
 

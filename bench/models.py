@@ -115,7 +115,9 @@ def write_encoder(folder, name):
 
 
 def base_weights():
-    """The GGUF file that `make` fetched."""
+    """The GGUF file that `make` fetched, or was told of."""
+    if os.environ.get("MODEL_BASE"):
+        return pathlib.Path(os.environ["MODEL_BASE"])
     found = sorted((ROOT / "models/base").glob("*.gguf"))
     if not found:
         raise SystemExit("models.py: no base weights in models/base; run make first")

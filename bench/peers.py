@@ -1,6 +1,7 @@
 """The engine beside ONNX Runtime, OpenVINO and PyTorch: same weights, same rows, same threads, in turn.
 
     python bench/peers.py [--quick] [--model NAME]... [--shape SHAPE]... [--name NAME] [--models FOLDER] [--threads 2] [--rounds N]
+    python bench/peers.py --report NAME[,NAME...] [--best]
 
 SHAPE: BxL rows of L tokens (1x64), "mixed" (lengths of the demo's messages), "denoise-B" (prompt of 32 tokens, canvas of 32, 10 steps, batch B),
 "prefix" (the default model: rows that begin with one instruction, shared or not; the engine alone). Two positions are asked in each row. A row of the table
@@ -25,7 +26,7 @@ import rows as rows_module
 from denoise import peer_denoise
 
 contenders.quiet()
-SHAPES = ("1x16", "1x64", "1x256", "64x16", "64x64", "16x256")
+SHAPES = ("1x16", "1x64", "1x256", "4x16", "16x16", "64x16", "64x64", "16x256")
 OTHER = ("mixed", "denoise-1", "denoise-16", "prefix")
 QUICK = ("1x16", "1x64", "64x16", "mixed", "denoise-1", "prefix")
 PROMPT, CANVAS, STEPS = 32, 32, 10
@@ -146,73 +147,72 @@ def measure(name, shapes, args):
 
 # ---------------------------------------------------------------- the table
 
-def shares(name, shape, case, lengths, peak, threads):
+def shares(name, shape, seconds, lengths, peak, threads):
     """Share of the FMA peak and of the bandwidth that f32 reached, the larger one; None where the work is not simply counted."""
     if shape == "prefix" or shape.startswith("denoise"):
         return None
     operations, size = rows_module.work(name, lengths)
-    seconds = case["median"]["dlm-f32"]
     fma = operations / seconds * 1e-9 / peak["fma"][str(threads)] if "fma" in peak else 0
     return max((fma, "FMA"), (size / seconds * 1e-9 / peak["read"][str(threads)], "read"))
 
 
-def best_peer(case, kinds):
+def best_peer(times, kinds):
     """(seconds, name) of the fastest peer of some kinds; None: there is none."""
-    found = [(t, k) for k, t in case["median"].items() if not k.startswith("dlm-") and any(word in k for word in kinds)]
+    found = [(t, k) for k, t in times.items() if not k.startswith("dlm-") and any(word in k for word in kinds)]
     return min(found) if found else None
 
 
-def table(results, quick):
+def table(results, stat):
     peak, threads = results["peak"], results["machine"]["threads"]
     lines = ["| model | shape | rows/s f32 | bf16 | int8 | f32 against best f32 peer | int8 against best int8 or bf16 peer | share of peak (f32) |", "|---|---|---|---|---|---|---|---|"]
     for name, model in results["models"].items():
         for shape, case in model["cases"].items():
             if shape == "prefix":
                 continue
-            t, n = case["median"], case["lengths"]
+            t, n = case[stat], case["lengths"]
             cells = [name, shape] + [f"{n / t['dlm-' + w]:.1f}" for w in models.WEIGHTS]
-            for ours, kinds in (("dlm-f32", ("f32",)), ("dlm-int8", ("int8", "bf16", "bf16"))):
-                peer = best_peer(case, kinds)
+            for ours, kinds in (("dlm-f32", ("f32",)), ("dlm-int8", ("int8", "bf16", "f16"))):
+                peer = best_peer(t, kinds)
                 cells.append(f"{peer[0] / t[ours]:.2f} ({peer[1]})" if peer else "")
-            share = shares(name, shape, case, lengths_of(shape, name, quick) if "-" not in shape else None, peak, threads)
+            share = shares(name, shape, t["dlm-f32"], lengths_of(shape, name, results["quick"]) if "-" not in shape else None, peak, threads)
             cells.append(f"{share[0] * 100:.0f} % {share[1]}" if share else "")
             lines.append("| " + " | ".join(cells) + " |")
     return lines
 
 
-def ratios(results):
+def ratios(results, stat):
     """Every peer's time over ours, f32 by f32 and int8 by int8."""
     peers = sorted({k for m in results["models"].values() for c in m["cases"].values() for k in c["median"] if not k.startswith("dlm-")})
     lines = ["| model | shape | " + " | ".join(peers) + " |", "|---|---|" + "---|" * len(peers)]
     for name, model in results["models"].items():
         for shape, case in model["cases"].items():
-            t = case["median"]
+            t = case[stat]
             cells = [f"{t[p] / t['dlm-int8' if 'int8' in p else 'dlm-f32']:.2f}" if p in t else "" for p in peers]
             if any(cells):
                 lines.append(f"| {name} | {shape} | " + " | ".join(cells) + " |")
     return lines
 
 
-def prefix_lines(results):
+def prefix_lines(results, stat):
     out = []
     for name, model in results["models"].items():
         case = model["cases"].get("prefix")
         if case:
-            t = case["median"]
+            t = case[stat]
             out.append(f"{name}: {PREFIX_ROWS} rows of {PREFIX} + {INPUT} tokens, the first {PREFIX} shared, against the same rows unshared: " +
                        ", ".join(f"{k[4:]} {t[k + ' unshared'] / t[k]:.2f}x" for k in t if not k.endswith("unshared")))
     return out
 
 
-def report(results, quick=False):
-    """The whole result as markdown."""
+def report(results, stat="median"):
+    """The whole result as markdown, by the median of the rounds or by the best run of all (of a busy machine the more telling one)."""
     m = results["machine"]
     peak = "; ".join(f"{name} {values.get(str(m['threads']), 0):.0f} {unit}" for name, unit, values in
                      ((n, u, results["peak"].get(n, {})) for n, u in (("fma", "GFLOP/s"), ("int8", "Gop/s"), ("read", "GB/s"))))
     return "\n".join([f"{m['cpu']} ({', '.join(m['flags'])}), {m['threads']} of {m['cores']} cores, load {m['load']} at the start; " +
-                      ", ".join(f"{k} {v}" for k, v in m["versions"].items()) + f"; dlm {m['commit']}", f"Peak measured between the rounds: {peak}.", "",
-                      *table(results, quick), "", "Peer's time over the engine's (above 1: the engine is faster); int8 peers against int8, others against f32:", "",
-                      *ratios(results), "", *prefix_lines(results)])
+                      ", ".join(f"{k} {v}" for k, v in m["versions"].items()) + f"; dlm {m['commit']}", f"Peak measured between the rounds: {peak}." + (" Times are processor time of one thread." if results.get("cpu_time") else ""), "",
+                      *table(results, stat), "", "Peer's time over the engine's (above 1: the engine is faster); int8 peers against int8, others against f32:", "",
+                      *ratios(results, stat), "", *prefix_lines(results, stat)])
 
 
 def parse():
@@ -225,7 +225,13 @@ def parse():
     p.add_argument("--threads", type=int, default=2)
     p.add_argument("--rounds", type=int)
     p.add_argument("--seconds", type=float, help="of a contender's turn")
+    p.add_argument("--cpu", action="store_true", help="processor time of one thread instead of elapsed time: for a busy machine")
+    p.add_argument("--report", help="measure nothing; print the tables of these results (NAME,NAME...)")
+    p.add_argument("--best", action="store_true", help="with --report: by the best run, not the median")
     args = p.parse_args()
+    if args.cpu:
+        contenders.use_cpu_time()
+        args.threads = 1
     args.rounds = args.rounds or (2 if args.quick else 5)
     args.seconds = args.seconds or (0.2 if args.quick else 0.5)
     return args
@@ -233,8 +239,13 @@ def parse():
 
 def main():
     args = parse()
+    if args.report:
+        files = [json.loads(open(models.ROOT / "bench/results" / (name + ".json")).read()) for name in args.report.split(",")]
+        results = {**files[0], "models": {name: model for f in files for name, model in f["models"].items()}, "peak": machine.best_of([f["peak"] for f in files])}
+        print(report(results, "best" if args.best else "median"))
+        return
     shapes = args.shape or (QUICK if args.quick else SHAPES + OTHER)
-    results = {"machine": machine.describe(args.threads), "quick": args.quick, "models": {}}
+    results = {"machine": machine.describe(args.threads), "quick": args.quick, "cpu_time": args.cpu, "models": {}}
     started = time.time()
     folder = models.ROOT / "bench/results"
     folder.mkdir(exist_ok=True)
@@ -243,7 +254,9 @@ def main():
         results["peak"] = machine.best_of([p for m in results["models"].values() for p in m["peaks"]])
         results["seconds"] = round(time.time() - started)
         (folder / (args.name + ".json")).write_text(json.dumps(results, indent=1) + "\n")
-    print(report(results, args.quick))
+    print(report(results))
+    if results["machine"]["load"] > 0.5 and not args.cpu:
+        print("\nThe machine was busy when this began: medians say little. By the best run of each:\n", report(results, "best"), sep="\n")
 
 
 if __name__ == "__main__":
