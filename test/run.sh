@@ -2,7 +2,7 @@
 # make check: every test track. Last line "N passed, N failed".
 #
 #   test/run.sh              all tracks
-#   test/run.sh lint engine  only these (build, lint, engine, aarch64, regress, tap, sanitize, fuzz)
+#   test/run.sh lint engine  only these (build, lint, engine, aarch64, avx512-model, regress, tap, sanitize, fuzz)
 #
 # A track reports each of its checks once; its output goes to build/check/TRACK.log,
 # of which the end is shown when something failed.
@@ -74,13 +74,20 @@ sanitize() {
     DLM_TEST_QUICK=1 ASAN_OPTIONS=detect_leaks=1 OMP_NUM_THREADS=2 programs sanitize build/asan/test
 }
 
-# The kernels of AArch64, cross-compiled and run under an emulator, against the plain C definition.
-aarch64() {
-    local log=$logs/aarch64.log line
-    timeout 900 bash test/engine/check_aarch64.sh build/aarch64 >"$log" 2>&1
-    line=$(sed -n 's/^aarch64: \([0-9]*\) passed, \([0-9]*\) failed$/\1 \2/p' "$log" | tail -n 1)
-    if [ -n "$line" ]; then count "aarch64 kernels" ${line% *} ${line#* } "$log"; else count "aarch64 kernels died" 0 1 "$log"; fi
+# emulated NAME SCRIPT: tables that this CPU cannot run, against the plain C definition and the checked-in bits.
+emulated() {
+    local log=$logs/$1.log line
+    timeout 1800 sh "$2" "build/$1" >"$log" 2>&1
+    line=$(sed -n "s/^$1: \([0-9]*\) passed, \([0-9]*\) failed$/\1 \2/p" "$log" | tail -n 1)
+    if [ -n "$line" ]; then count "$1" ${line% *} ${line#* } "$log"; else count "$1 died" 0 1 "$log"; fi
+    sed -n 's/^\(.*: \)*table \(.*\)/\2/p' "$log" | sort -u | sed "s/^/$1 ran /"
 }
+
+# The engine for AArch64, cross-compiled and run under qemu.
+aarch64() { emulated aarch64 test/engine/check_aarch64.sh; }
+
+# AVX-512, VNNI and AVX2 with their intrinsics modelled in plain C.
+avx512-model() { emulated avx512-model test/engine/check_model.sh; }
 
 regress_results() {     # regress_results NAME LOG
     count "$1" "$(grep -cE '^(test|ok|     ).* (\.\.\.)? *ok +[0-9]+ ms|^ok [0-9]+' "$2")" \
@@ -137,7 +144,7 @@ fuzz() {
 }
 
 tracks=("$@")
-[ "${#tracks[@]}" -gt 0 ] || tracks=(build lint engine aarch64 regress tap sanitize fuzz)
+[ "${#tracks[@]}" -gt 0 ] || tracks=(build lint engine aarch64 avx512-model regress tap sanitize fuzz)
 for track in "${tracks[@]}"; do "$track"; done
 printf '%d passed, %d failed\n' "$passed" "$failed"
 [ "$failed" -eq 0 ]

@@ -7,7 +7,10 @@
 
 #define PRAGMA(text)	_Pragma(#text)
 
-#if defined(__clang__)
+#if defined(DLM_TEST_NO_TARGET)	/* test/engine/check_model.sh: intrinsics modelled in plain C, for any CPU */
+#define TARGET(set)
+#define TARGET_END
+#elif defined(__clang__)
 #define TARGET(set)	PRAGMA(clang attribute push (__attribute__((target(set))), apply_to = function))
 #define TARGET_END	PRAGMA(clang attribute pop)
 #else
