@@ -1,8 +1,8 @@
 /*
  * t_kernels_small.c - products of depth 1, 2 and 4 in every table against
  * integers: int8 against 64-bit sums, float chains against a multiply-add
- * worked out exactly and rounded once. What VNNI computes on the way is
- * modelled in plain C and compared too.
+ * worked out exactly and rounded once. What x86 computes on the way (unsigned
+ * bytes, an offset, pairs of 16 bits) is modelled in plain C and compared too.
  */
 #include "harness.h"
 
@@ -247,31 +247,49 @@ float_products_are_fused(const test_tables *t)
 
 /* ---------------------------------------------------------------- int8 */
 
+/* Scales are 1, so that a result is the sum of the groups' sums, exact below 2^24. */
 typedef struct int8_case
 {
 	int			m,
 				k4,
 				panels;
-	int8_t	   *x,
-			   *w;
-	float	   *y;
-	float	   *one;			/* scales */
-	int32_t    *wsum;
+	int8_t	   *x,				/* [m, 4 * k4] */
+			   *w;				/* panels */
+	float	   *y,
+			   *one;
 } int8_case;
+
+/* A group of a panel that may be written */
+static dl_s8_group
+group_of(const int8_case *c, int panel, int group)
+{
+	return dl_s8_group_at(c->w + (size_t) panel * dl_s8_panel_bytes(c->k4), c->k4, group);
+}
+
+static int8_t *
+weight(const int8_case *c, int column, int k)
+{
+	dl_s8_group g = group_of(c, column / 16, k / DL_GROUP);
+
+	return c->w + (g.w - c->w) + (k % DL_GROUP / 4 * 16 + column % 16) * 4 + k % 4;
+}
 
 static int8_case
 int8_make(int m, int k4, int panels)
 {
 	int8_case	c = {.m = m, .k4 = k4, .panels = panels};
-	size_t		columns = (size_t) panels * 16;
+	size_t		groups = (size_t) dl_groups(k4);
 
 	c.x = calloc((size_t) m * (size_t) k4, 4);
-	c.w = calloc(columns * (size_t) k4, 4);
-	c.y = calloc((size_t) m * columns, sizeof(float));
-	c.one = calloc((size_t) m + columns, sizeof(float));
-	c.wsum = calloc(columns, sizeof(int32_t));
-	for (size_t i = 0; i < (size_t) m + columns; i++)
+	c.w = calloc((size_t) panels, dl_s8_panel_bytes(k4));
+	c.y = calloc((size_t) m * (size_t) panels * 16, sizeof(float));
+	c.one = calloc((size_t) m * groups, sizeof(float));
+	for (size_t i = 0; i < (size_t) m * groups; i++)
 		c.one[i] = 1.0f;
+	for (int p = 0; p < panels; p++)
+		for (int g = 0; g < (int) groups; g++)
+			for (int j = 0; j < 16; j++)
+				((float *) (c.w + ((const int8_t *) group_of(&c, p, g).scale - c.w)))[j] = 1.0f;
 	return c;
 }
 
@@ -282,45 +300,74 @@ int8_free(int8_case *c)
 	free(c->w);
 	free(c->y);
 	free(c->one);
-	free(c->wsum);
 }
 
-static int8_t *
-weight(const int8_case *c, int column, int k)
+/* The sums of weights that lie in a panel */
+static void
+write_sums(int8_case *c)
 {
-	return &c->w[(((size_t) (column / 16) * (size_t) c->k4 + (size_t) (k / 4)) * 16 + (size_t) (column % 16)) * 4 + (size_t) (k % 4)];
+	for (int j = 0; j < c->panels * 16; j++)
+		for (int k = 0; k < 4 * c->k4; k++)
+		{
+			dl_s8_group g = group_of(c, j / 16, k / DL_GROUP);
+
+			((int32_t *) (c->w + ((const int8_t *) g.sum - c->w)))[j % 16] += *weight(c, j, k);
+		}
 }
 
-/* dpbusd over the depth on x + 128, and the column's weights taken off 128 times: as VNNI does, modulo 2^32 */
-static int32_t
-vnni_model(const int8_case *c, int row, int column)
+/* What x86 computes: unsigned q + 128 times w, from -128 times the weights' sum on; *pair: largest sum of two products */
+static int64_t
+offset_model(const int8_case *c, int row, int column, int *pair)
 {
-	uint32_t	sum = 0,
-				weights = 0;
+	int64_t		sum = 0;
 
-	for (int k = 0; k < 4 * c->k4; k++)
+	for (int k = 0; k < 4 * c->k4; k += 2)
 	{
-		uint8_t		u = (uint8_t) c->x[(size_t) row * 4 * (size_t) c->k4 + (size_t) k] ^ 0x80;
-		int8_t		s = *weight(c, column, k);
+		int			two = 0;
 
-		sum += (uint32_t) ((int32_t) u * s);
-		weights += (uint32_t) (int32_t) s;
+		for (int i = 0; i < 2; i++)
+		{
+			uint8_t		u = (uint8_t) c->x[(size_t) row * 4 * (size_t) c->k4 + (size_t) (k + i)] ^ 0x80;
+			int8_t		s = *weight(c, column, k + i);
+
+			two += (int) u * s;
+			sum -= 128 * s;
+		}
+		sum += two;
+		*pair = abs(two) > *pair ? abs(two) : *pair;
 	}
-	return (int32_t) (sum - (weights << 7));
+	return sum;
 }
 
-/* All products of all tables against 64-bit sums; scales are 1, so a result is the sum, rounded to float once. */
+/* One table's products against the sums */
+static void
+int8_table(const dl_kernels *k, const int8_case *c, const float *want, const char *what)
+{
+	int			columns = c->panels * 16,
+				wrong = 0;
+	size_t		bytes = (size_t) c->m * 4 * (size_t) c->k4;
+	int8_t	   *x = malloc(bytes);
+
+	for (size_t i = 0; i < bytes; i++)
+		x[i] = (int8_t) (c->x[i] ^ k->s8_flip);
+	k->gemm_s8(x, 4 * (size_t) c->k4, c->one, c->m, c->k4, c->w, NULL, c->panels, columns, c->y, (size_t) columns);
+	for (size_t p = 0; p < (size_t) c->m * (size_t) columns; p++)
+		wrong += c->y[p] != want[p];
+	CHECK(wrong == 0, "%s %s: %d products", k->name, what, wrong);
+	free(x);
+}
+
+/* All products of all tables against 64-bit sums */
 static void
 int8_check(const test_tables *t, int8_case *c, const char *what)
 {
 	int			columns = c->panels * 16,
-				wrong = 0;
+				wrong = 0,
+				pair = 0;
 	size_t		n = (size_t) c->m * (size_t) columns;
 	float	   *want = malloc(n * sizeof(float));
 
-	for (int j = 0; j < columns; j++)
-		for (int k = 0; k < 4 * c->k4; k++)
-			c->wsum[j] += *weight(c, j, k);
+	write_sums(c);
 	for (size_t i = 0; i < n; i++)
 	{
 		const int8_t *x = c->x + i / (size_t) columns * 4 * (size_t) c->k4;
@@ -329,85 +376,89 @@ int8_check(const test_tables *t, int8_case *c, const char *what)
 
 		for (int k = 0; k < 4 * c->k4; k++)
 			sum += (int64_t) x[k] * *weight(c, j, k);
-		wrong += sum != vnni_model(c, (int) (i / (size_t) columns), j);
+		wrong += sum != offset_model(c, (int) (i / (size_t) columns), j, &pair);
 		want[i] = (float) sum;
 	}
-	CHECK(wrong == 0, "%s: VNNI's offset, %d products", what, wrong);
+	CHECK(wrong == 0, "%s: the offset, %d products", what, wrong);
+	CHECK(pair <= INT16_MAX, "%s: a pair of %d does not fit into the 16 bits of maddubs", what, pair);
 	for (int i = 0; i < t->n; i++)
-	{
-		t->table[i]->gemm_s8(c->x, 4 * (size_t) c->k4, c->one, c->m, c->k4, c->w, c->one, c->wsum, NULL, c->panels,
-							 columns, c->y, (size_t) columns);
-		wrong = 0;
-		for (size_t p = 0; p < n; p++)
-			wrong += c->y[p] != want[p];
-		CHECK(wrong == 0, "%s %s: %d of %d products", t->table[i]->name, what, wrong, (int) n);
-	}
+		int8_table(t->table[i], c, want, what);
 	free(want);
 	int8_free(c);
 }
 
-/* Every x with every w, at each of the four places of a group */
+/* Every x with every w, at each of four places */
 static void
 int8_pairs(const test_tables *t)
 {
 	for (int place = 0; place < 4; place++)
 	{
-		int8_case	c = int8_make(255, 1, 16);
+		int8_case	c = int8_make(255, 1, 8);
 
 		for (int i = 0; i < 255; i++)
-		{
 			c.x[4 * i + place] = (int8_t) (i - 127);
-			*weight(&c, i, place) = (int8_t) (i - 127);
-		}
+		for (int i = 0; i < 2 * DL_MOST_S8 + 1; i++)
+			*weight(&c, i, place) = (int8_t) (i - DL_MOST_S8);
 		int8_check(t, &c, "one product");
 	}
 }
 
-/* Sums of `depth` products: all tuples of `value` against all of them */
-static void
-int8_tuples(const test_tables *t, const int8_t *value, int n, int depth, const char *what)
+static int
+tuples_of(int n, int depth)
 {
 	int			tuples = 1;
-	int8_case	c;
 
 	for (int k = 0; k < depth; k++)
 		tuples *= n;
-	c = int8_make(tuples, 1, (tuples + 15) / 16);
-	for (int i = 0; i < tuples; i++)
-		for (int k = 0, rest = i; k < depth; k++, rest /= n)
-		{
-			c.x[4 * i + k] = value[rest % n];
-			*weight(&c, i, k) = value[rest % n];
-		}
+	return tuples;
+}
+
+/* Sums of `depth` products: all tuples of x's values against all of w's */
+static void
+int8_tuples(const test_tables *t, const int8_t *x, int n, const int8_t *w, int n_w, int depth, const char *what)
+{
+	int			rows = tuples_of(n, depth),
+				columns = tuples_of(n_w, depth);
+	int8_case	c = int8_make(rows, 1, (columns + 15) / 16);
+
+	for (int k = 0, x_step = 1, w_step = 1; k < depth; k++, x_step *= n, w_step *= n_w)
+	{
+		for (int i = 0; i < rows; i++)
+			c.x[4 * i + k] = x[i / x_step % n];
+		for (int j = 0; j < columns; j++)
+			*weight(&c, j, k) = w[j / w_step % n_w];
+	}
 	int8_check(t, &c, what);
 }
 
-/* So deep that VNNI's sum of (x + 128) w leaves 32 bits; the true one fits */
+/* 32 groups of the largest products there are: the largest sums that a float still holds exactly */
 static void
 int8_deep(const test_tables *t)
 {
-	static const int8_t end[] = {127, -127};
-
 	for (int sign = 0; sign < 4; sign++)
 	{
-		int8_case	c = int8_make(1, 33000, 1);
+		int8_case	c = int8_make(1, 32 * DL_GROUP4, 1);
 
-		memset(c.x, end[sign & 1], 4 * 33000);
-		memset(c.w, end[sign >> 1], 16 * 4 * 33000);
-		int8_check(t, &c, "132000 products");
+		memset(c.x, sign & 1 ? -127 : 127, 4 * (size_t) c.k4);
+		for (int j = 0; j < 16; j++)
+			for (int k = 0; k < 4 * c.k4; k++)
+				*weight(&c, j, k) = sign >> 1 ? -DL_MOST_S8 : DL_MOST_S8;
+		int8_check(t, &c, "2048 products");
 	}
 }
 
 static void
 int8_products_are_exact(const test_tables *t)
 {
-	static const int8_t two[] = {-127, -126, -113, -100, -65, -64, -63, -31, -17, -8, -3, -2, -1, 0,
+	static const int8_t x[] = {-127, -126, -113, -100, -65, -64, -63, -31, -17, -8, -3, -2, -1, 0,
 		1, 2, 3, 7, 16, 33, 63, 64, 65, 101, 126, 127};
+	static const int8_t w[] = {-63, -62, -50, -32, -31, -17, -8, -3, -2, -1, 0, 1, 2, 3, 7, 16, 33, 48, 61, 62, 63};
 	static const int8_t four[] = {-127, -1, 0, 126, 127};
+	static const int8_t four_w[] = {-63, -1, 0, 62, 63};
 
 	int8_pairs(t);
-	int8_tuples(t, two, sizeof two, 2, "two products");
-	int8_tuples(t, four, sizeof four, 4, "four products");
+	int8_tuples(t, x, sizeof x, w, sizeof w, 2, "two products");
+	int8_tuples(t, four, sizeof four, four_w, sizeof four_w, 4, "four products");
 	int8_deep(t);
 }
 
