@@ -229,8 +229,41 @@ model_mm512_extractf32x8_ps(simde__m512 a, int half)
 	return r;
 }
 
+/* Quarter i of the result: from a for i < 2, else from b; number by two bits of control */
+MODEL simde__m512
+model_mm512_shuffle_f32x4(simde__m512 a, simde__m512 b, int control)
+{
+	float		x[2][4][4],
+				r[4][4];
+
+	memcpy(x[0], &a, sizeof x[0]);
+	memcpy(x[1], &b, sizeof x[1]);
+	for (int i = 0; i < 4; i++)
+		memcpy(r[i], x[i / 2][control >> 2 * i & 3], sizeof r[i]);
+	memcpy(&a, r, sizeof r);
+	return a;
+}
+
+/* Lane i of each quarter: of the same quarter, number by two bits of control */
+MODEL simde__m512
+model_mm512_permute_ps(simde__m512 a, int control)
+{
+	float		x[16],
+				r[16];
+
+	memcpy(x, &a, sizeof x);
+	for (int i = 0; i < 16; i++)
+		r[i] = x[i / 4 * 4 + (control >> 2 * (i % 4) & 3)];
+	memcpy(&a, r, sizeof r);
+	return a;
+}
+
 #undef _mm512_srai_epi32
 #undef _mm512_extractf32x8_ps
+#undef _mm512_shuffle_f32x4
+#undef _mm512_permute_ps
+#define _mm512_shuffle_f32x4	model_mm512_shuffle_f32x4
+#define _mm512_permute_ps		model_mm512_permute_ps
 #define _mm512_srai_epi32		model_mm512_srai_epi32
 #define _mm512_extractf32x8_ps	model_mm512_extractf32x8_ps
 
