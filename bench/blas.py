@@ -23,20 +23,21 @@ SWEEP_SHAPE = (1536, 576)
 
 
 def child():
-    """Answers "n k rows seconds" with the best GFLOP/s of numpy.matmul in that time, line by line."""
+    """Answers "n k rows seconds" with the best GFLOP/s of numpy.matmul in that time, line by line. Clocks as in kernels.c."""
     import numpy as np
+    now = time.process_time if os.environ["OPENBLAS_NUM_THREADS"] == "1" else time.perf_counter
     for line in sys.stdin:
         n, k, rows, seconds = line.split()
         n, k, rows = int(n), int(k), int(rows)
         x, w = np.full((rows, k), 0.5, np.float32), np.full((n, k), 0.25, np.float32)
         y, wt = np.empty((rows, n), np.float32), w.T
-        operations, best, start = 2.0 * n * k * rows, 1e9, time.perf_counter()
+        operations, best, start = 2.0 * n * k * rows, 1e9, now()
         repeat = max(1, int(2e7 / operations))
-        while time.perf_counter() - start < float(seconds):
-            t0 = time.perf_counter()
+        while now() - start < float(seconds):
+            t0 = now()
             for _ in range(repeat):
                 np.matmul(x, wt, out=y)
-            best = min(best, (time.perf_counter() - t0) / repeat)
+            best = min(best, (now() - t0) / repeat)
         print(operations / best * 1e-9, flush=True)
 
 

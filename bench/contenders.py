@@ -6,10 +6,12 @@ A contender of kind "peer" is called with a list of inputs (dicts of numpy array
 import os
 import pathlib
 import subprocess
+import sys
 import time
 
 import numpy as np
 
+import machine
 import models
 import nets
 
@@ -75,29 +77,31 @@ def export(net, example, path):
 
 
 def onnx_files(net, name, example, folder):
-    """Paths of the exported graph, the one fused by onnxruntime.transformers (encoders) and its int8 form; made once."""
+    """Paths of the exported graph, fused by onnxruntime.transformers where that knows the form, and of its int8 form; made once."""
     import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
     from onnxruntime.transformers.optimizer import optimize_model
     folder = pathlib.Path(folder) / (name + ".onnx")
-    plain, fused, int8 = (folder / part / "model.onnx" for part in ("plain", "fused", "int8"))
-    if not int8.exists():
-        for path in (plain, fused, int8):
-            path.parent.mkdir(parents=True, exist_ok=True)
+    narrow = not any("vnni" in flag or "dp" in flag for flag in machine.cpu()[1])     # without them 16-bit sums saturate: 7 bits, as its manual says
+    plain, fused, int8 = (folder / part / "model.onnx" for part in ("plain", "fused", "int8-7bit" if narrow else "int8"))
+    for path in (plain, fused, int8):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    if not plain.exists():
         export(net, example, folder / "export.onnx")
         save(onnx.load(folder / "export.onnx"), plain)
         (folder / "export.onnx").unlink()
-        if name == models.DEFAULT:
-            fused = plain
-        else:
-            config = nets.config_of(name)
-            graph = optimize_model(str(plain), model_type="bert", num_heads=config["num_attention_heads"], hidden_size=config["hidden_size"], opt_level=0)
-            graph.model.opset_import.append(onnx.helper.make_opsetid("com.microsoft", 1))
-            save(graph.model, fused)
-            print(f"{name}: fused", {k: n for k, n in graph.get_fused_operator_statistics().items() if n}, flush=True)
-        quantize_dynamic(str(fused), str(int8), per_channel=True, weight_type=QuantType.QInt8, use_external_data_format=True,
+    if name == models.DEFAULT:
+        fused = plain           # its fusers do not know this attention; the session's own optimiser does what it can
+    elif not fused.exists():
+        config = nets.config_of(name)
+        graph = optimize_model(str(plain), model_type="bert", num_heads=config["num_attention_heads"], hidden_size=config["hidden_size"], opt_level=0)
+        graph.model.opset_import.append(onnx.helper.make_opsetid("com.microsoft", 1))
+        save(graph.model, fused)
+        print(f"{name}: fused", {k: n for k, n in graph.get_fused_operator_statistics().items() if n}, file=sys.stderr, flush=True)
+    if not int8.exists():
+        quantize_dynamic(str(fused), str(int8), per_channel=True, reduce_range=narrow, weight_type=QuantType.QInt8, use_external_data_format=True,
                          extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT})
-    return plain, fused if fused.exists() else plain, int8
+    return fused, int8
 
 
 def save(graph, path):
@@ -204,7 +208,7 @@ def load_peers(net, name, example, folder, threads, wanted=PEERS):
     """{name: contender} of what is wanted; "openvino" (its default precision) is left out where that is f32 anyway."""
     out = {}
     if "ort-f32" in wanted or "ort-int8" in wanted:
-        plain, fused, int8 = onnx_files(net, name, example, folder)
+        fused, int8 = onnx_files(net, name, example, folder)
         if "ort-f32" in wanted:
             out["ort-f32"] = OnnxRuntime(fused, threads)
         if "ort-int8" in wanted:
