@@ -139,7 +139,9 @@ struct dl_forward
 			   *v,
 			   *gate,			/* [chunk, ffn_ld] */
 			   *up;
-	float	   *head_x;			/* [head_rows, hidden] what the output projection reads */
+	float	   *head_x;			/* [head_rows, hidden_ld] what the output projection reads */
+	void	   *head_scratch;	/* an int8 one: the same, quantised ... */
+	dl_s8_rows	head_ready;		/* ... and where, for the rows of this pass */
 	int			head_rows;		/* asks of the largest pass */
 	char	   *partials;		/* of the asks of a pass */
 	size_t		partials_size;

@@ -381,6 +381,8 @@ carve_work(dl_forward *f, void *base)
 	f->gate = dl_carve(base, &at, c->gated ? chunk * f->ffn_ld : 0, sizeof(float));
 	f->up = dl_carve(base, &at, chunk * f->ffn_ld, sizeof(float));
 	f->head_x = dl_carve(base, &at, (size_t) f->head_rows * f->hidden_ld, sizeof(float));
+	f->head_scratch = dl_carve(base, &at, f->model->head.dtype == DL_I8 ?
+							   dl_linear_scratch(f->head_rows, (int) c->hidden) : 0, 1);
 	f->partials = dl_carve(base, &at, f->partials_size, 1);
 	f->scratch = dl_carve(base, &at, (size_t) f->threads * f->scratch_floats, sizeof(float));
 	f->quantized = dl_carve(base, &at, quantized_bytes(c), 1);

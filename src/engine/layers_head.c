@@ -63,7 +63,8 @@ dl_final_chunk(dl_forward *f)
 static size_t
 row_bytes(const dl_config *c)
 {
-	return dl_row_stride((int) c->hidden) * sizeof(float);
+	return dl_row_stride((int) c->hidden) * sizeof(float) +
+		(c->weights == DL_I8 ? dl_linear_scratch(1, (int) c->hidden) : 0);
 }
 
 /* Bytes of one ask's partial results. */
@@ -152,8 +153,7 @@ dl_head_plan(dl_forward *f)
 		size_t		bytes;
 		int			end = pass_end(f, at, &bytes);
 		int			asks = tile_asks(f, end - at);
-		size_t		scratch = (size_t) asks * (size_t) tile_ld(f) +
-			(f->model->head.dtype == DL_I8 ? dl_linear_scratch(asks, f->model->head.k) / sizeof(float) + DL_PANEL : 0);
+		size_t		scratch = (size_t) asks * (size_t) tile_ld(f);
 
 		if (end - at > f->head_rows)
 			f->head_rows = end - at;
@@ -209,6 +209,20 @@ gather_some(dl_forward *f)
 	return f->at + f->inner == f->head_end;
 }
 
+/* An int8 output projection reads the same quantised rows for every block. */
+static void
+quantize_pass(dl_forward *f)
+{
+	const dl_matrix *head = &f->model->head;
+	int			n = f->head_end - f->at;
+
+	f->head_ready = (dl_s8_rows) {NULL, NULL};
+	if (head->dtype != DL_I8)
+		return;
+	f->head_ready = dl_quantize(f->kernels, f->team, f->head_x, f->hidden_ld, n, head->k, f->head_scratch);
+	f->left -= (int64_t) n * head->k * COST_REDUCE;
+}
+
 /* ------------------------------------------------------------------- tiles */
 
 static bool
@@ -248,8 +262,8 @@ tile_item(void *arg, int item, int thread)
 	int			ld = tile_ld(f);
 	float	   *logits = f->scratch + (size_t) thread * f->scratch_floats;
 
-	dl_linear_columns(f->kernels, &m->head, first, n, f->head_x + (size_t) row * f->hidden_ld, f->hidden_ld, rows,
-					  logits, (size_t) ld, logits + (size_t) most * (size_t) ld);
+	dl_linear_columns(f->kernels, &m->head, first, n, f->head_x + (size_t) row * f->hidden_ld, f->hidden_ld,
+					  dl_s8_rows_from(f->head_ready, m->head.k, row), rows, logits, (size_t) ld);
 	for (int i = 0; i < rows; i++)
 	{
 		const dl_ask *a = &f->asks[f->at + row + i];
@@ -328,6 +342,8 @@ dl_head_chunk(dl_forward *f)
 			break;
 		case 1:
 			done = gather_some(f);
+			if (done)
+				quantize_pass(f);
 			break;
 		case 2:
 			done = tiles_some(f);

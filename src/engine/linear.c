@@ -28,8 +28,7 @@ typedef struct work
 	int			blocks;
 	int			k,
 				k4;
-	float	   *scales;			/* int8 activations: [rows, groups] */
-	int8_t	   *quantized;		/* [rows, 4 * k4] */
+	dl_s8_rows	ready;			/* int8 activations */
 } work;
 
 /* A tile of one matrix. */
@@ -62,6 +61,61 @@ dl_linear_scratch(int rows, int k)
 
 	return round_up((size_t) rows * (size_t) dl_groups(k4) * sizeof(float), 64) + (size_t) rows * 4 * (size_t) k4;
 }
+
+/* ------------------------------------------------------------- int8 rows */
+
+dl_s8_rows
+dl_s8_rows_in(void *scratch, int rows, int k)
+{
+	size_t		scales = (size_t) rows * (size_t) dl_groups(divide_up(k, 4)) * sizeof(float);
+
+	return (dl_s8_rows) {scratch, (int8_t *) scratch + round_up(scales, 64)};
+}
+
+dl_s8_rows
+dl_s8_rows_from(dl_s8_rows all, int k, int row)
+{
+	int			k4 = divide_up(k, 4);
+
+	if (all.byte == NULL)
+		return all;
+	return (dl_s8_rows) {all.scale + (size_t) row * (size_t) dl_groups(k4), all.byte + (size_t) row * 4 * (size_t) k4};
+}
+
+typedef struct quantizing
+{
+	const dl_kernels *kernels;
+	const float *x;
+	size_t		ldx;
+	int			rows,
+				k;
+	dl_s8_rows	to;
+} quantizing;
+
+static void
+quantize_rows(void *arg, int item, int thread)
+{
+	const quantizing *q = arg;
+	int			end = (item + 1) * QUANTIZE_ROWS < q->rows ? (item + 1) * QUANTIZE_ROWS : q->rows;
+
+	for (int i = item * QUANTIZE_ROWS; i < end; i++)
+	{
+		dl_s8_rows	to = dl_s8_rows_from(q->to, q->k, i);
+
+		q->kernels->quantize_s8(q->x + (size_t) i * q->ldx, q->k, divide_up(q->k, 4), to.byte, to.scale);
+	}
+}
+
+dl_s8_rows
+dl_quantize(const dl_kernels *kernels, dl_team *team, const float *x, size_t ldx, int rows, int k, void *scratch)
+{
+	quantizing	q = {kernels, x, ldx, rows, k, dl_s8_rows_in(scratch, rows, k)};
+
+	dl_parallel(team, divide_up(rows, QUANTIZE_ROWS), quantize_rows, &q);
+	return q.to;
+}
+
+/* -------------------------------------------------------------- products */
 
 /* Six rows of a stretch of k begin at least an eighth of a 4 kB page apart, modulo the page. */
 static bool
@@ -116,18 +170,6 @@ dl_product_panel_cost(const dl_product *p)
 	return p->abreast ? one * p->n_outputs : one;
 }
 
-static void
-quantize_rows(void *arg, int item, int thread)
-{
-	const work *s = arg;
-	const dl_product *p = s->p;
-	int			end = (item + 1) * QUANTIZE_ROWS < p->rows ? (item + 1) * QUANTIZE_ROWS : p->rows;
-
-	for (int i = item * QUANTIZE_ROWS; i < end; i++)
-		s->kernels->quantize_s8(p->x + (size_t) i * p->ldx, s->k, s->k4,
-								s->quantized + (size_t) i * 4 * s->k4, s->scales + (size_t) i * dl_groups(s->k4));
-}
-
 /* y += bias for a tile whose chains are complete */
 static void
 add_bias(const work *s, const part *t)
@@ -148,6 +190,7 @@ multiply_part(const work *s, const part *t)
 	size_t		panel_size = (size_t) w->k * DL_PANEL;
 	const float *x = s->p->x + (size_t) t->row * s->p->ldx;
 	float	   *y = t->out->y + (size_t) t->row * t->out->ldy + t->panel * DL_PANEL;
+	dl_s8_rows	ready;
 
 	switch (w->dtype)
 	{
@@ -162,8 +205,8 @@ multiply_part(const work *s, const part *t)
 			add_bias(s, t);
 			break;
 		case DL_I8:
-			s->kernels->gemm_s8(s->quantized + (size_t) t->row * 4 * s->k4, 4 * (size_t) s->k4,
-								s->scales + (size_t) t->row * dl_groups(s->k4), t->rows, s->k4,
+			ready = dl_s8_rows_from(s->ready, s->k, t->row);
+			s->kernels->gemm_s8(ready.byte, 4 * (size_t) s->k4, ready.scale, t->rows, s->k4,
 								(const int8_t *) w->data + (size_t) t->panel * dl_s8_panel_bytes(s->k4),
 								w->bias ? w->bias + t->panel * DL_PANEL : NULL, t->panels, t->columns, y, t->out->ldy);
 			break;
@@ -266,6 +309,13 @@ worthwhile(const dl_team *team, size_t multiply_adds)
 	return most >= (size_t) dl_team_size(team) ? dl_team_size(team) : most > 0 ? (int) most : 1;
 }
 
+static void
+multiply_all(work *s, dl_team *team, int threads)
+{
+	cut(s, threads);
+	dl_parallel(team, divide_up(s->panels, s->group) * s->blocks, multiply_tile, s);
+}
+
 static bool
 any_int8(const dl_product *p)
 {
@@ -288,14 +338,9 @@ dl_multiply(const dl_kernels *kernels, dl_team *team, const dl_product *p, int f
 	if (threads == 1)
 		team = NULL;
 	if (any_int8(p))
-	{
-		s.scales = scratch;
-		s.quantized = (int8_t *) scratch + round_up((size_t) p->rows * dl_groups(s.k4) * sizeof(float), 64);
-		if (first == 0)
-			dl_parallel(team, divide_up(p->rows, QUANTIZE_ROWS), quantize_rows, &s);
-	}
-	cut(&s, threads);
-	dl_parallel(team, divide_up(s.panels, s.group) * s.blocks, multiply_tile, &s);
+		s.ready = first == 0 ? dl_quantize(kernels, team, p->x, p->ldx, p->rows, k, scratch) :
+			dl_s8_rows_in(scratch, p->rows, k);
+	multiply_all(&s, team, threads);
 }
 
 void
@@ -309,17 +354,20 @@ dl_linear(const dl_kernels *kernels, dl_team *team, const dl_matrix *w, const fl
 
 void
 dl_linear_columns(const dl_kernels *kernels, const dl_matrix *w, int first, int columns, const float *x,
-				  size_t ldx, int rows, float *y, size_t ldy, void *scratch)
+				  size_t ldx, dl_s8_rows ready, int rows, float *y, size_t ldy)
 {
 	dl_matrix	part = *w;
 	size_t		panel = (size_t) first / DL_PANEL;
 	size_t		floats = (size_t) w->k * DL_PANEL;
 	size_t		bytes = w->dtype == DL_F32 ? 4 * floats : w->dtype == DL_BF16 ? 2 * floats :
 		dl_s8_panel_bytes(divide_up(w->k, 4));
+	dl_product	p = {.x = x, .ldx = ldx, .rows = rows, .n_outputs = 1, .out = {{&part, y, ldy}}};
+	work		s = {.kernels = kernels, .p = &p, .k = w->k, .k4 = divide_up(w->k, 4), .ready = ready};
 
 	part.data = (const char *) w->data + panel * bytes;
 	part.n = columns;
 	if (w->bias != NULL)
 		part.bias = w->bias + first;
-	dl_linear(kernels, NULL, &part, x, ldx, rows, y, ldy, scratch);
+	s.panels = dl_product_panels(&p);
+	multiply_all(&s, NULL, 1);
 }

@@ -47,6 +47,19 @@ int64_t		dl_product_panel_cost(const dl_product *p);
  */
 size_t		dl_linear_scratch(int rows, int k);
 
+/* Rows as int8 products read them (dl_kernels.quantize_s8): what several products of one input share. */
+typedef struct dl_s8_rows
+{
+	float	   *scale;			/* [rows, groups] */
+	int8_t	   *byte;			/* [rows, 4 * ceil(k / 4)] */
+} dl_s8_rows;
+
+/* Where they lie in a scratch of dl_linear_scratch(rows, k); quantise x into it; rows from `row` on. */
+dl_s8_rows	dl_s8_rows_in(void *scratch, int rows, int k);
+dl_s8_rows	dl_quantize(const dl_kernels *kernels, dl_team *team, const float *x, size_t ldx, int rows, int k,
+						void *scratch);
+dl_s8_rows	dl_s8_rows_from(dl_s8_rows all, int k, int row);
+
 /*
  * Panels first .. first + n - 1 of a product, split over the team. Every
  * output element is computed the same way whatever the split. int8: the rows are
@@ -69,9 +82,10 @@ void		dl_linear(const dl_kernels *kernels, dl_team *team, const dl_matrix *w, co
 
 /*
  * The same for output columns first .. first + columns - 1 only (first is a
- * multiple of DL_PANEL), on the calling thread; y[0] is column `first`.
+ * multiple of DL_PANEL), on the calling thread; y[0] is column `first`. For an
+ * int8 matrix `ready` holds the rows of x; else it is not looked at.
  */
 void		dl_linear_columns(const dl_kernels *kernels, const dl_matrix *w, int first, int columns, const float *x,
-							  size_t ldx, int rows, float *y, size_t ldy, void *scratch);
+							  size_t ldx, dl_s8_rows ready, int rows, float *y, size_t ldy);
 
 #endif							/* DL_LINEAR_H */
