@@ -133,30 +133,28 @@ def check(net, rows, engines, peers, folder, threads):
     return out
 
 
-def measure(name, shapes, args):
-    """All shapes of one model -> its part of the results."""
+def measure(name, shapes, args, out, save):
+    """All shapes of one model; out, its part of the results, grows and is saved shape by shape."""
     import nets
     files = models.prepare(args.models, name)
     net, rows = nets.load(args.models, name), rows_module.Rows(name)
     engines = {"dlm-" + weights: contenders.Engine(file, args.threads) for weights, file in files.items()}
     peers = contenders.load_peers(net, name, rows.batch([16, 12, 9]), args.models, args.threads)
-    out = {"difference": check(net, rows, engines, peers, args.models, args.threads), "cases": {}}
+    out.update(difference=check(net, rows, engines, peers, args.models, args.threads), cases={}, peaks=[])
     print(f"{name}: largest difference of logits from PyTorch f32, relative:", {k: f"{v:.1e}" for k, v in out["difference"].items()}, file=sys.stderr, flush=True)
-    peaks = []
     for shape in shapes:
         if shape == "prefix" and not rows.context:
             continue
         case = Case(shape, name, rows, engines, peers, args.quick)
         case.warm()
         for _ in range(args.rounds):
-            peaks.append(machine.peak(args.threads, 0.2))
+            out["peaks"].append(machine.peak(args.threads, 0.2))
             case.turn(args.seconds)
         out["cases"][shape] = case.result()
+        save()
         print(name, shape, {k: f"{v * 1e3:.1f} ms" for k, v in out["cases"][shape]["median"].items()}, file=sys.stderr, flush=True)
     for engine in engines.values():
         engine.close()
-    out["peaks"] = peaks
-    return out
 
 
 # ---------------------------------------------------------------- the table
@@ -196,7 +194,7 @@ def table(results, stat):
 
 def ratios(results, stat):
     """Every peer's time over ours, f32 by f32 and int8 by int8."""
-    peers = sorted({k for m in results["models"].values() for c in m["cases"].values() for k in c["median"] if not k.startswith("dlm-")})
+    peers = sorted({k for m in results["models"].values() for c in m.get("cases", {}).values() for k in c["median"] if not k.startswith("dlm-")})
     lines = ["| model | shape | " + " | ".join(peers) + " |", "|---|---|" + "---|" * len(peers)]
     for name, model in results["models"].items():
         for shape, case in model["cases"].items():
@@ -263,11 +261,14 @@ def main():
     started = time.time()
     folder = models.ROOT / "bench/results"
     folder.mkdir(exist_ok=True)
-    for name in args.model or models.NAMES:
-        results["models"][name] = measure(name, shapes, args)
+
+    def save():
         results["peak"] = machine.best_of([p for m in results["models"].values() for p in m["peaks"]])
         results["seconds"] = round(time.time() - started)
         (folder / (args.name + ".json")).write_text(json.dumps(results, indent=1) + "\n")
+
+    for name in args.model or models.NAMES:
+        measure(name, shapes, args, results["models"].setdefault(name, {}), save)
     print(report(results))
     if results["machine"]["load"] > 0.5 and not args.cpu:
         print("\nThe machine was busy when this began: medians say little. By the best run of each:\n", report(results, "best"), sep="\n")
