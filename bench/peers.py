@@ -30,7 +30,7 @@ SHAPES = ("1x16", "1x64", "1x256", "4x16", "16x16", "64x16", "64x64", "16x256")
 OTHER = ("mixed", "denoise-1", "denoise-16", "prefix")
 QUICK = ("1x16", "1x64", "64x16", "mixed", "denoise-1", "prefix")
 PROMPT, CANVAS, STEPS = 32, 32, 10
-PREFIX_ROWS, PREFIX, INPUT = 64, 48, 48
+PREFIX_ROWS, PREFIX, INPUT = 32, 48, 48
 BATCHES = (64, 8)   # rows that a peer pads to the longest of them: it takes the faster one
 LONG = 0.3          # seconds of a run above which a turn is one run
 
