@@ -435,10 +435,13 @@ quantize_s8(const float *x, int k, int k4, int8_t *q, float *scales)
 /*
  * A tile of constant size: rows x panels chains in registers, walked over k.
  * BF16 weights are widened at the load. The loops over rows and panels are
- * unrolled away, so `chain` never lies in memory.
+ * unrolled away, so `chain` never lies in memory. The first tile that uses a
+ * panel fetches its weights some steps ahead, over the end of a page and into the
+ * next panel: caches that only follow a stream stop at both.
  */
 #define MOST_ROWS	6
 #define MOST_PANELS	4
+#define AHEAD		64			/* steps of k that weights are fetched before they are used: 4 kB of f32 */
 
 typedef struct product
 {
@@ -452,6 +455,7 @@ typedef struct product
 	size_t		ldy;
 	int			columns;		/* of the tile */
 	bool		accumulate;
+	const void *next;			/* weights after those of the tile; NULL: they are in the cache */
 } product;
 
 INLINE vec
@@ -460,22 +464,20 @@ load_weights(const void *w, size_t at, bool bf16)
 	return bf16 ? v_load_bf16((const uint16_t *) w + at) : v_load((const float *) w + at);
 }
 
+/* Chains of a tile over steps [from, to) of k; ahead: weights to fetch meanwhile */
 INLINE void
-tile(const product *t, const int rows, const int panels, const bool bf16)
+tile_steps(const product *t, const int rows, const int panels, const bool bf16, vec chain[MOST_ROWS][MOST_PANELS],
+		   size_t from, size_t to, const char *ahead, const bool fetch)
 {
+	const size_t step = DL_PANEL * (bf16 ? sizeof(uint16_t) : sizeof(float));
 	const float *x = t->x;
-	vec			chain[MOST_ROWS][MOST_PANELS];
 
-#pragma GCC unroll 6
-	for (int r = 0; r < rows; r++)
-#pragma GCC unroll 4
-		for (int p = 0; p < panels; p++)
-			chain[r][p] = !t->accumulate ? v_set(0.0f) :
-				load_upto(t->y + (size_t) r * t->ldy + p * DL_PANEL, t->columns - p * DL_PANEL);
-	for (size_t i = 0; i < (size_t) t->k; i++)
+	for (size_t i = from; i < to; i++)
 	{
 		vec			w[MOST_PANELS];
 
+		if (fetch)
+			__builtin_prefetch(ahead + (i - from) * step);
 #pragma GCC unroll 4
 		for (int p = 0; p < panels; p++)
 			w[p] = load_weights(t->w, (size_t) p * t->panel_stride + i * t->k_stride, bf16);
@@ -488,6 +490,30 @@ tile(const product *t, const int rows, const int panels, const bool bf16)
 			for (int p = 0; p < panels; p++)
 				chain[r][p] = v_fma(a, w[p], chain[r][p]);
 		}
+	}
+}
+
+INLINE void
+tile(const product *t, const int rows, const int panels, const bool bf16)
+{
+	const size_t step = DL_PANEL * (bf16 ? sizeof(uint16_t) : sizeof(float));
+	vec			chain[MOST_ROWS][MOST_PANELS];
+	size_t		k = (size_t) t->k;
+
+#pragma GCC unroll 6
+	for (int r = 0; r < rows; r++)
+#pragma GCC unroll 4
+		for (int p = 0; p < panels; p++)
+			chain[r][p] = !t->accumulate ? v_set(0.0f) :
+				load_upto(t->y + (size_t) r * t->ldy + p * DL_PANEL, t->columns - p * DL_PANEL);
+	if (t->next == NULL || panels > 1)
+		tile_steps(t, rows, panels, bf16, chain, 0, k, NULL, false);
+	else
+	{
+		size_t		turn = k > AHEAD ? k - AHEAD : 0;
+
+		tile_steps(t, rows, panels, bf16, chain, 0, turn, (const char *) t->w + AHEAD * step, true);
+		tile_steps(t, rows, panels, bf16, chain, turn, k, t->next, true);
 	}
 #pragma GCC unroll 6
 	for (int r = 0; r < rows; r++)
@@ -544,6 +570,8 @@ multiply_stretch(const product *whole, int m, int panels, const bool bf16)
 
 			t.x = whole->x + (size_t) row * whole->ldx;
 			t.y = whole->y + (size_t) row * whole->ldy + p * DL_PANEL;
+			t.next = b == 0 && whole->k_stride == DL_PANEL && p + group < panels ?
+				(const char *) t.w + (size_t) group * whole->panel_stride * size : NULL;
 			tile_any(&t, rows, group, bf16);
 			row += rows;
 		}
@@ -577,7 +605,7 @@ static void
 gemm_f32(const float *x, size_t ldx, int m, int k, const float *w, size_t panel_stride, size_t k_stride,
 		 int panels, int columns, float *y, size_t ldy, bool accumulate)
 {
-	product		t = {x, ldx, k, w, panel_stride, k_stride, y, ldy, columns, accumulate};
+	product		t = {x, ldx, k, w, panel_stride, k_stride, y, ldy, columns, accumulate, NULL};
 
 	multiply(&t, m, panels, false);
 }
@@ -585,7 +613,7 @@ gemm_f32(const float *x, size_t ldx, int m, int k, const float *w, size_t panel_
 static void
 gemm_bf16(const float *x, size_t ldx, int m, int k, const uint16_t *w, int panels, int columns, float *y, size_t ldy)
 {
-	product		t = {x, ldx, k, w, (size_t) k * DL_PANEL, DL_PANEL, y, ldy, columns, false};
+	product		t = {x, ldx, k, w, (size_t) k * DL_PANEL, DL_PANEL, y, ldy, columns, false, NULL};
 
 	multiply(&t, m, panels, true);
 }

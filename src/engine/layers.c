@@ -15,7 +15,7 @@
 #define COST_NORM		4
 #define COST_ACT		12
 #define PARALLEL_FLOOR	(1 << 15)	/* elements below which a team costs more than it saves */
-#define TOKENS_PER_ITEM	8
+#define TOKENS_PER_ITEM	16		/* keys of 16 tokens share cache lines: one thread writes them */
 
 int
 dl_chunk_size(int n, int at)
