@@ -30,20 +30,38 @@ dl_keys_at(const dl_heads *h, const float *space, int capacity, int head, int n)
 	return (dl_keys) {k, k + (size_t) capacity * (size_t) h->dim, n};
 }
 
+/* Keys of n tokens of one panel: the panel's lines are written one after the other, each once. */
+static void
+store_in_panel(float *panel, int lane, int n, int dim, const float *k, size_t ld)
+{
+	for (int d = 0; d < dim; d++)
+		for (int i = 0; i < n; i++)
+			panel[d * DL_PANEL + lane + i] = k[(size_t) i * ld + (size_t) d];
+}
+
 void
-dl_keys_store(const dl_heads *h, float *space, int capacity, int slot, const float *k, const float *v)
+dl_keys_store(const dl_heads *h, float *space, int capacity, int slot, int n, const float *k, const float *v, size_t ld)
 {
 	for (int head = 0; head < h->kv_heads; head++)
 	{
 		float	   *keys = space + dl_keys_head(h, capacity, head);
-		float	   *panel = keys + (size_t) (slot / DL_PANEL) * (size_t) h->dim * DL_PANEL + slot % DL_PANEL;
-		float	   *value = keys + (size_t) capacity * (size_t) h->dim + (size_t) slot * (size_t) h->value_dim;
+		float	   *values = keys + (size_t) capacity * (size_t) h->dim + (size_t) slot * (size_t) h->value_dim;
+		size_t		column = (size_t) head * (size_t) h->dim;
 
-		for (int d = 0; d < h->dim; d++)
-			panel[d * DL_PANEL] = k[head * h->dim + d];
-		memcpy(value, v + head * h->dim, (size_t) h->dim * sizeof(float));
-		for (int d = h->dim; d < h->value_dim; d++)
-			value[d] = 0;
+		for (int i = 0, some; i < n; i += some)
+		{
+			int			lane = (slot + i) % DL_PANEL;
+
+			some = n - i < DL_PANEL - lane ? n - i : DL_PANEL - lane;
+			store_in_panel(keys + (size_t) ((slot + i) / DL_PANEL) * (size_t) h->dim * DL_PANEL, lane, some, h->dim,
+						   k + (size_t) i * ld + column, ld);
+		}
+		for (int i = 0; i < n; i++, values += h->value_dim)
+		{
+			memcpy(values, v + (size_t) i * ld + column, (size_t) h->dim * sizeof(float));
+			for (int d = h->dim; d < h->value_dim; d++)
+				values[d] = 0;
+		}
 	}
 }
 

@@ -40,8 +40,9 @@ dl_keys_head(const dl_heads *h, int capacity, int head)
 /* The keys of one head in a space. */
 dl_keys		dl_keys_at(const dl_heads *h, const float *space, int capacity, int head, int n);
 
-/* Write key and value [kv_heads * dim] of one token into slot `slot` of a space. */
-void		dl_keys_store(const dl_heads *h, float *space, int capacity, int slot, const float *k, const float *v);
+/* Write keys and values of n tokens, rows [kv_heads * dim] of stride ld, into slots slot .. slot + n - 1 of a space. */
+void		dl_keys_store(const dl_heads *h, float *space, int capacity, int slot, int n, const float *k, const float *v,
+						  size_t ld);
 
 /* Copy slots first .. end - 1 of all heads from one space to another. */
 void		dl_keys_copy(const dl_heads *h, const float *from, int from_capacity, float *to, int to_capacity,

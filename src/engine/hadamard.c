@@ -7,8 +7,8 @@ void
 dl_rotate_group(float *x)
 {
 	for (int distance = DL_GROUP / 2; distance > 0; distance /= 2)
-		for (int i = 0; i < DL_GROUP; i++)
-			if ((i & distance) == 0)
+		for (int first = 0; first < DL_GROUP; first += 2 * distance)
+			for (int i = first; i < first + distance; i++)
 			{
 				float		a = x[i],
 							b = x[i + distance];

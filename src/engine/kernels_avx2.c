@@ -189,6 +189,16 @@ top_bits_half(__m256 m, __m256 x)
 }
 
 OP vec
+v_exp2_near(vec p, vec t)
+{
+	__m256i		bias = _mm256_set1_epi32((int) EXP_MAGIC_BITS - 127);
+	__m256i		low = _mm256_slli_epi32(_mm256_sub_epi32(_mm256_castps_si256(t.a), bias), 23);
+	__m256i		high = _mm256_slli_epi32(_mm256_sub_epi32(_mm256_castps_si256(t.b), bias), 23);
+
+	return (vec) {_mm256_mul_ps(p.a, _mm256_castsi256_ps(low)), _mm256_mul_ps(p.b, _mm256_castsi256_ps(high))};
+}
+
+OP vec
 v_top_bits(vec m, vec x)
 {
 	return (vec) {top_bits_half(m.a, x.a), top_bits_half(m.b, x.b)};

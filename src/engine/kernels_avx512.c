@@ -144,6 +144,14 @@ v_exp2(vec p, vec t)
 }
 
 OP vec
+v_exp2_near(vec p, vec t)
+{
+	__m512i		bias = _mm512_set1_epi32((int) EXP_MAGIC_BITS - 127);
+
+	return _mm512_mul_ps(p, _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_sub_epi32(_mm512_castps_si512(t), bias), 23)));
+}
+
+OP vec
 v_top_bits(vec m, vec x)
 {
 	return _mm512_castsi512_ps(_mm512_max_epi32(_mm512_castps_si512(m), _mm512_castps_si512(v_abs(x))));

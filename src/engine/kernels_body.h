@@ -12,6 +12,7 @@
  *		v_if_less(a, b, yes, no)				a < b ? yes : no
  *		v_abs, v_negate, v_copysign(a, sign)
  *		v_exp2(p, t)							p 2^half 2^(e - half), e = bits(t) - EXP_MAGIC_BITS
+ *		v_exp2_near(p, t)						p 2^e, -126 <= e <= 127
  *		v_top_bits(m, x)						max(bits(m), bits(|x|)) as integers
  *		v_store_s8(q, x)						16 integers, half to even
  *		v_fold(a)								lanes folded 8, 4, 2, 1
@@ -82,6 +83,25 @@ vec_exp(vec x)
 	return v_exp2(v_add(v_fma(v_mul(r, r), q, r), v_set(1.0f)), t);
 }
 
+/* vec_exp of -100 < x < 80 or NaN, the same bits: 2^n is one normal factor */
+INLINE vec
+vec_exp_near(vec x)
+{
+	vec			magic = v_set(EXP_MAGIC);
+	vec			t = v_fma(x, v_set(EXP_LOG2E), magic);
+	vec			n = v_sub(t, magic);
+	vec			r,
+				q;
+
+	r = v_fma(n, v_set(-EXP_LN2_HI), x);
+	r = v_fma(n, v_set(-EXP_LN2_LO), r);
+	q = v_fma(v_set(EXP_Q4), r, v_set(EXP_Q3));
+	q = v_fma(q, r, v_set(EXP_Q2));
+	q = v_fma(q, r, v_set(EXP_Q1));
+	q = v_fma(q, r, v_set(EXP_Q0));
+	return v_exp2_near(v_add(v_fma(v_mul(r, r), q, r), v_set(1.0f)), t);
+}
+
 INLINE vec
 vec_tanh(vec x)
 {
@@ -124,7 +144,7 @@ vec_erf(vec x)
 	t = v_fma(t, c, v_set(ERF_C2));
 	t = v_fma(t, c, v_set(ERF_C1));
 	t = v_fma(t, c, v_set(ERF_C0));
-	large = v_sub(v_set(1.0f), vec_exp(t));
+	large = v_sub(v_set(1.0f), vec_exp_near(t));	/* c() of 1 .. 4 is within -17 .. 0 */
 	return v_copysign(v_if_less(a, v_set(ERF_SMALL), small, large), x);
 }
 
@@ -373,24 +393,21 @@ rotate_group(const float *x, float *to)
 INLINE float
 quantize_group(const float *x, int k, int padded, int8_t *q)
 {
-	float		lane[DL_PANEL];
 	vec			top = v_set(0.0f);
-	uint32_t	bits = 0;
-	float		largest,
+	uint32_t	bits;
+	float		lane[DL_PANEL],
+				largest,
 				inverse;
 	int			i = 0;
 
 	for (; i < k; i += DL_PANEL)
 		top = v_top_bits(top, load_upto(x + i, k - i));
-	v_store(lane, top);
-	for (int l = 0; l < DL_PANEL; l++)
-	{
-		uint32_t	u;
-
-		memcpy(&u, &lane[l], sizeof u);
-		bits = u > bits ? u : bits;
-	}
-	memcpy(&largest, &bits, sizeof largest);
+	top = v_top_bits(top, v_swap8(top));
+	top = v_top_bits(top, v_swap4(top));
+	top = v_top_bits(top, v_swap2(top));
+	v_store(lane, v_top_bits(top, v_swap1(top)));
+	largest = lane[0];
+	memcpy(&bits, &largest, sizeof bits);
 	inverse = 127.0f / largest;
 	if (bits >= 0x7f800000u || inverse > 0x1.fffffep+127f)
 	{

@@ -187,6 +187,20 @@ v_exp2(vec p, vec t)
 }
 
 OP vec
+v_exp2_near(vec p, vec t)
+{
+	int32x4_t	bias = vdupq_n_s32((int) EXP_MAGIC_BITS - 127);
+
+	for (int i = 0; i < 4; i++)
+	{
+		int32x4_t	e = vsubq_s32(vreinterpretq_s32_f32(t.v[i]), bias);
+
+		p.v[i] = vmulq_f32(p.v[i], vreinterpretq_f32_s32(vshlq_n_s32(e, 23)));
+	}
+	return p;
+}
+
+OP vec
 v_top_bits(vec m, vec x)
 {
 #define F(i) vreinterpretq_f32_s32(vmaxq_s32(vreinterpretq_s32_f32(m.v[i]), vreinterpretq_s32_f32(vabsq_f32(x.v[i]))))

@@ -175,27 +175,55 @@ dl_live_space(const dl_forward *f, const dl_row_plan *p)
 	return f->keys + p->live_at;
 }
 
-/* Norm and rotate a token's keys and store them with its values. */
+/* Norm and rotate a token's keys. */
 static void
-each_key(const dl_each *e, int i)
+turn_keys(const dl_forward *f, const dl_token *t, float *k)
 {
-	const dl_forward *f = e->f;
-	const dl_token *t = &f->tokens[e->first + i];
-	const dl_row_plan *p = &f->plans[t->row];
 	const float *norm = f->model->layers[f->layer].k_norm;
-	float	   *k = f->k + (size_t) i * (size_t) f->key_dim;
 	int			dim = f->heads.dim;
 
-	if (!t->store)
-		return;
 	for (int h = 0; h < f->heads.kv_heads; h++)
 	{
 		if (norm != NULL)
 			f->kernels->rms_norm(k + h * dim, norm, f->model->config.norm_eps, dim, k + h * dim);
 		rotate(f, k + h * dim, t->position);
 	}
-	dl_keys_store(&f->heads, t->live ? dl_live_space(f, p) : dl_fixed_space(f, p),
-				  t->live ? p->live_capacity : p->fixed_capacity, t->slot, k, f->v + (size_t) i * (size_t) f->key_dim);
+}
+
+/* How many tokens from t on, at most n, are stored side by side. */
+static int
+run_of(const dl_token *t, int n)
+{
+	int			run = 1;
+
+	while (run < n && t[run].store && t[run].row == t->row && t[run].live == t->live && t[run].slot == t->slot + run)
+		run++;
+	return run;
+}
+
+/* Keys of some tokens of the chunk, turned, and stored with their values. */
+static void
+keys_item(void *arg, int item, int thread)
+{
+	const dl_forward *f = arg;
+	size_t		ld = (size_t) f->key_dim;
+	int			n = dl_chunk_size(f->n_tokens, f->at);
+	int			end = (item + 1) * TOKENS_PER_ITEM < n ? (item + 1) * TOKENS_PER_ITEM : n;
+
+	for (int i = item * TOKENS_PER_ITEM, run; i < end; i += run)
+	{
+		const dl_token *t = &f->tokens[f->at + i];
+		const dl_row_plan *p = &f->plans[t->row];
+
+		run = run_of(t, end - i);
+		if (!t->store)
+			continue;
+		for (int j = 0; j < run; j++)
+			turn_keys(f, &t[j], f->k + (size_t) (i + j) * ld);
+		dl_keys_store(&f->heads, t->live ? dl_live_space(f, p) : dl_fixed_space(f, p),
+					  t->live ? p->live_capacity : p->fixed_capacity, t->slot, run, f->k + (size_t) i * ld,
+					  f->v + (size_t) i * ld, ld);
+	}
 }
 
 /* Norm, rotate and scale a query. */
@@ -221,9 +249,10 @@ each_query(const dl_each *e, int i)
 static void
 finish_keys(dl_forward *f, int n)
 {
-	dl_each		e = {.f = f, .fn = each_key, .n = n, .first = f->at};
+	bool		small = (size_t) (n * 2 * f->key_dim) < PARALLEL_FLOOR;
 
-	for_each(&e, 2 * (size_t) f->key_dim, COST_NORM);
+	dl_parallel(small ? NULL : f->team, (n + TOKENS_PER_ITEM - 1) / TOKENS_PER_ITEM, keys_item, f);
+	f->left -= (int64_t) n * 2 * f->key_dim * COST_NORM;
 }
 
 static void

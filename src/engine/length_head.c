@@ -114,9 +114,7 @@ store(dl_forward *f, int n)
 
 	for (size_t i = 0; i < (size_t) n * hidden; i++)
 		q[i] *= scale;
-	for (int i = 0; i < n; i++)
-		dl_keys_store(&w->heads, w->keys, w->capacity, f->inner + i, w->k + (size_t) i * hidden,
-					  w->v + (size_t) i * hidden);
+	dl_keys_store(&w->heads, w->keys, w->capacity, f->inner, n, w->k, w->v, hidden);
 	f->left -= (int64_t) n * (int64_t) hidden * 4;
 }
 

@@ -49,13 +49,16 @@ static float *
 random_space(const dl_heads *h, int n)
 {
 	float	   *space = must(calloc(dl_keys_floats(h, capacity(n)) + 1, sizeof(float)));
-	float	   *kv = must(malloc((size_t) h->dim * sizeof(float) * 2));
+	float	   *kv = must(malloc((size_t) (n + 1) * (size_t) h->dim * 2 * sizeof(float)));
+	float	   *v = kv + (size_t) n * (size_t) h->dim;
 
-	for (int slot = 0; slot < n; slot++)
+	for (int i = 0; i < 2 * n * h->dim; i++)
+		kv[i] = 3.0f * number();
+	/* in runs of all lengths */
+	for (int slot = 0, run = 1; slot < n; slot += run, run = 1 + run * 7 % 40)
 	{
-		for (int d = 0; d < 2 * h->dim; d++)
-			kv[d] = 3.0f * number();
-		dl_keys_store(h, space, capacity(n), slot, kv, kv + h->dim);
+		run = run < n - slot ? run : n - slot;
+		dl_keys_store(h, space, capacity(n), slot, run, kv + slot * h->dim, v + slot * h->dim, (size_t) h->dim);
 	}
 	free(kv);
 	return space;
