@@ -32,6 +32,7 @@ QUICK = ("1x16", "1x64", "64x16", "mixed", "denoise-1", "prefix")
 PROMPT, CANVAS, STEPS = 32, 32, 10
 PREFIX_ROWS, PREFIX, INPUT = 32, 48, 48
 BATCHES = (64, 8)   # rows that a peer pads to the longest of them: it takes the faster one
+REST = 0.25         # seconds before each turn: the threads of whoever ran last spin for a while
 LONG = 0.3          # seconds of a run above which a turn is one run
 
 
@@ -104,6 +105,7 @@ class Case:
     def turn(self, seconds):
         """Every contender once; what takes long is one run a turn, the rest is the median of `seconds`."""
         for kind, run in self.runs.items():
+            time.sleep(REST)
             median, best = run(seconds if self.best[kind] < LONG else 0)
             self.times[kind].append(median)
             self.best[kind] = min(best, self.best[kind])

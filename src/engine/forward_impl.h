@@ -16,7 +16,7 @@
 #include "linear.h"
 #include "threads.h"
 
-#define DL_CHUNK		96		/* tokens that go through the matrices together */
+#define DL_CHUNK		192		/* tokens that go through the matrices together */
 
 typedef struct dl_token
 {
