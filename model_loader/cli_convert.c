@@ -60,9 +60,11 @@ dl_cli_convert(int argc, char **argv)
 	dlm_convert_options o = {.stop = stop, .progress = show};
 	dl_progress_line line = {.terminal = isatty(STDERR_FILENO), .percent = -1};
 	const char *weights = "auto",
+			   *head = "auto",
 			   *args[2];
 	dl_cli_option options[] = {
 		{"--weights", DL_CLI_STRING, &weights, "f32 (default), bf16 or int8"},
+		{"--head", DL_CLI_STRING, &head, "of the output projection, where it is to differ"},
 		{"--lora", DL_CLI_STRING, &o.lora, "adapter to merge: folder or adapter_model.safetensors"},
 		{"--settings", DL_CLI_STRING, &o.settings, "dlm.json (default: beside the adapter or the source)"},
 		{"--tokenizer", DL_CLI_STRING, &o.tokenizer, "tokenizer.json (likewise)"},
@@ -85,7 +87,7 @@ dl_cli_convert(int argc, char **argv)
 		fprintf(stderr, "dlm-model: convert needs a source and a target\n");
 		return DL_EXIT_USAGE;
 	}
-	if (dlm_weights_parse(weights, &o.weights, &err) != DLM_OK)
+	if (dlm_weights_parse(weights, &o.weights, &err) != DLM_OK || dlm_weights_parse(head, &o.head, &err) != DLM_OK)
 	{
 		dl_cli_fail(&err);
 		return DL_EXIT_USAGE;

@@ -212,6 +212,25 @@ place(dl_section *s, uint64_t at, uint64_t size)
 	return s->offset + size;
 }
 
+static dl_dtype
+dtype_of(dlm_weights weights)
+{
+	return weights == DLM_WEIGHTS_BF16 ? DL_BF16 : weights == DLM_WEIGHTS_INT8 ? DL_I8 : DL_F32;
+}
+
+/* How a tensor is stored. */
+static dl_dtype
+storage_of(const dl_conversion *c, const dl_bound *t)
+{
+	uint32_t	head = c->arch.config.tied ? DL_T_EMBED : DL_T_HEAD_W;
+
+	if (!t->matrix)
+		return DL_F32;
+	if (t->role == head && c->options->head != DLM_WEIGHTS_AUTO)
+		return dtype_of(c->options->head);
+	return (dl_dtype) c->arch.config.weights;
+}
+
 /* Offsets of all sections and tensors. */
 static dlm_status
 lay_out(dl_conversion *c, dlm_error *err)
@@ -233,7 +252,8 @@ lay_out(dl_conversion *c, dlm_error *err)
 		dl_entry   *e = &c->directory[i];
 
 		*e = (dl_entry) {.role = t->role, .layer = t->layer, .rows = t->rows, .cols = t->cols,
-			.dtype = t->matrix ? c->arch.config.weights : DL_F32, .layout = t->matrix ? DL_PANELS : DL_ROWS};
+			.dtype = storage_of(c, t), .layout = t->matrix ? DL_PANELS : DL_ROWS};
+		t->dtype = storage_of(c, t);
 		t->offset = e->offset = align(at);
 		t->bytes = e->bytes = dl_entry_bytes(e->dtype, e->layout, e->rows, e->cols);
 		if (e->bytes == 0 || __builtin_add_overflow(e->offset, e->bytes, &at) || at > (uint64_t) 1 << 62)
@@ -322,12 +342,6 @@ write_file(dl_conversion *c, dlm_error *err)
 }
 
 /* ---------------------------------------------------------------- the order of it all */
-
-static dl_dtype
-dtype_of(dlm_weights weights)
-{
-	return weights == DLM_WEIGHTS_BF16 ? DL_BF16 : weights == DLM_WEIGHTS_INT8 ? DL_I8 : DL_F32;
-}
 
 static dlm_status
 prepare(dl_conversion *c, const char *path, dlm_error *err)

@@ -119,7 +119,7 @@ typedef struct dl_bound
 {
 	uint32_t	role,
 				layer;
-	bool		matrix;			/* DL_PANELS of config.weights, else DL_ROWS of f32 */
+	bool		matrix;			/* DL_PANELS, else DL_ROWS of f32 */
 	uint64_t	rows,
 				cols;
 	dl_tensor  *tensor;			/* NULL: computed */
@@ -127,7 +127,8 @@ typedef struct dl_bound
 	uint32_t	permuted_heads; /* undo the order for interleaved RoPE, 0 = none */
 	dl_tensor  *lora_a,
 			   *lora_b;
-	uint64_t	offset,			/* in the file; set by the layout */
+	dl_dtype	dtype;			/* these are set by the layout of the file */
+	uint64_t	offset,
 				bytes;
 } dl_bound;
 

@@ -12,6 +12,7 @@ typedef enum dlm_weights { DLM_WEIGHTS_AUTO = 0, DLM_WEIGHTS_F32, DLM_WEIGHTS_BF
 typedef struct dlm_convert_options
 {
 	dlm_weights weights;		/* auto: f32 */
+	dlm_weights head;			/* of the output projection, and of the embedding where that is the same matrix; auto: as weights */
 	const char *lora;			/* folder or adapter_model.safetensors, NULL = none; adapter_config.json lies beside it */
 	const char *settings;		/* dlm.json; NULL = the LoRA's folder's, else the source folder's, if any */
 	const char *tokenizer;		/* tokenizer.json; NULL = the LoRA's folder's, else the source folder's, else the GGUF's own */

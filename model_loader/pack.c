@@ -282,7 +282,7 @@ pack_matrix(const dl_packer *p, const dl_bound *b, dlm_error *err)
 	job->p = p;
 	job->bound = b;
 	job->kernels = dl_kernels_get(0);
-	job->dtype = (dl_dtype) p->arch->config.weights;
+	job->dtype = b->dtype;
 	job->cols16 = round_up(b->cols, DL_PANEL);
 	job->panel_bytes = job->dtype == DL_I8 ? dl_s8_panel_bytes((int) ((b->cols + 3) / 4))
 		: b->cols * DL_PANEL * (job->dtype == DL_F32 ? 4 : 2);

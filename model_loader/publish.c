@@ -91,9 +91,9 @@ copy_model(const dl_file *f, const char *folder, const dlm_convert_options *o, d
 {
 	dlm_status	st;
 
-	if (o->lora != NULL || o->settings != NULL || o->tokenizer != NULL || o->config != NULL)
+	if (o->lora != NULL || o->settings != NULL || o->tokenizer != NULL || o->config != NULL || o->head != DLM_WEIGHTS_AUTO)
 		return dl_fail(err, DLM_EINVAL, "Convert the original checkpoint.",
-					   "a dlm file is complete: no adapter, settings, tokenizer or configuration can be given with it");
+					   "a dlm file is complete: no head, adapter, settings, tokenizer or configuration can be given with it");
 	st = dl_writer_open(folder, writer, err);
 	if (st != DLM_OK)
 		return st;

@@ -63,8 +63,7 @@ dl_final_chunk(dl_forward *f)
 static size_t
 row_bytes(const dl_config *c)
 {
-	return dl_row_stride((int) c->hidden) * sizeof(float) +
-		(c->weights == DL_I8 ? dl_linear_scratch(1, (int) c->hidden) : 0);
+	return dl_row_stride((int) c->hidden) * sizeof(float) + dl_linear_scratch(1, (int) c->hidden);
 }
 
 /* Bytes of one ask's partial results. */

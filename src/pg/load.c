@@ -35,13 +35,13 @@ PG_FUNCTION_INFO_V1(dlm_sql_drop_model);
 
 /* ---------------------------------------------------------------- options */
 
-static const char *const option_names = "weights, lora, tokenizer, settings, config";
+static const char *const option_names = "weights, head, lora, tokenizer, settings, config";
 
 /* value NULL: not a string. */
 static void
 set_option(const char *key, const char *value, dlm_convert_options *out)
 {
-	static const char *const known[] = {"weights", "lora", "tokenizer", "settings", "config"};
+	static const char *const known[] = {"weights", "head", "lora", "tokenizer", "settings", "config"};
 	dlm_error	err = {0};
 	bool		found = false;
 
@@ -59,6 +59,11 @@ set_option(const char *key, const char *value, dlm_convert_options *out)
 	if (strcmp(key, "weights") == 0)
 	{
 		if (dlm_weights_parse(value, &out->weights, &err) != DLM_OK)
+			dlm_raise(&err);
+	}
+	else if (strcmp(key, "head") == 0)
+	{
+		if (dlm_weights_parse(value, &out->head, &err) != DLM_OK)
 			dlm_raise(&err);
 	}
 	else if (strcmp(key, "lora") == 0)

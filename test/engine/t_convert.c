@@ -324,6 +324,37 @@ values_are_the_sources(void)
 		}
 }
 
+/* A head of its own type: tied it is the embedding, untied the output projection; nothing else changes. */
+static void
+head_has_its_own_type(void)
+{
+	static const struct
+	{
+		const char *path;
+		uint32_t	role;
+	}			cases[] = {{"test/models/llama", DL_T_EMBED}, {"test/models/untied", DL_T_HEAD_W}};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+	{
+		dlm_convert_options o = {.weights = DLM_WEIGHTS_BF16, .head = DLM_WEIGHTS_INT8};
+		char		digest[65];
+		opened		m;
+		const dl_entry *e;
+		uint64_t	n;
+
+		convert_ok(cases[i].path, &o, digest);
+		m = open_target();
+		CHECK(dlm_model_verify(m.model, NULL, NULL) == DLM_OK, "%s", cases[i].path);
+		CHECK(m.model->head.dtype == DL_I8 && m.model->layers[0].up.dtype == DL_BF16, "%s", cases[i].path);
+		e = (const dl_entry *) (m.model->base + m.model->header->directory.offset);
+		n = m.model->header->directory.size / sizeof(dl_entry);
+		for (uint64_t j = 0; j < n; j++)
+			CHECK(e[j].layout == DL_ROWS || e[j].dtype == (e[j].role == cases[i].role ? DL_I8 : DL_BF16),
+				  "%s: role %u is of type %u", cases[i].path, e[j].role, e[j].dtype);
+		close_target(&m);
+	}
+}
+
 static void
 rounding_is_as_defined(void)
 {
@@ -583,6 +614,7 @@ main(void)
 {
 	files_folder(folder);
 	snprintf(target, sizeof(target), "%s/m.dlm", folder);
+	head_has_its_own_type();
 	rounding_is_as_defined();
 	rope_rules_are_applied();
 	gguf_rope_factors_are_applied();

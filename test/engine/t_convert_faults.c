@@ -411,6 +411,7 @@ model_files_are_verified_and_copied(void)
 {
 	dlm_convert_options none = {.weights = DLM_WEIGHTS_AUTO},
 				int8 = {.weights = DLM_WEIGHTS_INT8},
+				head = {.head = DLM_WEIGHTS_INT8},
 				lora = {.lora = source};
 	uint8_t		made[32],
 				copied[32];
@@ -425,6 +426,7 @@ model_files_are_verified_and_copied(void)
 	CHECK(dlm_convert(path, target, &none, copied, &err) == DLM_OK && memcmp(made, copied, 32) == 0, "%s", err.message);
 	unlink(target);
 	CHECK(convert_with(path, &int8, &err) == DLM_EINVAL, "weights of a finished model: %s", err.message);
+	CHECK(convert_with(path, &head, &err) == DLM_EINVAL, "a head for a finished model: %s", err.message);
 	CHECK(convert_with(path, &lora, &err) == DLM_EINVAL, "an adapter for a finished model: %s", err.message);
 	data = files_read(path, &size);
 	for (size_t at = 20; at < size - 64; at += size / 40)
