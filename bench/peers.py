@@ -6,7 +6,8 @@
 SHAPE: BxL rows of L tokens (1x64), "mixed" (lengths of the demo's messages), "denoise-B" (prompt of 32 tokens, canvas of 32, 10 steps, batch B),
 "prefix" (the default model: rows that begin with one instruction, shared or not; the engine alone). Two positions are asked in each row. A row of the table
 is one shape: rows a second of the engine in f32, then the ratio of the peers' time to the engine's (above 1 the engine is faster), f32 with f32 and int8
-with int8, and the share of what the machine can do: of the FMA (or int8) peak or of the memory bandwidth measured in the same run, whichever is larger.
+with int8, and the share of what the machine can do: the least time that the FMA peak or the memory bandwidth measured in the same run, whichever binds each part of
+the work (layers, last layer, head), leaves for it, over the engine's time.
 
 Every contender runs in turn, several rounds; a number is the median of its rounds. Results go to bench/results/NAME.json, which plot.py draws.
 """
@@ -161,13 +162,13 @@ def measure(name, shapes, args, out, save):
 
 # ---------------------------------------------------------------- the table
 
-def shares(name, shape, seconds, lengths, peak, threads):
-    """Share of the FMA peak and of the bandwidth that f32 reached, the larger one; None where the work is not simply counted."""
-    if shape == "prefix" or shape.startswith("denoise"):
+def share_of_machine(name, shape, seconds, lengths, peak, threads):
+    """Share of the machine that f32 reached: the least time that the FMA peak or the bandwidth, whichever binds each part of the work, leaves, over ours; None where
+    the work is not simply counted."""
+    if shape == "prefix" or shape.startswith("denoise") or "fma" not in peak:
         return None
-    operations, size = rows_module.work(name, lengths)
-    fma = operations / seconds * 1e-9 / peak["fma"][str(threads)] if "fma" in peak else 0
-    return max((fma, "FMA"), (size / seconds * 1e-9 / peak["read"][str(threads)], "read"))
+    fma, read = peak["fma"][str(threads)] * 1e9, peak["read"][str(threads)] * 1e9
+    return sum(max(operations / fma, size / read) for operations, size in rows_module.work(name, lengths)) / seconds
 
 
 def best_peer(times, kinds):
@@ -178,7 +179,7 @@ def best_peer(times, kinds):
 
 def table(results, stat):
     peak, threads = results["peak"], results["machine"]["threads"]
-    lines = ["| model | shape | rows/s f32 | bf16 | int8 | f32 against best f32 peer | int8 against best int8 or bf16 peer | share of peak (f32) |", "|---|---|---|---|---|---|---|---|"]
+    lines = ["| model | shape | rows/s f32 | bf16 | int8 | f32 against best f32 peer | int8 against best int8 or bf16 peer | share of the machine (f32) |", "|---|---|---|---|---|---|---|---|"]
     for name, model in results["models"].items():
         for shape, case in model["cases"].items():
             if shape == "prefix":
@@ -188,8 +189,8 @@ def table(results, stat):
             for ours, kinds in (("dlm-f32", ("f32",)), ("dlm-int8", ("int8", "bf16", "f16"))):
                 peer = best_peer(t, kinds)
                 cells.append(f"{peer[0] / t[ours]:.2f} ({peer[1]})" if peer else "")
-            share = shares(name, shape, t["dlm-f32"], lengths_of(shape, name, results["quick"]) if "-" not in shape else None, peak, threads)
-            cells.append(f"{share[0] * 100:.0f} % {share[1]}" if share else "")
+            share = share_of_machine(name, shape, t["dlm-f32"], lengths_of(shape, name, results["quick"]) if "-" not in shape else None, peak, threads)
+            cells.append(f"{share * 100:.0f} %" if share else "")
             lines.append("| " + " | ".join(cells) + " |")
     return lines
 

@@ -82,13 +82,14 @@ def batches(rows, lengths, size=64):
 
 
 def work(name, lengths):
-    """(operations, bytes of f32 weights) that rows of these lengths cannot do without: all layers, of the last one only keys and values but for what is asked."""
+    """What rows of these lengths cannot do without, part by part: [(operations, bytes of f32 weights)] of all layers (of the last one only keys and values), of the
+    rest of the last layer for what is asked, and of the output head."""
     c = nets.config_of(name)
     h, f, layers = c["hidden_size"], c["intermediate_size"], c["num_hidden_layers"]
     key = c.get("num_key_value_heads", c["num_attention_heads"]) * (h // c["num_attention_heads"])
     rest = 2 * h * h + (3 if name == models.DEFAULT else 2) * h * f         # q, o and the feed-forward part
+    head = h * c["vocab_size"] + (0 if name == models.DEFAULT else h * h)
     tokens, asked = sum(lengths), 2 * len(lengths)
-    dense = tokens * (layers * 2 * h * key + (layers - 1) * rest) + asked * (rest + h * c["vocab_size"] + (0 if name == models.DEFAULT else h * h))
+    body = layers * 2 * h * key + (layers - 1) * rest
     attention = sum(2 * n * n * h * (layers - 1) + 2 * 2 * n * h for n in lengths)
-    weights = layers * (2 * h * key + rest) + h * c["vocab_size"] + tokens * h
-    return 2 * (dense + attention), 4 * weights
+    return [(2 * (tokens * body + attention), 4 * body), (2 * asked * rest, 4 * rest), (2 * asked * head, 4 * head)]

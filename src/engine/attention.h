@@ -69,7 +69,7 @@ void		dl_attend(const dl_kernels *kernels, const dl_heads *h, const dl_keys *fix
  * (attention_long.c): the keys are walked twice, a tile of them at a time, once
  * for the maximum and once for the sums.
  */
-#define DL_LONG_KEYS	8192
+#define DL_LONG_KEYS	6144
 #define DL_LONG_TILE	1024
 
 void		dl_attend_long(const dl_kernels *kernels, const dl_heads *h, const dl_keys *fixed, const dl_keys *live,
