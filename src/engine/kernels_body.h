@@ -61,45 +61,44 @@ first_lanes(vec v, int n)
 
 /* ---------------------------------------------------------------- functions */
 
+/* e^x = 2^n e^r: returns e^r; the low bits of *t hold n */
 INLINE vec
-vec_exp(vec x)
+exp_fraction(vec x, vec *t)
 {
 	vec			magic = v_set(EXP_MAGIC);
-	vec			t,
-				n,
+	vec			n,
 				r,
 				q;
 
-	x = v_high(v_set(EXP_LOW), x);
-	x = v_low(v_set(EXP_HIGH), x);
-	t = v_fma(x, v_set(EXP_LOG2E), magic);
-	n = v_sub(t, magic);
+	*t = v_fma(x, v_set(EXP_LOG2E), magic);
+	n = v_sub(*t, magic);
 	r = v_fma(n, v_set(-EXP_LN2_HI), x);
 	r = v_fma(n, v_set(-EXP_LN2_LO), r);
 	q = v_fma(v_set(EXP_Q4), r, v_set(EXP_Q3));
 	q = v_fma(q, r, v_set(EXP_Q2));
 	q = v_fma(q, r, v_set(EXP_Q1));
 	q = v_fma(q, r, v_set(EXP_Q0));
-	return v_exp2(v_add(v_fma(v_mul(r, r), q, r), v_set(1.0f)), t);
+	return v_add(v_fma(v_mul(r, r), q, r), v_set(1.0f));
 }
 
-/* vec_exp of -100 < x < 80 or NaN, the same bits: 2^n is one normal factor */
+INLINE vec
+vec_exp(vec x)
+{
+	vec			t,
+				p;
+
+	p = exp_fraction(v_low(v_set(EXP_HIGH), v_high(v_set(EXP_LOW), x)), &t);
+	return v_exp2(p, t);
+}
+
+/* The same bits for -80 < x < 80 (or NaN): 2^n is one normal factor */
 INLINE vec
 vec_exp_near(vec x)
 {
-	vec			magic = v_set(EXP_MAGIC);
-	vec			t = v_fma(x, v_set(EXP_LOG2E), magic);
-	vec			n = v_sub(t, magic);
-	vec			r,
-				q;
+	vec			t,
+				p = exp_fraction(x, &t);
 
-	r = v_fma(n, v_set(-EXP_LN2_HI), x);
-	r = v_fma(n, v_set(-EXP_LN2_LO), r);
-	q = v_fma(v_set(EXP_Q4), r, v_set(EXP_Q3));
-	q = v_fma(q, r, v_set(EXP_Q2));
-	q = v_fma(q, r, v_set(EXP_Q1));
-	q = v_fma(q, r, v_set(EXP_Q0));
-	return v_exp2_near(v_add(v_fma(v_mul(r, r), q, r), v_set(1.0f)), t);
+	return v_exp2_near(p, t);
 }
 
 INLINE vec
