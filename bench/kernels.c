@@ -9,7 +9,8 @@
  * weight type and number of rows, with the best table of this CPU: bench/blas.py
  * and bench/plot.py read it.
  *
- * A multiply-add counts as two operations, int8 likewise. Inputs are small
+ * A multiply-add counts as two operations, int8 likewise. Rows have the engine's
+ * strides (dl_row_stride). Inputs are small
  * numbers; weights of a case are larger than the second-level cache where the
  * shape makes them so, as in a model.
  */
@@ -38,7 +39,7 @@ typedef struct data
 	void	   *scratch;
 } data;
 
-static const int rows_of[] = {1, 2, 4, 8, 16, 64, 128, 512};
+static const int rows_of[] = {1, 2, 4, 8, 16, 64, 128, 256, 512};
 
 #define ROW_CASES	((int) (sizeof rows_of / sizeof *rows_of))
 #define MOST_ROWS	512
@@ -90,10 +91,10 @@ make(dl_dtype dtype, int n, int k)
 	data		d = {.w = {.dtype = dtype, .n = n, .k = k, .data = w}};
 
 	fill(dtype, w, panels, k);
-	d.x = aligned((size_t) MOST_ROWS * (size_t) k * 4);
-	d.y = aligned((size_t) MOST_ROWS * (size_t) n * 4);
+	d.x = aligned((size_t) MOST_ROWS * dl_row_stride(k) * 4);
+	d.y = aligned((size_t) MOST_ROWS * dl_row_stride(n) * 4);
 	d.scratch = aligned(dl_linear_scratch(MOST_ROWS, k));
-	for (size_t i = 0; i < (size_t) MOST_ROWS * (size_t) k; i++)
+	for (size_t i = 0; i < (size_t) MOST_ROWS * dl_row_stride(k); i++)
 		d.x[i] = (float) (i % 13) * 0.1f - 0.6f;
 	return d;
 }
@@ -122,7 +123,7 @@ gflops(const dl_kernels *kernels, dl_team *team, int threads, const data *d, int
 					t;
 
 		for (int i = 0; i < repeat; i++)
-			dl_linear(kernels, team, &d->w, d->x, (size_t) d->w.k, rows, d->y, (size_t) d->w.n, d->scratch);
+			dl_linear(kernels, team, &d->w, d->x, dl_row_stride(d->w.k), rows, d->y, dl_row_stride(d->w.n), d->scratch);
 		t = (now(threads) - t0) / repeat;
 		best = t < best ? t : best;
 	} while (now(threads) - start < seconds);

@@ -10,7 +10,8 @@
  */
 #include "linear.h"
 
-#define CACHE_SHARE		((size_t) 256 * 1024)	/* bytes of activations of a tile, and of its outputs */
+#define INPUT_SHARE		((size_t) 256 * 1024)	/* bytes of activations of a tile, a stretch of k */
+#define OUTPUT_SHARE	((size_t) 32 * 1024)	/* bytes of its outputs, which wait from stretch to stretch */
 #define ROW_STEP		12		/* row blocks are multiples of it: kernels take 4 or 6 rows at a time */
 #define TILES_A_THREAD	4
 #define SMALLEST_TILE	((size_t) 1 << 16)	/* multiply-adds */
@@ -271,7 +272,7 @@ cut(work *s, int threads)
 {
 	size_t		k = (size_t) s->k;
 	size_t		x_row = s->p->out[0].w->dtype == DL_I8 ? k : 4 * (k < DL_K_STRETCH ? k : DL_K_STRETCH);
-	size_t		most_rows = CACHE_SHARE / x_row / ROW_STEP * ROW_STEP;
+	size_t		most_rows = INPUT_SHARE / x_row / ROW_STEP * ROW_STEP;
 	size_t		most_group;
 	int			rows = s->p->rows;
 	int			want = threads > 1 ? threads * TILES_A_THREAD : 1;
@@ -280,7 +281,7 @@ cut(work *s, int threads)
 		most_rows = 2 * ROW_STEP;
 	s->blocks = divide_up(rows, most_rows > (size_t) rows ? rows : (int) most_rows);
 	s->block = (int) round_up((size_t) divide_up(rows, s->blocks), ROW_STEP);
-	most_group = CACHE_SHARE / ((size_t) (s->block < rows ? s->block : rows) * DL_PANEL * sizeof(float));
+	most_group = OUTPUT_SHARE / ((size_t) (s->block < rows ? s->block : rows) * DL_PANEL * sizeof(float));
 	s->group = most_group < 4 ? 4 : most_group > (size_t) s->panels ? s->panels : (int) most_group & ~3;
 	if (s->group > s->panels)
 		s->group = s->panels;
