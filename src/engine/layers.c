@@ -33,7 +33,6 @@ typedef struct dl_each
 	int			n;
 	int			first;			/* token or query that i = 0 is */
 	float	   *x;				/* row stride ldx */
-	const float *y;
 	float	   *out;
 	const dl_vectors *norm;
 } dl_each;
