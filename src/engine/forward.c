@@ -112,11 +112,11 @@ advance(dl_forward *f)
 	switch (f->phase)
 	{
 		case DL_PH_EMBED:
-			if (dl_embed_chunk(f) && next_chunk(f, f->n_tokens, DL_CHUNK))
+			if (dl_embed_chunk(f) && next_chunk(f, f->n_tokens, dl_chunk_step(f->n_tokens)))
 				enter_phase(f, DL_PH_KEYS);
 			break;
 		case DL_PH_KEYS:
-			if (dl_keys_chunk(f) && next_chunk(f, f->n_tokens, DL_CHUNK))
+			if (dl_keys_chunk(f) && next_chunk(f, f->n_tokens, dl_chunk_step(f->n_tokens)))
 				enter_phase(f, DL_PH_COPY);
 			break;
 		case DL_PH_COPY:
@@ -129,7 +129,7 @@ advance(dl_forward *f)
 			}
 			break;
 		case DL_PH_QUERIES:
-			if (dl_queries_chunk(f) && next_chunk(f, f->n_needed, DL_CHUNK))
+			if (dl_queries_chunk(f) && next_chunk(f, f->n_needed, dl_chunk_step(f->n_needed)))
 				enter_phase(f, DL_PH_ATTEND);
 			break;
 		case DL_PH_ATTEND:
@@ -137,11 +137,11 @@ advance(dl_forward *f)
 				enter_phase(f, DL_PH_MIX);
 			break;
 		case DL_PH_MIX:
-			if (dl_mix_chunk(f) && next_chunk(f, dl_queries(f), DL_CHUNK))
+			if (dl_mix_chunk(f) && next_chunk(f, dl_queries(f), dl_chunk_step(dl_queries(f))))
 				end_layer(f);
 			break;
 		case DL_PH_FINAL:
-			if (dl_final_chunk(f) && next_chunk(f, f->n_needed, DL_CHUNK))
+			if (dl_final_chunk(f) && next_chunk(f, f->n_needed, dl_chunk_step(f->n_needed)))
 				enter_phase(f, f->n_asks > 0 ? DL_PH_HEAD : DL_PH_LENGTHS);
 			break;
 		case DL_PH_HEAD:

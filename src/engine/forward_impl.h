@@ -16,7 +16,7 @@
 #include "linear.h"
 #include "threads.h"
 
-#define DL_CHUNK		192		/* tokens that go through the matrices together */
+#define DL_CHUNK		192		/* most tokens that go through the matrices together */
 
 typedef struct dl_token
 {
@@ -168,7 +168,8 @@ void	   *dl_carve(void *base, size_t *at, size_t count, size_t size);
 dlm_status	dl_forward_plan(dl_forward *f, dlm_error *err);
 void		dl_forward_commit(dl_forward *f);	/* the batch is done: caches keep what it appended */
 
-/* layers.c: tokens of the chunk that begins at `at` */
+/* layers.c: tokens of a chunk of n, at most DL_CHUNK; of the one that begins at `at` */
+int			dl_chunk_step(int n);
 int			dl_chunk_size(int n, int at);
 bool		dl_multiply_unit(dl_forward *f, const dl_product *p);
 /* ... of one matrix */

@@ -17,10 +17,22 @@
 #define PARALLEL_FLOOR	(1 << 15)	/* elements below which a team costs more than it saves */
 #define TOKENS_PER_ITEM	16		/* keys of 16 tokens share cache lines: one thread writes them */
 
+/* Chunks of n tokens: as many as DL_CHUNK asks for, of equal size but for the last, so that none is short. */
+int
+dl_chunk_step(int n)
+{
+	int			chunks = (n + DL_CHUNK - 1) / DL_CHUNK;
+	int			step = chunks > 1 ? (n + chunks - 1) / chunks : n;
+
+	return chunks > 1 ? (step + DL_PANEL - 1) / DL_PANEL * DL_PANEL : n;
+}
+
 int
 dl_chunk_size(int n, int at)
 {
-	return n - at < DL_CHUNK ? n - at : DL_CHUNK;
+	int			step = dl_chunk_step(n);
+
+	return n - at < step ? n - at : step;
 }
 
 /* ---------------------------------------------------- element-wise pieces */
