@@ -251,9 +251,9 @@ lay_out(dl_conversion *c, dlm_error *err)
 		dl_bound   *t = &b->bound[i];
 		dl_entry   *e = &c->directory[i];
 
-		*e = (dl_entry) {.role = t->role, .layer = t->layer, .rows = t->rows, .cols = t->cols,
-			.dtype = storage_of(c, t), .layout = t->matrix ? DL_PANELS : DL_ROWS};
 		t->dtype = storage_of(c, t);
+		*e = (dl_entry) {.role = t->role, .layer = t->layer, .rows = t->rows, .cols = t->cols,
+			.dtype = t->dtype, .layout = t->matrix ? DL_PANELS : DL_ROWS};
 		t->offset = e->offset = align(at);
 		t->bytes = e->bytes = dl_entry_bytes(e->dtype, e->layout, e->rows, e->cols);
 		if (e->bytes == 0 || __builtin_add_overflow(e->offset, e->bytes, &at) || at > (uint64_t) 1 << 62)

@@ -152,6 +152,14 @@ panels_of(const dl_matrix *w)
 	return divide_up(w->n, DL_PANEL);
 }
 
+static size_t
+panel_bytes(const dl_matrix *w)
+{
+	size_t		elements = (size_t) w->k * DL_PANEL;
+
+	return w->dtype == DL_F32 ? 4 * elements : w->dtype == DL_BF16 ? 2 * elements : dl_s8_panel_bytes(divide_up(w->k, 4));
+}
+
 int
 dl_product_panels(const dl_product *p)
 {
@@ -188,7 +196,7 @@ static void
 multiply_part(const work *s, const part *t)
 {
 	const dl_matrix *w = t->out->w;
-	size_t		panel_size = (size_t) w->k * DL_PANEL;
+	const void *panels = (const char *) w->data + (size_t) t->panel * panel_bytes(w);
 	const float *x = s->p->x + (size_t) t->row * s->p->ldx;
 	float	   *y = t->out->y + (size_t) t->row * t->out->ldy + t->panel * DL_PANEL;
 	dl_s8_rows	ready;
@@ -196,19 +204,19 @@ multiply_part(const work *s, const part *t)
 	switch (w->dtype)
 	{
 		case DL_F32:
-			s->kernels->gemm_f32(x, s->p->ldx, t->rows, w->k, (const float *) w->data + t->panel * panel_size,
-								 panel_size, DL_PANEL, t->panels, t->columns, y, t->out->ldy, false);
+			s->kernels->gemm_f32(x, s->p->ldx, t->rows, w->k, panels,
+								 (size_t) w->k * DL_PANEL, DL_PANEL, t->panels, t->columns, y, t->out->ldy, false);
 			add_bias(s, t);
 			break;
 		case DL_BF16:
-			s->kernels->gemm_bf16(x, s->p->ldx, t->rows, w->k, (const uint16_t *) w->data + t->panel * panel_size,
-								  t->panels, t->columns, y, t->out->ldy);
+			s->kernels->gemm_bf16(x, s->p->ldx, t->rows, w->k, panels, t->panels,
+								  t->columns, y, t->out->ldy);
 			add_bias(s, t);
 			break;
 		case DL_I8:
 			ready = dl_s8_rows_from(s->ready, s->k, t->row);
 			s->kernels->gemm_s8(ready.byte, 4 * (size_t) s->k4, ready.scale, t->rows, s->k4,
-								(const int8_t *) w->data + (size_t) t->panel * dl_s8_panel_bytes(s->k4),
+								panels,
 								w->bias ? w->bias + t->panel * DL_PANEL : NULL, t->panels, t->columns, y, t->out->ldy);
 			break;
 	}
@@ -359,13 +367,10 @@ dl_linear_columns(const dl_kernels *kernels, const dl_matrix *w, int first, int 
 {
 	dl_matrix	part = *w;
 	size_t		panel = (size_t) first / DL_PANEL;
-	size_t		floats = (size_t) w->k * DL_PANEL;
-	size_t		bytes = w->dtype == DL_F32 ? 4 * floats : w->dtype == DL_BF16 ? 2 * floats :
-		dl_s8_panel_bytes(divide_up(w->k, 4));
 	dl_product	p = {.x = x, .ldx = ldx, .rows = rows, .n_outputs = 1, .out = {{&part, y, ldy}}};
 	work		s = {.kernels = kernels, .p = &p, .k = w->k, .k4 = divide_up(w->k, 4), .ready = ready};
 
-	part.data = (const char *) w->data + panel * bytes;
+	part.data = (const char *) w->data + panel * panel_bytes(w);
 	part.n = columns;
 	if (w->bias != NULL)
 		part.bias = w->bias + first;
