@@ -29,7 +29,7 @@ dlm_return_rows(FunctionCallInfo fcinfo, bool usable, dlm_task task, const DlmAr
 	if (usable)
 	{
 		call = dlm_call_begin(task, args);
-		dlm_run(call, take, fcinfo->resultinfo);
+		dlm_run(call, take, NULL, fcinfo->resultinfo);
 		dlm_call_end(call);
 	}
 	return (Datum) 0;
@@ -106,7 +106,7 @@ dlm_sql_embed_many(PG_FUNCTION_ARGS)
 	args.model = fcinfo->args[1];
 	call = dlm_call_begin(DLM_EMBED, &args);
 	embeddings = palloc0(call->rows * sizeof(Datum) + 1);
-	dlm_run(call, take_embedding, embeddings);
+	dlm_run(call, take_embedding, NULL, embeddings);
 	for (int i = 0; i < call->rows; i++)
 	{
 		Datum		values[2];

@@ -1,7 +1,7 @@
 /*
  * request.c - check SQL arguments and build the requests of a call.
  *
- * Every SQL function comes through here, and the batch node will: so a bad
+ * Every SQL function comes through here, and so does the batch node: a bad
  * value gives the same error in a scalar call, in an array and in a plan.
  */
 #include "dlm_pg.h"
@@ -100,19 +100,14 @@ add_rows(DlmCall *call, const dlm_request *pattern, const Datum *values, const b
 	}
 }
 
-/* The rows of a call: its text, or the elements of its array. */
+/* The rows of a call with an array: its elements. */
 static void
-build_requests(DlmCall *call, const DlmArgs *args, const dlm_request *pattern)
+add_elements(DlmCall *call, const DlmArgs *args, const dlm_request *pattern)
 {
 	Datum	   *values;
 	bool	   *nulls;
 	int			n;
 
-	if (!args->array)
-	{
-		add_rows(call, pattern, &args->input.value, NULL, 1);
-		return;
-	}
 	call->array = DatumGetArrayTypeP(args->input.value);
 	deconstruct_array(call->array, TEXTOID, -1, false, TYPALIGN_INT, &values, &nulls, &n);
 	add_rows(call, pattern, values, nulls, n);
@@ -120,6 +115,12 @@ build_requests(DlmCall *call, const DlmArgs *args, const dlm_request *pattern)
 
 DlmCall *
 dlm_call_begin(dlm_task task, const DlmArgs *args)
+{
+	return dlm_call_begin_rows(task, args, &args->input.value, 1);
+}
+
+DlmCall *
+dlm_call_begin_rows(dlm_task task, const DlmArgs *args, const Datum *inputs, int n)
 {
 	MemoryContext caller = CurrentMemoryContext;
 	MemoryContext context = AllocSetContextCreate(caller, "dlm call", ALLOCSET_SMALL_SIZES);
@@ -132,6 +133,7 @@ dlm_call_begin(dlm_task task, const DlmArgs *args)
 	call->context = context;
 	call->caller = caller;
 	call->task = task;
+	call->calls = args->array ? 1 : n;
 	dlm_options_parse(task, args->options, &call->options);
 	scalar_options(args, &call->options.engine);
 	pattern.task = task;
@@ -143,7 +145,10 @@ dlm_call_begin(dlm_task task, const DlmArgs *args)
 		usable = dlm_labels_parse(args, call->options.on_error, &pattern);
 	call->model = dlm_registry_resolve(dlm_model_argument(args->model));
 	call->options.engine.forbidden = dlm_forbidden_tokens(call->model);
-	build_requests(call, args, &pattern);
+	if (args->array)
+		add_elements(call, args, &pattern);
+	else
+		add_rows(call, &pattern, inputs, NULL, n);
 	if (!usable)
 		call->n = 0;			/* all rows are NULL */
 	return call;

@@ -13,6 +13,7 @@
 #include "utils/array.h"
 
 #include "registry.h"
+#include "stats.h"
 
 /* The arguments of a function, unpacked but not looked at. Initialise with dlm_args_init: all NULL. */
 typedef struct DlmArgs
@@ -59,6 +60,11 @@ typedef struct DlmCall
 	dlm_request *requests;		/* [n] */
 	int		   *row_of;			/* [n] the row of each request; a row without one is NULL */
 	int			n;
+	int			calls;			/* SQL calls that it stands for */
+	/* what running it took */
+	DlmStatsDelta done;
+	int			threads;		/* most at a time */
+	Size		memory;			/* of the engine, at its peak */
 } DlmCall;
 
 /*
@@ -70,6 +76,12 @@ typedef struct DlmCall
  * UTF-8, and those of dlm_registry_resolve.
  */
 extern DlmCall *dlm_call_begin(dlm_task task, const DlmArgs *args);
+
+/*
+ * The same for many scalar calls that differ in their texts alone: inputs [n],
+ * none of them NULL; args->input is not looked at.
+ */
+extern DlmCall *dlm_call_begin_rows(dlm_task task, const DlmArgs *args, const Datum *inputs, int n);
 
 /* Free everything, go back to the caller's context. */
 extern void dlm_call_end(DlmCall *call);

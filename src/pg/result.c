@@ -63,7 +63,7 @@ dlm_answer(DlmCall *call, DlmMake make, Oid type, void *arg, bool *isnull)
 	memset(answers.nulls, true, call->rows);
 	answers.make = make;
 	answers.arg = arg;
-	dlm_run(call, take_answer, &answers);
+	dlm_run(call, take_answer, NULL, &answers);
 	MemoryContextSwitchTo(call->caller);
 	if (call->array)
 	{

@@ -163,16 +163,16 @@ typedef enum Outcome
 	OUTCOME_CANCEL
 } Outcome;
 
-/* Add what the session did to the statistics. */
+/* Add what the session did to the statistics. A call counts with its first batch. */
 static void
-run_count(const DlmCall *call, const DlmRun *run, int rows, Outcome outcome)
+run_count(DlmCall *call, const DlmRun *run, int rows, Outcome outcome)
 {
 	DlmStatsDelta delta = {0};
 	dlm_progress progress = {0};
 
 	if (run->session)
 		dlm_session_progress(run->session, &progress);
-	delta.calls = 1;
+	delta.calls = call->done.batches == 0 ? call->calls : 0;
 	delta.batches = 1;
 	delta.rows = outcome == OUTCOME_DONE ? rows : 0;
 	delta.tokens = progress.tokens;
@@ -182,11 +182,13 @@ run_count(const DlmCall *call, const DlmRun *run, int rows, Outcome outcome)
 	delta.ms = run_elapsed_ms(run);
 	budget_spent_ms += delta.ms;
 	dlm_stats_count(call->model, call->task, &delta);
+	dlm_stats_add(&call->done, &delta);
+	call->memory = Max(call->memory, progress.memory_peak);
 }
 
 /* The batch has failed as a whole: count it, give everything back, and let the caller raise. */
 static void
-run_fail(const DlmCall *call, DlmRun *run, Outcome outcome)
+run_fail(DlmCall *call, DlmRun *run, Outcome outcome)
 {
 	run_count(call, run, 0, outcome);
 	run_close(run);
@@ -194,7 +196,7 @@ run_fail(const DlmCall *call, DlmRun *run, Outcome outcome)
 
 /* CHECK_FOR_INTERRUPTS that counts a cancel and gives slots back before the error travels. */
 static void
-run_check_interrupts(const DlmCall *call, DlmRun *run)
+run_check_interrupts(DlmCall *call, DlmRun *run)
 {
 	if (!InterruptPending)
 		return;
@@ -211,7 +213,7 @@ run_check_interrupts(const DlmCall *call, DlmRun *run)
 }
 
 static void
-run_check_budget(const DlmCall *call, DlmRun *run)
+run_check_budget(DlmCall *call, DlmRun *run)
 {
 	int			budget = dlm_guc_statement_budget_ms;
 
@@ -225,11 +227,11 @@ run_check_budget(const DlmCall *call, DlmRun *run)
 			 errhint("Process fewer rows in one statement, or let a superuser raise dlm.statement_budget_ms.")));
 }
 
-static void
-run_open(DlmCall *call, DlmRun *run, int first, int n)
+/* Open a session over some of the requests. False, with everything given back: *err says why. */
+static bool
+run_open(DlmCall *call, DlmRun *run, int first, int n, dlm_error *err)
 {
 	dlm_env		env = {0};
-	dlm_error	err = {0};
 	dlm_status	status;
 
 	env.stop = should_stop;
@@ -239,10 +241,11 @@ run_open(DlmCall *call, DlmRun *run, int first, int n)
 	run->may_stop = interrupts_allowed();
 	INSTR_TIME_SET_CURRENT(run->start);
 	env.threads = run->threads = dlm_budget_acquire();
+	call->threads = Max(call->threads, run->threads);
 	run->active = true;
 	dlm_activity_begin(call->model, call->task, n, run->threads);
 	engine_enter(call->model);
-	status = dlm_session_open(call->model->model, call->requests + first, n, &env, &run->session, &err);
+	status = dlm_session_open(call->model->model, call->requests + first, n, &env, &run->session, err);
 	if (!engine_leave(call->model))
 	{
 		run_fail(call, run, OUTCOME_ERROR);
@@ -252,23 +255,22 @@ run_open(DlmCall *call, DlmRun *run, int first, int n)
 	{
 		run->session = NULL;
 		run_fail(call, run, OUTCOME_ERROR);
-		dlm_raise(&err);
 	}
+	return status == DLM_OK;
 }
 
-/* Step to the end. */
-static void
-run_steps(DlmCall *call, DlmRun *run)
+/* Step to the end. False, with everything given back: *err says why. */
+static bool
+run_steps(DlmCall *call, DlmRun *run, dlm_error *err)
 {
 	dlm_status	status;
-	dlm_error	err = {0};
 
 	do
 	{
 		dlm_progress progress;
 
 		engine_enter(call->model);
-		status = dlm_session_step(run->session, &err);
+		status = dlm_session_step(run->session, err);
 		if (!engine_leave(call->model))
 		{
 			run_fail(call, run, OUTCOME_ERROR);
@@ -281,10 +283,8 @@ run_steps(DlmCall *call, DlmRun *run)
 		dlm_activity_update(&progress);
 	} while (status == DLM_MORE || status == DLM_EINTR);
 	if (status != DLM_OK)
-	{
 		run_fail(call, run, OUTCOME_ERROR);
-		dlm_raise(&err);
-	}
+	return status == DLM_OK;
 }
 
 /* Does a row's own error become a NULL? Never memory, cancel, damage or rights. */
@@ -297,23 +297,28 @@ error_is_null(const DlmOptions *options, dlm_status status)
 		(status == DLM_ETOOLONG || status == DLM_EINVAL || status == DLM_EENCODING);
 }
 
-/* Hand over the answers of a finished session, or raise the first row's error. */
+/* Hand over the answers of a finished session; a row's error is raised, or told. */
 static void
-run_take(DlmCall *call, DlmRun *run, int first, int n, DlmTake take, void *arg)
+run_take(DlmCall *call, DlmRun *run, int first, int n, DlmTake take, DlmFail fail, void *arg)
 {
 	for (int i = 0; i < n; i++)
 	{
 		const dlm_result *result = dlm_session_result(run->session, i);
 		const dlm_request *request = &call->requests[first + i];
+		int			row = call->row_of[first + i];
 
 		if (result->error.status == DLM_OK)
-			take(call, call->row_of[first + i], request, result, arg);
-		else if (!error_is_null(&call->options, result->error.status))
+			take(call, row, request, result, arg);
+		else if (error_is_null(&call->options, result->error.status))
+			continue;
+		else if (fail)
+			fail(call, row, &result->error, arg);
+		else
 		{
 			dlm_error	err = result->error;
 
 			run_fail(call, run, OUTCOME_ERROR);
-			dlm_raise_element(&err, call->array ? call->row_of[first + i] + 1 : 0);
+			dlm_raise_element(&err, call->array ? row + 1 : 0);
 		}
 	}
 }
@@ -331,11 +336,10 @@ batch_length(const DlmCall *call, int first)
 }
 
 void
-dlm_run(DlmCall *call, DlmTake take, void *arg)
+dlm_run(DlmCall *call, DlmTake take, DlmFail fail, void *arg)
 {
-	int			n;
-
 	DlmRun	   *run;
+	int			n;
 
 	check_process();
 	if (call->n == 0)
@@ -347,14 +351,22 @@ dlm_run(DlmCall *call, DlmTake take, void *arg)
 	budget_begin();
 	for (int first = 0; first < call->n; first += n)
 	{
+		dlm_error	err = {0};
+
 		n = batch_length(call, first);
 		CHECK_FOR_INTERRUPTS();
-		run_open(call, run, first, n);
-		run_steps(call, run);
-		run_release(run);
-		run_take(call, run, first, n, take, arg);
-		run_count(call, run, n, OUTCOME_DONE);
-		run_close(run);
+		if (run_open(call, run, first, n, &err) && run_steps(call, run, &err))
+		{
+			run_release(run);
+			run_take(call, run, first, n, take, fail, arg);
+			run_count(call, run, n, OUTCOME_DONE);
+			run_close(run);
+			continue;
+		}
+		if (!fail)
+			dlm_raise(&err);
+		for (int i = first; i < first + n; i++)
+			fail(call, call->row_of[i], &err, arg);
 	}
 }
 

@@ -10,13 +10,17 @@
 /* Takes the answer of a row that has one. Called in the call's context; the result dies when it returns. */
 typedef void (*DlmTake) (DlmCall *call, int row, const dlm_request *request, const dlm_result *result, void *arg);
 
+/* Told of a row that has no answer, by its own fault or its batch's. Called in the call's context. */
+typedef void (*DlmFail) (DlmCall *call, int row, const dlm_error *error, void *arg);
+
 /*
  * Run all requests of a call, in batches of dlm.batch_size, and hand over the
- * answers in the order of rows. Raises what the engine reports (dlm_raise),
- * the error of a row unless its options turn it into NULL, 57014 for a spent
+ * answers in the order of rows. What the engine reports (dlm_raise), and the
+ * error of a row unless its options turn it into NULL, is raised, or given to
+ * `fail` where there is one. Raised in any case: 57014 for a spent
  * dlm.statement_budget_ms, 58030 for a file cut short, and interrupts.
  */
-extern void dlm_run(DlmCall *call, DlmTake take, void *arg);
+extern void dlm_run(DlmCall *call, DlmTake take, DlmFail fail, void *arg);
 
 /* A copy of what the engine malloc'd, palloc'd; the original is freed in any case. */
 extern void *dlm_adopt(void *from, Size size);

@@ -106,8 +106,8 @@ find_entry(DlmShared *s, const DlmStatsKey *key, bool create)
 	return NULL;
 }
 
-static void
-add_counts(DlmStatsDelta *to, const DlmStatsDelta *d)
+void
+dlm_stats_add(DlmStatsDelta *to, const DlmStatsDelta *d)
 {
 	to->calls += d->calls;
 	to->rows += d->rows;
@@ -146,7 +146,7 @@ dlm_stats_count(const DlmModelRef *model, dlm_task task, const DlmStatsDelta *de
 	{
 		SpinLockAcquire(&e->mutex);
 		strlcpy(e->model, model->name, sizeof(e->model));
-		add_counts(&e->counts, delta);
+		dlm_stats_add(&e->counts, delta);
 		SpinLockRelease(&e->mutex);
 	}
 	else

@@ -12,7 +12,7 @@
 /* What one call did; all of it is added to the shared counters. */
 typedef struct DlmStatsDelta
 {
-	int64		calls;
+	int64		calls;			/* SQL calls */
 	int64		rows;			/* requests with an answer */
 	int64		batches;		/* sessions */
 	int64		tokens;			/* put through the network */
@@ -21,6 +21,8 @@ typedef struct DlmStatsDelta
 	int64		errors;
 	double		ms;				/* compute time */
 } DlmStatsDelta;
+
+extern void dlm_stats_add(DlmStatsDelta *to, const DlmStatsDelta *delta);
 
 /* Counted by task, model digest, user and database. */
 extern void dlm_stats_count(const DlmModelRef *model, dlm_task task, const DlmStatsDelta *delta);
