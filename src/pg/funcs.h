@@ -9,22 +9,56 @@
 
 #include "result.h"
 
-/* steps, temperature, seed, options, model: five arguments that follow each other from `first` on. */
-static inline void
-dlm_unpack_sampling(FunctionCallInfo fcinfo, int first, DlmArgs *args)
+/*
+ * A function of one text (or of one text[], as its explicit batch) with one
+ * value as its answer: what the SQL entry and the batch node know of it.
+ */
+typedef struct DlmFunction
 {
-	args->steps = fcinfo->args[first];
-	args->temperature = fcinfo->args[first + 1];
-	args->seed = fcinfo->args[first + 2];
-	args->options = fcinfo->args[first + 3];
-	args->model = fcinfo->args[first + 4];
+	const char *symbol;			/* C name of the scalar form, as in pg_proc.prosrc */
+	dlm_task	task;
+	int			required;		/* of the first so many arguments one NULL gives NULL */
+	void		(*unpack) (const NullableDatum *arguments, DlmArgs *args);
+	DlmMake		make;
+	Oid			array_element;	/* element type of the text[] form's answer */
+	bool		composite;		/* make takes the TupleDesc of the result */
+} DlmFunction;
+
+/* funcs_text.c, funcs_classify.c, funcs_rows.c */
+extern const DlmFunction dlm_function_generate;
+extern const DlmFunction dlm_function_infill;
+extern const DlmFunction dlm_function_infill_gaps;
+extern const DlmFunction dlm_function_classify;
+extern const DlmFunction dlm_function_classify_full;
+extern const DlmFunction dlm_function_classify_multi;
+extern const DlmFunction dlm_function_score;
+extern const DlmFunction dlm_function_embed;
+
+/* Run the scalar form, or the text[] form, of a function. */
+extern Datum dlm_scalar(FunctionCallInfo fcinfo, const DlmFunction *function);
+extern Datum dlm_array(FunctionCallInfo fcinfo, const DlmFunction *function);
+
+/* Is one of the required arguments NULL? */
+static inline bool
+dlm_required_missing(const DlmFunction *function, const NullableDatum *arguments)
+{
+	for (int i = 0; i < function->required; i++)
+	{
+		if (arguments[i].isnull)
+			return true;
+	}
+	return false;
 }
 
-/* Run a call whose answer is one value (array calls: of element type `type`). */
-static inline Datum
-dlm_return_answer(FunctionCallInfo fcinfo, dlm_task task, const DlmArgs *args, DlmMake make, Oid type, void *arg)
+/* steps, temperature, seed, options, model: five arguments that follow each other. */
+static inline void
+dlm_unpack_sampling(const NullableDatum *arguments, DlmArgs *args)
 {
-	return dlm_answer(dlm_call_begin(task, args), make, type, arg, &fcinfo->isnull);
+	args->steps = arguments[0];
+	args->temperature = arguments[1];
+	args->seed = arguments[2];
+	args->options = arguments[3];
+	args->model = arguments[4];
 }
 
 /* Run a call whose answer is rows. `usable` false: no rows (a NULL first argument). */

@@ -1,6 +1,6 @@
 /*
- * funcs_rows.c - SQL functions on tokens, scores and embeddings, and what
- * set-returning functions share.
+ * funcs_rows.c - SQL functions on tokens, scores and embeddings, and what all
+ * functions share: how the scalar, array and set-returning forms are run.
  */
 #include "dlm_pg.h"
 
@@ -20,6 +20,41 @@ PG_FUNCTION_INFO_V1(dlm_sql_tokenize);
 PG_FUNCTION_INFO_V1(dlm_sql_detokenize);
 PG_FUNCTION_INFO_V1(dlm_sql_count_tokens);
 
+static TupleDesc
+result_desc(FunctionCallInfo fcinfo)
+{
+	TupleDesc	desc;
+
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "function must return a composite type");
+	return BlessTupleDesc(desc);
+}
+
+Datum
+dlm_scalar(FunctionCallInfo fcinfo, const DlmFunction *function)
+{
+	DlmArgs		args;
+	void	   *arg;
+
+	if (dlm_required_missing(function, fcinfo->args))
+		PG_RETURN_NULL();
+	function->unpack(fcinfo->args, &args);
+	arg = function->composite ? result_desc(fcinfo) : NULL;
+	return dlm_answer(dlm_call_begin(function->task, &args), function->make, InvalidOid, arg, &fcinfo->isnull);
+}
+
+Datum
+dlm_array(FunctionCallInfo fcinfo, const DlmFunction *function)
+{
+	DlmArgs		args;
+
+	if (dlm_required_missing(function, fcinfo->args))
+		PG_RETURN_NULL();
+	function->unpack(fcinfo->args, &args);
+	args.array = true;
+	return dlm_answer(dlm_call_begin(function->task, &args), function->make, function->array_element, NULL, &fcinfo->isnull);
+}
+
 Datum
 dlm_return_rows(FunctionCallInfo fcinfo, bool usable, dlm_task task, const DlmArgs *args, DlmTake take)
 {
@@ -37,24 +72,35 @@ dlm_return_rows(FunctionCallInfo fcinfo, bool usable, dlm_task task, const DlmAr
 
 /* input, options, model */
 static void
-unpack_score(FunctionCallInfo fcinfo, DlmArgs *args)
+unpack_score(const NullableDatum *arguments, DlmArgs *args)
 {
 	dlm_args_init(args);
-	args->input = fcinfo->args[0];
-	args->options = fcinfo->args[1];
-	args->model = fcinfo->args[2];
+	args->input = arguments[0];
+	args->options = arguments[1];
+	args->model = arguments[2];
 }
+
+/* input, model */
+static void
+unpack_embed(const NullableDatum *arguments, DlmArgs *args)
+{
+	dlm_args_init(args);
+	args->input = arguments[0];
+	args->model = arguments[1];
+}
+
+const DlmFunction dlm_function_score = {
+	"dlm_sql_score", DLM_SCORE, 1, unpack_score, dlm_make_score, InvalidOid, false
+};
+const DlmFunction dlm_function_embed = {
+	"dlm_sql_embed", DLM_EMBED, 1, unpack_embed, dlm_make_embedding, InvalidOid, false
+};
 
 /* dlm_score(input text, options jsonb, model text) returns float8 */
 Datum
 dlm_sql_score(PG_FUNCTION_ARGS)
 {
-	DlmArgs		args;
-
-	if (PG_ARGISNULL(0))
-		PG_RETURN_NULL();
-	unpack_score(fcinfo, &args);
-	return dlm_return_answer(fcinfo, DLM_SCORE, &args, dlm_make_score, FLOAT8OID, NULL);
+	return dlm_scalar(fcinfo, &dlm_function_score);
 }
 
 /* dlm_token_scores(input text, options jsonb, model text) returns table */
@@ -63,22 +109,15 @@ dlm_sql_token_scores(PG_FUNCTION_ARGS)
 {
 	DlmArgs		args;
 
-	unpack_score(fcinfo, &args);
-	return dlm_return_rows(fcinfo, !PG_ARGISNULL(0), DLM_TOKEN_SCORES, &args, dlm_put_token_scores);
+	unpack_score(fcinfo->args, &args);
+	return dlm_return_rows(fcinfo, !args.input.isnull, DLM_TOKEN_SCORES, &args, dlm_put_token_scores);
 }
 
 /* dlm_embed(input text, model text) returns real[] */
 Datum
 dlm_sql_embed(PG_FUNCTION_ARGS)
 {
-	DlmArgs		args;
-
-	if (PG_ARGISNULL(0))
-		PG_RETURN_NULL();
-	dlm_args_init(&args);
-	args.input = fcinfo->args[0];
-	args.model = fcinfo->args[1];
-	return dlm_return_answer(fcinfo, DLM_EMBED, &args, dlm_make_embedding, FLOAT4ARRAYOID, NULL);
+	return dlm_scalar(fcinfo, &dlm_function_embed);
 }
 
 /* Embeddings by row, until all have come: rows without one must be there too. */
@@ -100,10 +139,8 @@ dlm_sql_embed_many(PG_FUNCTION_ARGS)
 	InitMaterializedSRF(fcinfo, 0);
 	if (PG_ARGISNULL(0))
 		return (Datum) 0;
-	dlm_args_init(&args);
+	unpack_embed(fcinfo->args, &args);
 	args.array = true;
-	args.input = fcinfo->args[0];
-	args.model = fcinfo->args[1];
 	call = dlm_call_begin(DLM_EMBED, &args);
 	embeddings = palloc0(call->rows * sizeof(Datum) + 1);
 	dlm_run(call, take_embedding, NULL, embeddings);

@@ -20,46 +20,66 @@ PG_FUNCTION_INFO_V1(dlm_sql_quote);
 
 /* prompt, max_tokens, then the sampling arguments */
 static void
-unpack_generate(FunctionCallInfo fcinfo, DlmArgs *args)
+unpack_generate(const NullableDatum *arguments, DlmArgs *args)
 {
 	dlm_args_init(args);
-	args->input = fcinfo->args[0];
-	args->max_tokens = fcinfo->args[1];
-	dlm_unpack_sampling(fcinfo, 2, args);
+	args->input = arguments[0];
+	args->max_tokens = arguments[1];
+	dlm_unpack_sampling(arguments + 2, args);
 }
 
 /* template, then the sampling arguments */
 static void
-unpack_infill(FunctionCallInfo fcinfo, DlmArgs *args)
+unpack_infill(const NullableDatum *arguments, DlmArgs *args)
 {
 	dlm_args_init(args);
-	args->input = fcinfo->args[0];
-	dlm_unpack_sampling(fcinfo, 1, args);
+	args->input = arguments[0];
+	dlm_unpack_sampling(arguments + 1, args);
 }
+
+const DlmFunction dlm_function_generate = {
+	"dlm_sql_generate", DLM_GENERATE, 1, unpack_generate, dlm_make_text, TEXTOID, false
+};
+const DlmFunction dlm_function_infill = {
+	"dlm_sql_infill", DLM_INFILL, 1, unpack_infill, dlm_make_text, TEXTOID, false
+};
+const DlmFunction dlm_function_infill_gaps = {
+	"dlm_sql_infill_gaps", DLM_INFILL, 1, unpack_infill, dlm_make_gaps, InvalidOid, false
+};
 
 /* dlm_generate(prompt text, ...) returns text */
 Datum
 dlm_sql_generate(PG_FUNCTION_ARGS)
 {
-	DlmArgs		args;
-
-	if (PG_ARGISNULL(0))
-		PG_RETURN_NULL();
-	unpack_generate(fcinfo, &args);
-	return dlm_return_answer(fcinfo, DLM_GENERATE, &args, dlm_make_text, TEXTOID, NULL);
+	return dlm_scalar(fcinfo, &dlm_function_generate);
 }
 
 /* dlm_generate(prompts text[], ...) returns text[] */
 Datum
 dlm_sql_generate_array(PG_FUNCTION_ARGS)
 {
-	DlmArgs		args;
+	return dlm_array(fcinfo, &dlm_function_generate);
+}
 
-	if (PG_ARGISNULL(0))
-		PG_RETURN_NULL();
-	unpack_generate(fcinfo, &args);
-	args.array = true;
-	return dlm_return_answer(fcinfo, DLM_GENERATE, &args, dlm_make_text, TEXTOID, NULL);
+/* dlm_infill(template text, ...) returns text */
+Datum
+dlm_sql_infill(PG_FUNCTION_ARGS)
+{
+	return dlm_scalar(fcinfo, &dlm_function_infill);
+}
+
+/* dlm_infill(templates text[], ...) returns text[] */
+Datum
+dlm_sql_infill_array(PG_FUNCTION_ARGS)
+{
+	return dlm_array(fcinfo, &dlm_function_infill);
+}
+
+/* dlm_infill_gaps(template text, ...) returns jsonb */
+Datum
+dlm_sql_infill_gaps(PG_FUNCTION_ARGS)
+{
+	return dlm_scalar(fcinfo, &dlm_function_infill_gaps);
 }
 
 /* dlm_trace_generate(prompt text, ...) returns table */
@@ -68,9 +88,20 @@ dlm_sql_trace_generate(PG_FUNCTION_ARGS)
 {
 	DlmArgs		args;
 
-	unpack_generate(fcinfo, &args);
+	unpack_generate(fcinfo->args, &args);
 	args.trace = true;
-	return dlm_return_rows(fcinfo, !PG_ARGISNULL(0), DLM_GENERATE, &args, dlm_put_trace);
+	return dlm_return_rows(fcinfo, !args.input.isnull, DLM_GENERATE, &args, dlm_put_trace);
+}
+
+/* dlm_trace(template text, ...) returns table */
+Datum
+dlm_sql_trace(PG_FUNCTION_ARGS)
+{
+	DlmArgs		args;
+
+	unpack_infill(fcinfo->args, &args);
+	args.trace = true;
+	return dlm_return_rows(fcinfo, !args.input.isnull, DLM_INFILL, &args, dlm_put_trace);
 }
 
 /* dlm_predict_length(prompt text, k int, model text) returns table */
@@ -83,55 +114,7 @@ dlm_sql_predict_length(PG_FUNCTION_ARGS)
 	args.input = fcinfo->args[0];
 	args.k = fcinfo->args[1];
 	args.model = fcinfo->args[2];
-	return dlm_return_rows(fcinfo, !PG_ARGISNULL(0), DLM_PREDICT_LENGTH, &args, dlm_put_lengths);
-}
-
-/* dlm_infill(template text, ...) returns text */
-Datum
-dlm_sql_infill(PG_FUNCTION_ARGS)
-{
-	DlmArgs		args;
-
-	if (PG_ARGISNULL(0))
-		PG_RETURN_NULL();
-	unpack_infill(fcinfo, &args);
-	return dlm_return_answer(fcinfo, DLM_INFILL, &args, dlm_make_text, TEXTOID, NULL);
-}
-
-/* dlm_infill(templates text[], ...) returns text[] */
-Datum
-dlm_sql_infill_array(PG_FUNCTION_ARGS)
-{
-	DlmArgs		args;
-
-	if (PG_ARGISNULL(0))
-		PG_RETURN_NULL();
-	unpack_infill(fcinfo, &args);
-	args.array = true;
-	return dlm_return_answer(fcinfo, DLM_INFILL, &args, dlm_make_text, TEXTOID, NULL);
-}
-
-/* dlm_infill_gaps(template text, ...) returns jsonb */
-Datum
-dlm_sql_infill_gaps(PG_FUNCTION_ARGS)
-{
-	DlmArgs		args;
-
-	if (PG_ARGISNULL(0))
-		PG_RETURN_NULL();
-	unpack_infill(fcinfo, &args);
-	return dlm_return_answer(fcinfo, DLM_INFILL, &args, dlm_make_gaps, JSONBOID, NULL);
-}
-
-/* dlm_trace(template text, ...) returns table */
-Datum
-dlm_sql_trace(PG_FUNCTION_ARGS)
-{
-	DlmArgs		args;
-
-	unpack_infill(fcinfo, &args);
-	args.trace = true;
-	return dlm_return_rows(fcinfo, !PG_ARGISNULL(0), DLM_INFILL, &args, dlm_put_trace);
+	return dlm_return_rows(fcinfo, !args.input.isnull, DLM_PREDICT_LENGTH, &args, dlm_put_lengths);
 }
 
 /* dlm_quote(value text) returns text */

@@ -78,6 +78,16 @@ scalar_options(const DlmArgs *args, dlm_options *out)
 	out->top_lengths = int_argument(args->k, "k", DEFAULT_LENGTHS, 1, MAX_LENGTHS);
 }
 
+static void
+grow(DlmCall *call, int n)
+{
+	if (call->n + n <= call->capacity)
+		return;
+	call->capacity = Max(call->n + n, 2 * call->capacity);
+	call->row_of = repalloc_huge(call->row_of, call->capacity * sizeof(int));
+	call->requests = repalloc_huge(call->requests, call->capacity * sizeof(dlm_request));
+}
+
 /*
  * One request for each row that is not NULL: a copy of the model request with
  * the row's text. In a SQL_ASCII database a text may not be UTF-8, which is
@@ -86,71 +96,80 @@ scalar_options(const DlmArgs *args, dlm_options *out)
 static void
 add_rows(DlmCall *call, const dlm_request *pattern, const Datum *values, const bool *nulls, int rows)
 {
-	call->rows = rows;
-	call->row_of = palloc(rows * sizeof(int) + 1);
-	call->requests = palloc_extended(rows * sizeof(dlm_request) + 1, MCXT_ALLOC_HUGE);
+	DlmOnError	on_error = DLM_REQUEST_OPTIONS(pattern)->on_error;
+	int			n = call->n;
+
+	grow(call, rows);
 	for (int i = 0; i < rows; i++)
 	{
-		if ((nulls && nulls[i]) ||
-			(call->options.on_error == DLM_ON_ERROR_NULL && !dlm_text_is_valid(values[i])))
+		if ((nulls && nulls[i]) || (on_error == DLM_ON_ERROR_NULL && !dlm_text_is_valid(values[i])))
 			continue;
-		call->requests[call->n] = *pattern;
-		call->requests[call->n].input = dlm_text_from_datum(values[i]);
-		call->row_of[call->n++] = i;
+		call->requests[n] = *pattern;
+		call->requests[n].input = dlm_text_from_datum(values[i]);
+		call->row_of[n++] = call->rows + i;
 	}
-}
-
-/* The rows of a call with an array: its elements. */
-static void
-add_elements(DlmCall *call, const DlmArgs *args, const dlm_request *pattern)
-{
-	Datum	   *values;
-	bool	   *nulls;
-	int			n;
-
-	call->array = DatumGetArrayTypeP(args->input.value);
-	deconstruct_array(call->array, TEXTOID, -1, false, TYPALIGN_INT, &values, &nulls, &n);
-	add_rows(call, pattern, values, nulls, n);
+	call->n = n;
 }
 
 DlmCall *
-dlm_call_begin(dlm_task task, const DlmArgs *args)
-{
-	return dlm_call_begin_rows(task, args, &args->input.value, 1);
-}
-
-DlmCall *
-dlm_call_begin_rows(dlm_task task, const DlmArgs *args, const Datum *inputs, int n)
+dlm_call_open(dlm_task task, NullableDatum model)
 {
 	MemoryContext caller = CurrentMemoryContext;
 	MemoryContext context = AllocSetContextCreate(caller, "dlm call", ALLOCSET_SMALL_SIZES);
 	DlmCall    *call;
-	dlm_request pattern = {0};
-	bool		usable = true;
 
 	MemoryContextSwitchTo(context);
 	call = palloc0(sizeof(DlmCall));
 	call->context = context;
 	call->caller = caller;
 	call->task = task;
-	call->calls = args->array ? 1 : n;
-	dlm_options_parse(task, args->options, &call->options);
-	scalar_options(args, &call->options.engine);
+	call->capacity = 1;
+	call->requests = palloc(sizeof(dlm_request));
+	call->row_of = palloc(sizeof(int));
+	call->model = dlm_registry_resolve(dlm_model_argument(model));
+	return call;
+}
+
+void
+dlm_call_add(DlmCall *call, const DlmArgs *args, const Datum *inputs, const bool *nulls, int n)
+{
+	dlm_task	task = call->task;
+	DlmOptions *options = palloc0(sizeof(DlmOptions));
+	dlm_request pattern = {0};
+	bool		usable = true;
+
+	dlm_options_parse(task, args->options, options);
+	scalar_options(args, &options->engine);
+	options->engine.forbidden = dlm_forbidden_tokens(call->model);
 	pattern.task = task;
 	pattern.trace = args->trace;
-	pattern.options = &call->options.engine;
+	pattern.options = &options->engine;
 	if (task == DLM_GENERATE)
 		pattern.max_tokens = int_argument(args->max_tokens, "max_tokens", DEFAULT_MAX_TOKENS, 1, INT_MAX);
 	if (task == DLM_CLASSIFY || task == DLM_CLASSIFY_MULTI)
-		usable = dlm_labels_parse(args, call->options.on_error, &pattern);
-	call->model = dlm_registry_resolve(dlm_model_argument(args->model));
-	call->options.engine.forbidden = dlm_forbidden_tokens(call->model);
-	if (args->array)
-		add_elements(call, args, &pattern);
-	else
-		add_rows(call, &pattern, inputs, NULL, n);
-	if (!usable)
-		call->n = 0;			/* all rows are NULL */
+		usable = dlm_labels_parse(args, options->on_error, &pattern);
+	if (usable)
+		add_rows(call, &pattern, inputs, nulls, n);
+	call->rows += n;			/* without requests all of them are NULL */
+	call->calls += args->array ? 1 : n;
+}
+
+DlmCall *
+dlm_call_begin(dlm_task task, const DlmArgs *args)
+{
+	DlmCall    *call = dlm_call_open(task, args->model);
+	Datum	   *values;
+	bool	   *nulls;
+	int			n;
+
+	if (!args->array)
+	{
+		dlm_call_add(call, args, &args->input.value, NULL, 1);
+		return call;
+	}
+	call->array = DatumGetArrayTypeP(args->input.value);
+	deconstruct_array(call->array, TEXTOID, -1, false, TYPALIGN_INT, &values, &nulls, &n);
+	dlm_call_add(call, args, values, nulls, n);
 	return call;
 }
 

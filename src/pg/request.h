@@ -3,7 +3,8 @@
  *
  * A *call* is one evaluation of one SQL function: its arguments, checked and
  * in UTF-8, the model, and one request for each row. A scalar call has one
- * row; a call with an array has one for each element. Everything lives in the
+ * row; a call with an array has one for each element; the batch node makes one
+ * call of the calls of many rows, whose options may differ. All lives in the
  * call's own memory context, whose deletion (at the end, or by an error)
  * closes the session, gives back the compute slots and unpins the model.
  */
@@ -53,13 +54,13 @@ typedef struct DlmCall
 	MemoryContext context;		/* of everything here, current while the call lasts */
 	MemoryContext caller;		/* current before and after; results are built there */
 	dlm_task	task;
-	DlmOptions	options;
 	DlmModelRef *model;
-	int			rows;			/* elements of the array, 1 for a scalar call */
+	int			rows;			/* of all that was added */
 	ArrayType  *array;			/* the array itself, for the shape of the result */
 	dlm_request *requests;		/* [n] */
 	int		   *row_of;			/* [n] the row of each request; a row without one is NULL */
 	int			n;
+	int			capacity;		/* of requests and row_of */
 	int			calls;			/* SQL calls that it stands for */
 	/* what running it took */
 	DlmStatsDelta done;
@@ -67,21 +68,27 @@ typedef struct DlmCall
 	Size		memory;			/* of the engine, at its peak */
 } DlmCall;
 
-/*
- * Check the arguments, resolve the model, build the requests. On return the
- * current memory context is the call's. Must not be called with a NULL input
- * or, for classification, NULL labels.
- *
- * ERRORs: 22023 bad value, 54000 too many labels, 22021 text that is not
- * UTF-8, and those of dlm_registry_resolve.
- */
-extern DlmCall *dlm_call_begin(dlm_task task, const DlmArgs *args);
+/* The options of a request of a call. */
+#define DLM_REQUEST_OPTIONS(request)	((const DlmOptions *) (request)->options)
 
 /*
- * The same for many scalar calls that differ in their texts alone: inputs [n],
- * none of them NULL; args->input is not looked at.
+ * Resolve the model and make a call without requests. On return the current
+ * memory context is the call's. ERRORs: those of dlm_registry_resolve.
  */
-extern DlmCall *dlm_call_begin_rows(dlm_task task, const DlmArgs *args, const Datum *inputs, int n);
+extern DlmCall *dlm_call_open(dlm_task task, NullableDatum model);
+
+/*
+ * Check the arguments and add a request for each input [n] that is not NULL;
+ * args->input is not looked at. The rows count on from those added before. For
+ * classification, args->labels must not be NULL.
+ *
+ * ERRORs: 22023 bad value, 54000 too many labels, 22021 text that is not
+ * UTF-8; the call is then as before.
+ */
+extern void dlm_call_add(DlmCall *call, const DlmArgs *args, const Datum *inputs, const bool *nulls, int n);
+
+/* Both, for the arguments of one SQL function, of which the input is not NULL. */
+extern DlmCall *dlm_call_begin(dlm_task task, const DlmArgs *args);
 
 /* Free everything, go back to the caller's context. */
 extern void dlm_call_end(DlmCall *call);

@@ -309,7 +309,7 @@ run_take(DlmCall *call, DlmRun *run, int first, int n, DlmTake take, DlmFail fai
 
 		if (result->error.status == DLM_OK)
 			take(call, row, request, result, arg);
-		else if (error_is_null(&call->options, result->error.status))
+		else if (error_is_null(DLM_REQUEST_OPTIONS(request), result->error.status))
 			continue;
 		else if (fail)
 			fail(call, row, &result->error, arg);
