@@ -6,6 +6,7 @@
  */
 #include "dlm_pg.h"
 
+#include "batch.h"
 #include "guc.h"
 #include "registry.h"
 #include "shmem.h"
@@ -24,4 +25,6 @@ _PG_init(void)
 	dlm_stats_init();
 	dlm_registry_init();
 	dlm_worker_init();
+	dlm_functions_init();
+	dlm_batch_init();
 }

@@ -1,0 +1,70 @@
+/*
+ * batch_attempt.c - work whose errors must wait.
+ *
+ * Rows are read ahead, and an error of such a row may only be raised when the
+ * row is emitted: under a LIMIT it might never be. So what may fail runs in a
+ * subtransaction, as PL/pgSQL's blocks with EXCEPTION do, and the row is
+ * evaluated again, unprotected, when its time comes.
+ *
+ * A parallel plan cannot start subtransactions. There the error is raised at
+ * once, as PostgreSQL's own workers do, which run ahead of what the leader has
+ * handed out.
+ */
+#include "dlm_pg.h"
+
+#include "access/xact.h"
+#include "utils/memutils.h"
+#include "utils/resowner.h"
+
+#include "batch_state.h"
+
+/* Errors that concern the statement, not the row. */
+static bool
+ends_statement(const ErrorData *error)
+{
+	int			category = ERRCODE_TO_CATEGORY(error->sqlerrcode);
+
+	return category == ERRCODE_OPERATOR_INTERVENTION || category == ERRCODE_SYSTEM_ERROR ||
+		error->sqlerrcode == ERRCODE_QUERY_CANCELED;
+}
+
+bool
+dlm_attempt(void (*work) (void *arg), void *arg)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	volatile bool done = true;
+
+	if (IsInParallelMode())
+	{
+		work(arg);
+		MemoryContextSwitchTo(context);
+		return true;
+	}
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		work(arg);
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(context);
+		CurrentResourceOwner = owner;
+		if (ends_statement(error))
+			ReThrowError(error);
+		FreeErrorData(error);
+		done = false;
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+	return done;
+}

@@ -1,0 +1,43 @@
+/*
+ * batch_memo.h - answers of a statement, by call.
+ */
+#ifndef DLM_PG_BATCH_MEMO_H
+#define DLM_PG_BATCH_MEMO_H
+
+#include "nodes/execnodes.h"
+
+typedef struct DlmMemo DlmMemo;
+
+typedef enum DlmAnswerState { DLM_ANSWER_PENDING, DLM_ANSWER_DONE, DLM_ANSWER_FAILED } DlmAnswerState;
+
+typedef struct DlmAnswer
+{
+	DlmAnswerState state;
+	NullableDatum value;
+	MemoryContext context;		/* where the value is to be made */
+} DlmAnswer;
+
+/*
+ * The memo of the statement that `estate` runs; all its batch nodes share one.
+ * It lives as long as the statement.
+ */
+extern DlmMemo *dlm_memo_of(EState *estate);
+
+/* A number for some bytes, never 0; equal bytes get the same one. */
+extern uint32 dlm_memo_pattern(DlmMemo *memo, const char *bytes, Size size);
+
+#define DLM_LONGEST_KEY		2048	/* bytes; longer ones are not kept */
+
+/*
+ * The answer kept under a key, whose first four bytes say how many follow (a
+ * uint32; size counts them all): a new pending one (*fresh) where there is
+ * none. What has no room is made in `otherwise`, where nobody finds it again.
+ */
+extern DlmAnswer *dlm_memo_get(DlmMemo *memo, const char *key, Size size, MemoryContext otherwise, bool *fresh);
+
+/* Between batches: forget all when it is full. Answers handed out before are gone then. */
+extern void dlm_memo_tidy(DlmMemo *memo);
+
+extern Size dlm_memo_size(const DlmMemo *memo);
+
+#endif							/* DLM_PG_BATCH_MEMO_H */

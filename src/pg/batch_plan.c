@@ -1,0 +1,364 @@
+/*
+ * batch_plan.c - the walk over a finished plan that places batch nodes.
+ *
+ * Children first, then the node itself: its aggregates' inputs get a batch
+ * node below, its target list one above. All other places where a call may
+ * stand (conditions, RETURNING, MERGE actions, functions in FROM) keep
+ * PostgreSQL's row by row evaluation; why is said in the list of reasons.
+ */
+#include "dlm_pg.h"
+
+#include "executor/executor.h"
+#include "miscadmin.h"
+#include "nodes/nodeFuncs.h"
+#include "optimizer/planmain.h"
+
+#include "batch.h"
+
+#define LEAST_ROWS	2			/* the planner expects so many, or nothing is collected */
+
+typedef struct Place
+{
+	bool		below_gather;
+	bool		marked;			/* the parent returns to earlier rows, which the node cannot */
+} Place;
+
+static Plan *rewrite_plan(DlmRewrite *r, Plan *plan, Place place);
+
+bool
+dlm_is_batch(const Plan *plan)
+{
+	return plan && IsA(plan, CustomScan) && ((const CustomScan *) plan)->methods == &dlm_batch_methods;
+}
+
+/* ------------------------------------------------------------- row by row */
+
+static void
+refuse_list(DlmRewrite *r, List *expressions, const char *reason)
+{
+	dlm_batch_refuse(r, (Node *) expressions, reason);
+}
+
+static void
+refuse_modify(DlmRewrite *r, ModifyTable *modify)
+{
+	refuse_list(r, modify->returningLists, "in RETURNING");
+	refuse_list(r, modify->withCheckOptionLists, "in a WITH CHECK OPTION or row security policy");
+	refuse_list(r, modify->onConflictSet, "in ON CONFLICT");
+	dlm_batch_refuse(r, modify->onConflictWhere, "in ON CONFLICT");
+	refuse_list(r, modify->mergeActionLists, "in an action of MERGE");
+}
+
+/* Expressions of a scan beside its target list and conditions. */
+static void
+refuse_scan(DlmRewrite *r, Plan *plan)
+{
+	const char *condition = "in a condition";
+
+	switch (nodeTag(plan))
+	{
+		case T_IndexScan:
+			refuse_list(r, ((IndexScan *) plan)->indexqualorig, condition);
+			refuse_list(r, ((IndexScan *) plan)->indexorderbyorig, "in an index's order");
+			break;
+		case T_IndexOnlyScan:
+			refuse_list(r, ((IndexOnlyScan *) plan)->indexqual, condition);
+			break;
+		case T_BitmapIndexScan:
+			refuse_list(r, ((BitmapIndexScan *) plan)->indexqualorig, condition);
+			break;
+		case T_TidScan:
+			refuse_list(r, ((TidScan *) plan)->tidquals, condition);
+			break;
+		case T_FunctionScan:
+			{
+				ListCell   *cell;
+
+				foreach(cell, ((FunctionScan *) plan)->functions)
+					dlm_batch_refuse(r, lfirst_node(RangeTblFunction, cell)->funcexpr, "in FROM");
+			}
+			break;
+		case T_ValuesScan:
+			refuse_list(r, ((ValuesScan *) plan)->values_lists, "in VALUES");
+			break;
+		case T_TableFuncScan:
+			dlm_batch_refuse(r, (Node *) ((TableFuncScan *) plan)->tablefunc, "in FROM");
+			break;
+		default:
+			break;
+	}
+}
+
+/* Calls in expressions that no batch node serves. */
+static void
+refuse_others(DlmRewrite *r, Plan *plan)
+{
+	const char *join = "in a join condition";
+
+	refuse_list(r, plan->qual, IsA(plan, Agg) ? "in HAVING" : "in a condition");
+	switch (nodeTag(plan))
+	{
+		case T_NestLoop:
+			refuse_list(r, ((Join *) plan)->joinqual, join);
+			break;
+		case T_MergeJoin:
+			refuse_list(r, ((Join *) plan)->joinqual, join);
+			refuse_list(r, ((MergeJoin *) plan)->mergeclauses, join);
+			break;
+		case T_HashJoin:
+			refuse_list(r, ((Join *) plan)->joinqual, join);
+			refuse_list(r, ((HashJoin *) plan)->hashclauses, join);
+			break;
+		case T_Result:
+			dlm_batch_refuse(r, ((Result *) plan)->resconstantqual, "in a condition");
+			break;
+		case T_Limit:
+			dlm_batch_refuse(r, ((Limit *) plan)->limitCount, "in LIMIT");
+			dlm_batch_refuse(r, ((Limit *) plan)->limitOffset, "in OFFSET");
+			break;
+		case T_ModifyTable:
+			refuse_modify(r, (ModifyTable *) plan);
+			break;
+		default:
+			refuse_scan(r, plan);
+			break;
+	}
+}
+
+/* --------------------------------------------------------------- placement */
+
+/* Does the node compute its target list, so that calls can stand in it? */
+static bool
+projects(const Plan *plan)
+{
+	switch (nodeTag(plan))
+	{
+		case T_SeqScan:
+		case T_SampleScan:
+		case T_IndexScan:
+		case T_IndexOnlyScan:
+		case T_BitmapHeapScan:
+		case T_TidScan:
+		case T_TidRangeScan:
+		case T_SubqueryScan:
+		case T_FunctionScan:
+		case T_ValuesScan:
+		case T_TableFuncScan:
+		case T_CteScan:
+		case T_NamedTuplestoreScan:
+		case T_WorkTableScan:
+		case T_NestLoop:
+		case T_MergeJoin:
+		case T_HashJoin:
+		case T_Group:
+		case T_Agg:
+		case T_WindowAgg:
+		case T_Gather:
+		case T_GatherMerge:
+			return true;
+		case T_ForeignScan:
+			return ((const ForeignScan *) plan)->operation == CMD_SELECT;
+		case T_Result:
+			return outerPlan(plan) != NULL;
+		default:
+			return false;
+	}
+}
+
+/* Why the rows of a node are not collected, NULL if they are. */
+static const char *
+why_no_node(const Plan *rows, Place place)
+{
+	if (place.marked)
+		return "under a merge join that reads rows again";
+	if (rows->plan_rows < LEAST_ROWS)
+		return "for one row";
+	return NULL;
+}
+
+/* A node above, for the calls of the target list. */
+static Plan *
+place_over(DlmRewrite *r, Plan *plan, Place place)
+{
+	const char *reason;
+	List	   *found = NIL;
+
+	if (!projects(plan))
+	{
+		refuse_list(r, plan->targetlist, IsA(plan, Result) ? "for one row" : "in this node's target list");
+		return plan;
+	}
+	reason = why_no_node(plan, place);
+	if (reason)
+	{
+		refuse_list(r, plan->targetlist, reason);
+		return plan;
+	}
+	dlm_batch_find(r, (Node *) plan->targetlist, &found);
+	return found ? dlm_batch_over(r, plan, found, place.below_gather) : plan;
+}
+
+typedef struct Inputs
+{
+	DlmRewrite *rewrite;
+	List	   *found;
+	const char *reason;			/* they stay as they are */
+} Inputs;
+
+/* Calls in the inputs of aggregates and window functions. Direct arguments are evaluated once a group. */
+static bool
+input_walker(Node *node, Inputs *in)
+{
+	List	   *args;
+	Expr	   *filter;
+
+	if (node == NULL)
+		return false;
+	if (!IsA(node, Aggref) && !IsA(node, WindowFunc))
+		return expression_tree_walker(node, input_walker, in);
+	args = IsA(node, Aggref) ? ((Aggref *) node)->args : ((WindowFunc *) node)->args;
+	filter = IsA(node, Aggref) ? ((Aggref *) node)->aggfilter : ((WindowFunc *) node)->aggfilter;
+	if (in->reason)
+	{
+		refuse_list(in->rewrite, args, in->reason);
+		dlm_batch_refuse(in->rewrite, (Node *) filter, in->reason);
+	}
+	else
+		dlm_batch_find_input(in->rewrite, (Node *) args, filter, &in->found);
+	return false;
+}
+
+/* A node below an aggregate, window function or set-returning function, for the calls of its input. */
+static void
+place_under(DlmRewrite *r, Plan *plan, Place place)
+{
+	Plan	   *input = outerPlan(plan);
+	Place		inner = {place.below_gather, false};
+	Inputs		in = {r, NIL, input ? why_no_node(input, inner) : "for one row"};
+
+	if (IsA(plan, ProjectSet) && in.reason)
+		refuse_list(r, plan->targetlist, in.reason);
+	else if (IsA(plan, ProjectSet))
+		dlm_batch_find(r, (Node *) plan->targetlist, &in.found);
+	else
+	{
+		input_walker((Node *) plan->targetlist, &in);
+		input_walker((Node *) plan->qual, &in);
+	}
+	if (in.found == NIL)
+		return;
+	outerPlan(plan) = dlm_batch_under(r, input, in.found, place.below_gather);
+	dlm_batch_use_columns(plan, in.found);
+}
+
+static void
+rewrite_list(DlmRewrite *r, List *plans, Place place)
+{
+	ListCell   *cell;
+
+	foreach(cell, plans)
+		lfirst(cell) = rewrite_plan(r, lfirst(cell), place);
+}
+
+static void
+rewrite_children(DlmRewrite *r, Plan *plan, Place place)
+{
+	Place		outer = {place.below_gather || IsA(plan, Gather) || IsA(plan, GatherMerge), false};
+	Place		inner = {outer.below_gather, IsA(plan, MergeJoin)};
+
+	/* Bitmap index scans have no target lists; plans of other custom scans are not ours to change. */
+	if (!IsA(plan, CustomScan) && !IsA(plan, BitmapHeapScan))
+	{
+		outerPlan(plan) = rewrite_plan(r, outerPlan(plan), outer);
+		innerPlan(plan) = rewrite_plan(r, innerPlan(plan), inner);
+	}
+	if (IsA(plan, Append))
+		rewrite_list(r, ((Append *) plan)->appendplans, outer);
+	else if (IsA(plan, MergeAppend))
+		rewrite_list(r, ((MergeAppend *) plan)->mergeplans, outer);
+	else if (IsA(plan, SubqueryScan))
+		((SubqueryScan *) plan)->subplan = rewrite_plan(r, ((SubqueryScan *) plan)->subplan, outer);
+}
+
+static Plan *
+rewrite_plan(DlmRewrite *r, Plan *plan, Place place)
+{
+	if (plan == NULL)
+		return NULL;
+	check_stack_depth();
+	rewrite_children(r, plan, place);
+	plan->targetlist = dlm_batch_inline(r, plan->targetlist);
+	if (IsA(plan, Agg) || IsA(plan, WindowAgg) || IsA(plan, ProjectSet))
+		place_under(r, plan, place);
+	refuse_others(r, plan);
+	if (IsA(plan, Limit))
+		dlm_batch_bound(outerPlan(plan), (Limit *) plan);
+	return IsA(plan, ProjectSet) ? plan : place_over(r, plan, place);
+}
+
+/* --------------------------------------------------------------- statements */
+
+/* The largest node id of a plan. */
+static int
+last_node_id(const Plan *plan)
+{
+	int			last;
+	List	   *plans = NIL;
+	ListCell   *cell;
+
+	if (plan == NULL)
+		return 0;
+	check_stack_depth();
+	last = Max(plan->plan_node_id, Max(last_node_id(plan->lefttree), last_node_id(plan->righttree)));
+	if (IsA(plan, Append))
+		plans = ((const Append *) plan)->appendplans;
+	else if (IsA(plan, MergeAppend))
+		plans = ((const MergeAppend *) plan)->mergeplans;
+	else if (IsA(plan, BitmapAnd))
+		plans = ((const BitmapAnd *) plan)->bitmapplans;
+	else if (IsA(plan, BitmapOr))
+		plans = ((const BitmapOr *) plan)->bitmapplans;
+	else if (IsA(plan, CustomScan))
+		plans = ((const CustomScan *) plan)->custom_plans;
+	else if (IsA(plan, SubqueryScan))
+		last = Max(last, last_node_id(((const SubqueryScan *) plan)->subplan));
+	foreach(cell, plans)
+		last = Max(last, last_node_id(lfirst(cell)));
+	return last;
+}
+
+/* PostgreSQL decided by the old plan that rows can be asked for backward: now they must be kept. */
+static Plan *
+keep_rows(DlmRewrite *r, Plan *plan)
+{
+	if (ExecSupportsBackwardScan(plan))
+		return plan;
+	plan = materialize_finished_plan(plan);
+	plan->plan_node_id = r->next_node_id++;
+	return plan;
+}
+
+PlannedStmt *
+dlm_batch_rewrite(const PlannedStmt *stmt, bool scroll, List **reasons)
+{
+	DlmRewrite	r = {(PlannedStmt *) copyObjectImpl(stmt)};
+	Place		top = {false, false};
+	ListCell   *cell;
+
+	r.next_node_id = last_node_id(r.stmt->planTree);
+	foreach(cell, r.stmt->subplans)
+		r.next_node_id = Max(r.next_node_id, last_node_id(lfirst(cell)));
+	r.next_node_id++;
+	r.stmt->planTree = rewrite_plan(&r, r.stmt->planTree, top);
+	/* outer ones have the higher numbers: they say which inner ones are still used */
+	for (int i = list_length(r.stmt->subplans); i > 0; i--)
+	{
+		cell = list_nth_cell(r.stmt->subplans, i - 1);
+		if (!bms_is_member(i, r.inlined))
+			lfirst(cell) = rewrite_plan(&r, lfirst(cell), top);
+	}
+	if (scroll && r.nodes > 0)
+		r.stmt->planTree = keep_rows(&r, r.stmt->planTree);
+	*reasons = r.reasons;
+	return r.stmt;
+}

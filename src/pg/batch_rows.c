@@ -1,0 +1,164 @@
+/*
+ * batch_rows.c - read rows ahead and keep them until they are emitted.
+ *
+ * Reading begins with one row and doubles up to dlm.batch_size, so that a
+ * LIMIT or a FETCH wastes at most as much as it used; where the LIMIT is known
+ * it is not passed. Rows are kept as minimal tuples, as a sort keeps them:
+ * what lies out of line stays there until an argument needs it.
+ */
+#include "dlm_pg.h"
+
+#include "executor/executor.h"
+#include "executor/tuptable.h"
+#include "miscadmin.h"
+#include "utils/memutils.h"
+
+#include "batch_state.h"
+#include "guc.h"
+
+Size
+dlm_batch_room(void)
+{
+	return (Size) dlm_guc_batch_mem * 1024 / 4 * 3;	/* the rest is the memo's */
+}
+
+/* Rows that may be read for the next batch. */
+static int
+rows_wanted(const DlmBatchState *b)
+{
+	int64		left = b->bound - b->handed;
+
+	if (b->bound >= 0 && left <= 0)
+		return 1;				/* WITH TIES, or rows that a lock dropped: more than was said */
+	return b->bound >= 0 ? (int) Min(left, b->ahead) : b->ahead;
+}
+
+/* The rows that wait become the first of the next batch; all else of the last one goes. */
+static void
+begin_batch(DlmBatchState *b, int wanted)
+{
+	MemoryContext fresh = b->other;
+	int			waiting = b->n_rows - b->ready;
+	MinimalTuple *rows = MemoryContextAlloc(fresh, Max(wanted, waiting) * sizeof(MinimalTuple));
+	MemoryContext before = MemoryContextSwitchTo(fresh);
+
+	for (int i = 0; i < waiting; i++)
+		rows[i] = heap_copy_minimal_tuple(b->rows[b->ready + i]);
+	MemoryContextSwitchTo(before);
+	MemoryContextReset(b->batch);
+	b->other = b->batch;
+	b->batch = fresh;
+	b->rows = rows;
+	b->n_rows = waiting;
+	b->ready = b->next = 0;
+}
+
+static void
+read_rows(DlmBatchState *b, int wanted)
+{
+	PlanState  *child = outerPlanState(&b->css.ss.ps);
+
+	while (b->n_rows < wanted && !b->finished)
+	{
+		TupleTableSlot *slot;
+		MemoryContext before;
+
+		if (b->n_rows > 0 && MemoryContextMemAllocated(b->batch, false) >= dlm_batch_room())
+			break;
+		slot = ExecProcNode(child);
+		if (TupIsNull(slot))
+		{
+			b->finished = true;
+			break;
+		}
+		before = MemoryContextSwitchTo(b->batch);
+		b->rows[b->n_rows++] = ExecCopySlotMinimalTuple(slot);
+		MemoryContextSwitchTo(before);
+	}
+}
+
+static int64
+limit_value(DlmBatchState *b, ExprState *state, int64 otherwise)
+{
+	bool		isnull;
+	Datum		value;
+
+	if (state == NULL)
+		return otherwise;
+	value = ExecEvalExprSwitchContext(state, b->css.ss.ps.ps_ExprContext, &isnull);
+	return isnull ? otherwise : DatumGetInt64(value);
+}
+
+/* What LIMIT and OFFSET above us ask for; they raise their own errors. */
+static int64
+find_bound(DlmBatchState *b)
+{
+	int64		count = limit_value(b, b->limit_count, -1);
+	int64		offset = limit_value(b, b->limit_offset, 0);
+
+	if (count < 0 || offset < 0 || offset > PG_INT64_MAX - count)
+		return -1;
+	return count + offset;
+}
+
+bool
+dlm_batch_fill(DlmBatchState *b)
+{
+	int			wanted;
+
+	if (!b->started)
+	{
+		b->bound = find_bound(b);
+		b->started = true;
+	}
+	wanted = rows_wanted(b);
+	begin_batch(b, wanted);
+	dlm_memo_tidy(b->memo);
+	read_rows(b, wanted);
+	if (b->n_rows == 0)
+		return false;
+	dlm_batch_evaluate(b);
+	b->ahead = Min(b->ahead * 2, dlm_guc_batch_size);
+	b->counters.batches++;
+	return true;
+}
+
+void
+dlm_batch_load(DlmBatchState *b, int row)
+{
+	TupleTableSlot *slot = b->css.ss.ss_ScanTupleSlot;
+
+	ExecClearTuple(slot);
+	ExecStoreMinimalTuple(b->rows[row], b->row_slot, false);
+	slot_getallattrs(b->row_slot);
+	memcpy(slot->tts_values, b->row_slot->tts_values, b->n_columns * sizeof(Datum));
+	memcpy(slot->tts_isnull, b->row_slot->tts_isnull, b->n_columns * sizeof(bool));
+	for (int c = 0; c < b->n_calls; c++)
+	{
+		DlmBatchCall *call = &b->calls[c];
+		const DlmAnswer *answer = call->answers && call->answers[row] && call->answers[row]->state == DLM_ANSWER_DONE
+			? call->answers[row] : NULL;
+
+		slot->tts_values[b->n_columns + c] = answer ? answer->value.value : (Datum) 0;
+		slot->tts_isnull[b->n_columns + c] = answer ? answer->value.isnull : true;
+	}
+	ExecStoreVirtualTuple(slot);
+}
+
+void
+dlm_batch_restart(DlmBatchState *b)
+{
+	ExecClearTuple(b->css.ss.ss_ScanTupleSlot);
+	ExecClearTuple(b->row_slot);
+	MemoryContextReset(b->batch);
+	b->rows = NULL;
+	b->n_rows = b->ready = b->next = 0;
+	b->finished = b->started = false;
+	b->ahead = 1;
+	b->handed = 0;
+	for (int c = 0; c < b->n_calls; c++)
+	{
+		b->calls[c].values = NULL;
+		b->calls[c].answers = NULL;
+	}
+}
