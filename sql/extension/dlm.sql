@@ -413,8 +413,9 @@ COMMENT ON VIEW dlm_stats IS
 GRANT SELECT ON dlm_stats TO PUBLIC;
 
 CREATE FUNCTION dlm_activity_rows(
-	OUT pid int, OUT dbid oid, OUT userid oid, OUT task text, OUT model text, OUT started timestamptz,
-	OUT rows int, OUT rows_done int, OUT step int, OUT steps int, OUT tokens bigint, OUT threads int
+	OUT pid int, OUT dbid oid, OUT userid oid, OUT leader_pid int, OUT query_id bigint, OUT phase text,
+	OUT task text, OUT model text, OUT started timestamptz, OUT rows bigint, OUT rows_done bigint,
+	OUT step int, OUT steps int, OUT tokens bigint, OUT tokens_per_s float8, OUT eta interval, OUT threads int
 )
 RETURNS SETOF record
 LANGUAGE C VOLATILE PARALLEL RESTRICTED ROWS 20
@@ -423,7 +424,12 @@ COMMENT ON FUNCTION dlm_activity_rows() IS
 	'what runs now, behind the view dlm_activity';
 
 CREATE VIEW dlm_activity AS
-	SELECT * FROM dlm_activity_rows();
+	SELECT a.pid, a.dbid, d.datname AS database, a.userid, u.rolname AS username, a.leader_pid, a.query_id,
+		   a.phase, a.task, a.model, a.started, a.rows, a.rows_done, a.step, a.steps, a.tokens, a.tokens_per_s,
+		   a.eta, a.threads
+	FROM dlm_activity_rows() AS a
+	LEFT JOIN pg_catalog.pg_database AS d ON d.oid OPERATOR(pg_catalog.=) a.dbid
+	LEFT JOIN pg_catalog.pg_roles AS u ON u.oid OPERATOR(pg_catalog.=) a.userid;
 COMMENT ON VIEW dlm_activity IS
 	'what runs now and how far it is; other users'' details need pg_read_all_stats';
 GRANT SELECT ON dlm_activity TO PUBLIC;

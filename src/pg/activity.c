@@ -7,24 +7,37 @@
  */
 #include "dlm_pg.h"
 
+#include "access/parallel.h"
 #include "catalog/pg_authid.h"
 #include "funcapi.h"
 #include "miscadmin.h"
-#include "storage/backendid.h"
+#include "pgstat.h"
 #include "storage/ipc.h"
+#include "storage/proc.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "activity.h"
 #include "shmem.h"
-#include "stats.h"
 
 PG_FUNCTION_INFO_V1(dlm_sql_activity);
 
-/* The activity that runs in this backend: its slot, and the context that ends it. */
-static DlmActivitySlot *mine = NULL;
-static int	depth = 0;
+/* An open scope; lies in the context that ends it at the latest. */
+typedef struct Scope
+{
+	MemoryContextCallback callback;
+	struct Scope *outer;
+	DlmPhase	phase;			/* of the outer one, to go back to */
+} Scope;
+
+static Scope *innermost = NULL;
+static DlmActivitySlot *mine = NULL;	/* set while a scope is open */
+static int64 rows_told;			/* by the owner of the scope */
+static uint64 tokens_before;	/* of the batches that are over */
+static bool in_batch = false;
+static DlmPhase phase_before;	/* the batch */
 static bool exit_registered = false;
 
 static void
@@ -41,16 +54,19 @@ write_end(DlmActivitySlot *slot)
 	pg_atomic_write_u32(&slot->changes, pg_atomic_read_u32(&slot->changes) + 1);
 }
 
+/* -------------------------------------------------------------------- scopes */
+
 static void
 clear_slot(void)
 {
+	innermost = NULL;
+	in_batch = false;
 	if (mine == NULL)
 		return;
 	write_begin(mine);
 	mine->pid = 0;
 	write_end(mine);
 	mine = NULL;
-	depth = 0;
 }
 
 static void
@@ -59,90 +75,212 @@ exit_callback(int code, Datum arg)
 	clear_slot();
 }
 
-/* Ends the activity that registered it, not a later one. */
-typedef struct EndCallback
-{
-	MemoryContextCallback callback;
-	uint64		number;
-} EndCallback;
-
-static uint64 number = 0;
-
 static void
-context_callback(void *arg)
+set_phase(DlmPhase phase)
 {
-	if (((EndCallback *) arg)->number == number)
+	if (mine == NULL || mine->phase == phase)
+		return;
+	write_begin(mine);
+	mine->phase = phase;
+	write_end(mine);
+}
+
+/* Take a scope out of the list; one that is no longer there has ended before. */
+static void
+close_scope(void *arg)
+{
+	Scope	   *scope = arg;
+	Scope	  **link = &innermost;
+
+	while (*link != NULL && *link != scope)
+		link = &(*link)->outer;
+	if (*link == NULL)
+		return;
+	*link = scope->outer;
+	if (innermost == NULL)
 		clear_slot();
+	else if (innermost == scope->outer)
+		set_phase(scope->phase);
+}
+
+static int
+leader_pid(void)
+{
+	PGPROC	   *leader = IsParallelWorker() ? MyProc->lockGroupLeader : NULL;
+
+	return leader != NULL && leader != MyProc ? leader->pid : 0;
 }
 
 static void
-begin(const char *model, int task, int rows, int threads)
+start_slot(DlmActivitySlot *slot, int64 rows)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	uint64		query_id = pgstat_get_my_query_id();
+	int			leader = leader_pid();
+
+	mine = slot;
+	rows_told = 0;
+	tokens_before = 0;
+	write_begin(slot);
+	slot->pid = MyProcPid;
+	slot->leader_pid = leader;
+	slot->dbid = MyDatabaseId;
+	slot->userid = GetSessionUserId();	/* who is logged in, as in pg_stat_activity */
+	slot->query_id = query_id;
+	slot->phase = DLM_PHASE_READ;
+	slot->task = DLM_ACTIVITY_UNKNOWN;
+	slot->model[0] = '\0';
+	slot->started = slot->rows_at = now;
+	slot->rows = rows;
+	slot->rows_done = 0;
+	slot->step = slot->steps = 0;
+	slot->threads = 0;
+	slot->tokens = 0;
+	write_end(slot);
+}
+
+void
+dlm_activity_scope_begin(MemoryContext context, int64 rows)
 {
 	DlmShared  *s = dlm_shmem();
 	int			i = s != NULL ? dlm_shmem_my_slot(s) : -1;
-	EndCallback *end;
+	Scope	   *scope;
 
-	if (i < 0 || depth > 0)
-	{
-		depth += depth > 0 ? 1 : 0;
+	if (i < 0)
 		return;
-	}
 	if (!exit_registered)
 	{
 		before_shmem_exit(exit_callback, (Datum) 0);
 		exit_registered = true;
 	}
-	end = palloc0(sizeof(EndCallback));
-	end->callback.func = context_callback;
-	end->callback.arg = end;
-	end->number = ++number;
-	MemoryContextRegisterResetCallback(CurrentMemoryContext, &end->callback);
+	scope = MemoryContextAllocZero(context, sizeof(Scope));
+	scope->callback.func = close_scope;
+	scope->callback.arg = scope;
+	MemoryContextRegisterResetCallback(context, &scope->callback);
+	scope->outer = innermost;
+	innermost = scope;
+	if (scope->outer == NULL)
+	{
+		start_slot(&s->activity[i], rows);
+		return;
+	}
+	scope->phase = mine->phase;
+	if (mine->rows >= 0 && rows > mine->rows)
+	{
+		write_begin(mine);
+		mine->rows = rows;
+		write_end(mine);
+	}
+}
 
-	mine = &s->activity[i];
-	depth = 1;
+void
+dlm_activity_scope_end(void)
+{
+	if (innermost != NULL)
+		close_scope(innermost);
+}
+
+bool
+dlm_activity_in_scope(void)
+{
+	return innermost != NULL;
+}
+
+/* Inside write_begin and write_end. */
+static void
+put_rows_done(int64 rows_done)
+{
+	if (rows_done <= mine->rows_done)
+		return;
+	mine->rows_done = rows_done;
+	mine->rows_at = GetCurrentTimestamp();
+}
+
+void
+dlm_activity_scope_rows(int64 rows_done)
+{
+	if (mine == NULL)
+		return;
+	rows_told = rows_done;
 	write_begin(mine);
-	mine->pid = MyProcPid;
-	mine->dbid = MyDatabaseId;
-	mine->userid = GetUserId();
-	mine->task = task;
-	strlcpy(mine->model, model, sizeof(mine->model));
-	mine->started = GetCurrentTimestamp();
-	mine->rows = rows;
-	mine->rows_done = 0;
-	mine->step = mine->steps = 0;
-	mine->threads = threads;
-	mine->tokens = 0;
+	put_rows_done(rows_done);
 	write_end(mine);
 }
 
 void
-dlm_activity_begin(const DlmModelRef *model, dlm_task task, int rows, int threads)
+dlm_activity_phase(DlmPhase phase)
 {
-	begin(model->name, (int) task, rows, threads);
+	set_phase(phase);
+}
+
+/* ------------------------------------------------------------------- batches */
+
+static void
+put_work(int task, const char *model)
+{
+	mine->task = task;
+	strlcpy(mine->model, model, sizeof(mine->model));
+	mine->step = mine->steps = 0;
 }
 
 void
-dlm_activity_begin_load(const char *name)
+dlm_activity_batch_begin(const DlmModelRef *model, dlm_task task, int threads)
 {
-	begin(name, DLM_ACTIVITY_LOAD, 0, 1);
+	if (mine == NULL)
+		return;
+	in_batch = true;
+	phase_before = mine->phase;
+	write_begin(mine);
+	put_work((int) task, model->name);
+	mine->phase = DLM_PHASE_COMPUTE;
+	mine->threads = threads;
+	write_end(mine);
 }
 
 void
-dlm_activity_update(const dlm_progress *progress)
+dlm_activity_batch_progress(const dlm_progress *progress, int before)
 {
-	if (mine == NULL || depth != 1)
+	if (mine == NULL || !in_batch)
 		return;
 	write_begin(mine);
-	mine->rows_done = progress->requests_done;
+	put_rows_done(rows_told + before + progress->requests_done);
 	mine->step = progress->step;
 	mine->steps = progress->steps;
-	mine->tokens = progress->tokens;
+	mine->tokens = tokens_before + progress->tokens;
+	write_end(mine);
+}
+
+void
+dlm_activity_batch_end(void)
+{
+	if (mine == NULL || !in_batch)
+		return;
+	in_batch = false;
+	tokens_before = mine->tokens;
+	write_begin(mine);
+	mine->phase = phase_before;
+	mine->step = mine->steps = 0;
+	mine->threads = 0;
+	write_end(mine);
+}
+
+/* --------------------------------------------------------------------- loads */
+
+void
+dlm_activity_load(const char *name)
+{
+	if (mine == NULL)
+		return;
+	write_begin(mine);
+	put_work(DLM_ACTIVITY_LOAD, name);
+	mine->phase = DLM_PHASE_LOAD;
+	mine->threads = 1;
 	write_end(mine);
 }
 
 /* Called by the converter, so only plain stores. */
 void
-dlm_activity_update_load(double share)
+dlm_activity_load_progress(double share)
 {
 	if (mine == NULL)
 		return;
@@ -152,14 +290,7 @@ dlm_activity_update_load(double share)
 	write_end(mine);
 }
 
-void
-dlm_activity_end(void)
-{
-	if (depth > 1)
-		depth--;
-	else
-		clear_slot();
-}
+/* ------------------------------------------------------------------- reading */
 
 /* A consistent copy of a slot. */
 static void
@@ -179,10 +310,71 @@ read_slot(DlmActivitySlot *slot, DlmActivitySlot *copy)
 }
 
 /*
- * table(pid int, dbid oid, userid oid, task text, model text, started timestamptz,
- * rows int, rows_done int, step int, steps int, tokens bigint, threads int).
- * Of other users only pid, database and user are shown, as in pg_stat_activity.
+ * The time that the rest takes at the pace so far, counted down since the last
+ * row was done, in steps of 0.1 s. NULL: no row is done yet, the number of rows
+ * is not known, or it was estimated too low.
  */
+static Interval *
+eta(const DlmActivitySlot *a, TimestampTz now)
+{
+	Interval   *left;
+	double		rest;
+
+	if (a->rows_done <= 0 || a->rows_done > a->rows)
+		return NULL;
+	rest = (double) (a->rows_at - a->started) / a->rows_done * (a->rows - a->rows_done) - (now - a->rows_at);
+	left = palloc0(sizeof(Interval));
+	left->time = rest > 0 ? (int64) (rest / (USECS_PER_SEC / 10)) * (USECS_PER_SEC / 10) : 0;
+	return left;
+}
+
+/* Columns of dlm_activity_rows(), in their order. */
+enum
+{
+	COL_PID, COL_DBID, COL_USERID, COL_LEADER_PID, COL_QUERY_ID, COL_PHASE, COL_TASK, COL_MODEL, COL_STARTED,
+	COL_ROWS, COL_ROWS_DONE, COL_STEP, COL_STEPS, COL_TOKENS, COL_TOKENS_PER_S, COL_ETA, COL_THREADS, N_COLS
+};
+
+static void
+put_details(Datum *values, bool *nulls, const DlmActivitySlot *a)
+{
+	static const char *const phases[] = {
+		[DLM_PHASE_READ] = "read",
+		[DLM_PHASE_LOAD] = "load",
+		[DLM_PHASE_COMPUTE] = "compute",
+		[DLM_PHASE_EMIT] = "emit",
+	};
+	TimestampTz now = GetCurrentTimestamp();
+	Interval   *left = eta(a, now);
+
+	memset(nulls, false, N_COLS * sizeof(bool));
+	nulls[COL_LEADER_PID] = a->leader_pid == 0;
+	nulls[COL_QUERY_ID] = a->query_id == 0;
+	nulls[COL_TASK] = a->task == DLM_ACTIVITY_UNKNOWN;
+	nulls[COL_MODEL] = a->model[0] == '\0';
+	nulls[COL_ROWS] = a->rows < 0;
+	nulls[COL_STEP] = nulls[COL_STEPS] = a->steps == 0;
+	nulls[COL_TOKENS_PER_S] = now <= a->started;
+	nulls[COL_ETA] = left == NULL;
+
+	values[COL_LEADER_PID] = Int32GetDatum(a->leader_pid);
+	values[COL_QUERY_ID] = Int64GetDatum((int64) a->query_id);
+	values[COL_PHASE] = CStringGetTextDatum(phases[a->phase]);
+	if (!nulls[COL_TASK])
+		values[COL_TASK] = CStringGetTextDatum(dlm_task_name(a->task));
+	values[COL_MODEL] = CStringGetTextDatum(a->model);
+	values[COL_STARTED] = TimestampTzGetDatum(a->started);
+	values[COL_ROWS] = Int64GetDatum(a->rows);
+	values[COL_ROWS_DONE] = Int64GetDatum(a->rows_done);
+	values[COL_STEP] = Int32GetDatum(a->step);
+	values[COL_STEPS] = Int32GetDatum(a->steps);
+	values[COL_TOKENS] = Int64GetDatum((int64) a->tokens);
+	values[COL_TOKENS_PER_S] = Float8GetDatum((double) a->tokens * USECS_PER_SEC / Max(now - a->started, 1));
+	values[COL_ETA] = IntervalPGetDatum(left);
+	values[COL_THREADS] = Int32GetDatum(a->threads);
+}
+
+/* dlm_activity_rows(): of other users only pid, database and user are shown, as in pg_stat_activity. */
 Datum
 dlm_sql_activity(PG_FUNCTION_ARGS)
 {
@@ -194,26 +386,19 @@ dlm_sql_activity(PG_FUNCTION_ARGS)
 	for (int i = 0; s != NULL && i < s->n_activity; i++)
 	{
 		DlmActivitySlot a;
-		Datum		values[12];
-		bool		nulls[12] = {false};
+		Datum		values[N_COLS] = {0};
+		bool		nulls[N_COLS];
 
 		read_slot(&s->activity[i], &a);
 		if (a.pid == 0)
 			continue;
-		values[0] = Int32GetDatum(a.pid);
-		values[1] = ObjectIdGetDatum(a.dbid);
-		values[2] = ObjectIdGetDatum(a.userid);
-		values[3] = CStringGetTextDatum(dlm_task_name(a.task));
-		values[4] = CStringGetTextDatum(a.model);
-		values[5] = TimestampTzGetDatum(a.started);
-		values[6] = Int32GetDatum(a.rows);
-		values[7] = Int32GetDatum(a.rows_done);
-		values[8] = Int32GetDatum(a.step);
-		values[9] = Int32GetDatum(a.steps);
-		values[10] = Int64GetDatum((int64) a.tokens);
-		values[11] = Int32GetDatum(a.threads);
-		if (!all && !has_privs_of_role(GetUserId(), a.userid))
-			memset(nulls + 3, true, 9);
+		memset(nulls, true, sizeof(nulls));
+		values[COL_PID] = Int32GetDatum(a.pid);
+		values[COL_DBID] = ObjectIdGetDatum(a.dbid);
+		values[COL_USERID] = ObjectIdGetDatum(a.userid);
+		nulls[COL_PID] = nulls[COL_DBID] = nulls[COL_USERID] = false;
+		if (all || has_privs_of_role(GetUserId(), a.userid))
+			put_details(values, nulls, &a);
 		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 	}
 	return (Datum) 0;

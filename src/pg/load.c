@@ -19,6 +19,7 @@
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
 
+#include "activity.h"
 #include "guc.h"
 #include "load.h"
 #include "loader.h"
@@ -26,7 +27,6 @@
 #include "registry.h"
 #include "errors.h"
 #include "sigbus.h"
-#include "stats.h"
 
 PG_FUNCTION_INFO_V1(dlm_sql_load_model);
 PG_FUNCTION_INFO_V1(dlm_sql_drop_model);
@@ -112,7 +112,7 @@ stop_wanted(void *arg)
 static void
 show_progress(void *arg, double share)
 {
-	dlm_activity_update_load(share);
+	dlm_activity_load_progress(share);
 }
 
 /* Run the converter until it ends or an interrupt raises. */
@@ -234,9 +234,10 @@ dlm_sql_load_model(PG_FUNCTION_ARGS)
 	PreventCommandIfReadOnly("dlm_load_model");
 	PreventCommandDuringRecovery("dlm_load_model");
 	dlm_model_directory_create();
-	dlm_activity_begin_load(name);
+	dlm_activity_scope_begin(CurrentMemoryContext, -1);
+	dlm_activity_load(name);
 	convert(source, &options, digest);
-	dlm_activity_end();
+	dlm_activity_scope_end();
 
 	hex = create_server(name, digest);
 	PG_RETURN_TEXT_P(cstring_to_text(hex));

@@ -17,6 +17,7 @@
 #include "portability/instr_time.h"
 #include "utils/memutils.h"
 
+#include "activity.h"
 #include "budget.h"
 #include "encoding.h"
 #include "guc.h"
@@ -117,7 +118,7 @@ run_release(DlmRun *run)
 		dlm_budget_release(run->threads);
 	run->threads = 0;
 	if (run->active)
-		dlm_activity_end();
+		dlm_activity_batch_end();
 	run->active = false;
 }
 
@@ -243,7 +244,7 @@ run_open(DlmCall *call, DlmRun *run, int first, int n, dlm_error *err)
 	env.threads = run->threads = dlm_budget_acquire();
 	call->threads = Max(call->threads, run->threads);
 	run->active = true;
-	dlm_activity_begin(call->model, call->task, n, run->threads);
+	dlm_activity_batch_begin(call->model, call->task, run->threads);
 	engine_enter(call->model);
 	status = dlm_session_open(call->model->model, call->requests + first, n, &env, &run->session, err);
 	if (!engine_leave(call->model))
@@ -259,9 +260,9 @@ run_open(DlmCall *call, DlmRun *run, int first, int n, dlm_error *err)
 	return status == DLM_OK;
 }
 
-/* Step to the end. False, with everything given back: *err says why. */
+/* Step to the end; `first` requests are done. False, with everything given back: *err says why. */
 static bool
-run_steps(DlmCall *call, DlmRun *run, dlm_error *err)
+run_steps(DlmCall *call, DlmRun *run, int first, dlm_error *err)
 {
 	dlm_status	status;
 
@@ -280,7 +281,7 @@ run_steps(DlmCall *call, DlmRun *run, dlm_error *err)
 		run_check_interrupts(call, run);
 		run_check_budget(call, run);
 		dlm_session_progress(run->session, &progress);
-		dlm_activity_update(&progress);
+		dlm_activity_batch_progress(&progress, first);
 	} while (status == DLM_MORE || status == DLM_EINTR);
 	if (status != DLM_OK)
 		run_fail(call, run, OUTCOME_ERROR);
@@ -349,15 +350,17 @@ dlm_run(DlmCall *call, DlmTake take, DlmFail fail, void *arg)
 	run->callback.arg = run;
 	MemoryContextRegisterResetCallback(call->context, &run->callback);
 	budget_begin();
+	dlm_activity_scope_begin(call->context, dlm_activity_in_scope() ? -1 : call->n);
 	for (int first = 0; first < call->n; first += n)
 	{
 		dlm_error	err = {0};
 
 		n = batch_length(call, first);
 		CHECK_FOR_INTERRUPTS();
-		if (run_open(call, run, first, n, &err) && run_steps(call, run, &err))
+		if (run_open(call, run, first, n, &err) && run_steps(call, run, first, &err))
 		{
 			run_release(run);
+			dlm_activity_phase(DLM_PHASE_EMIT);
 			run_take(call, run, first, n, take, fail, arg);
 			run_count(call, run, n, OUTCOME_DONE);
 			run_close(run);
@@ -368,6 +371,7 @@ dlm_run(DlmCall *call, DlmTake take, DlmFail fail, void *arg)
 		for (int i = first; i < first + n; i++)
 			fail(call, call->row_of[i], &err, arg);
 	}
+	dlm_activity_scope_end();
 }
 
 /* -------------------------------------------------------------------- tokens */

@@ -10,6 +10,7 @@
 #include "storage/lwlock.h"
 #include "storage/spin.h"
 
+#include "activity.h"
 #include "stats.h"
 
 #define DLM_SHARED_MODELS	256		/* digests whose mappings are counted */
@@ -37,20 +38,25 @@ typedef struct DlmActivitySlot
 {
 	pg_atomic_uint32 changes;	/* odd while the owner writes */
 	int			pid;			/* 0 = idle */
+	int			leader_pid;		/* of a parallel worker; 0 = none */
 	Oid			dbid;
 	Oid			userid;
-	int			task;			/* dlm_task, or DLM_ACTIVITY_LOAD */
+	uint64		query_id;		/* 0 = not computed */
+	DlmPhase	phase;
+	int			task;			/* dlm_task, or one of the two below */
 	char		model[NAMEDATALEN];
 	TimestampTz started;
-	int			rows;
-	int			rows_done;
+	int64		rows;			/* < 0 = unknown */
+	int64		rows_done;
+	TimestampTz rows_at;		/* when rows_done last grew */
 	int			step;
 	int			steps;
-	int			threads;
+	int			threads;		/* that compute now */
 	uint64		tokens;
 } DlmActivitySlot;
 
-#define DLM_ACTIVITY_LOAD	(-1)
+#define DLM_ACTIVITY_LOAD		(-1)
+#define DLM_ACTIVITY_UNKNOWN	(-2)
 
 typedef struct DlmShared
 {

@@ -1,5 +1,5 @@
 /*
- * stats.h - what has run (dlm_stats) and what runs now (dlm_activity).
+ * stats.h - what has run: dlm_stats.
  *
  * Every call is cheap and raises no ERROR; when shared memory cannot be had
  * the figures are this backend's own.
@@ -26,20 +26,6 @@ extern void dlm_stats_add(DlmStatsDelta *to, const DlmStatsDelta *delta);
 
 /* Counted by task, model digest, user and database. */
 extern void dlm_stats_count(const DlmModelRef *model, dlm_task task, const DlmStatsDelta *delta);
-
-/*
- * Say that this backend works on `rows` rows with `threads` threads. Ends with
- * dlm_activity_end (idempotent, safe in callbacks), or when the
- * CurrentMemoryContext of the begin is reset, or when the backend exits.
- * A begin inside a begin counts with the outer one.
- */
-extern void dlm_activity_begin(const DlmModelRef *model, dlm_task task, int rows, int threads);
-extern void dlm_activity_update(const dlm_progress *progress);
-extern void dlm_activity_end(void);
-
-/* dlm_load_model: a conversion runs; share is 0 .. 1. */
-extern void dlm_activity_begin_load(const char *name);
-extern void dlm_activity_update_load(double share);
 
 /* "generate", "classify", ... of a dlm_task; "load_model" of a conversion. */
 extern const char *dlm_task_name(int task);
