@@ -436,13 +436,13 @@ GRANT SELECT ON dlm_activity TO PUBLIC;
 
 CREATE FUNCTION dlm_stats_info(
 	OUT stats_reset timestamptz, OUT kept_over_restart boolean, OUT shared boolean,
-	OUT lost_calls bigint, OUT compute_slots_used int
+	OUT lost_calls bigint, OUT compute_slots_used int, OUT computing_sessions int, OUT max_threads int
 )
 RETURNS record
 LANGUAGE C VOLATILE PARALLEL RESTRICTED
 AS 'MODULE_PATHNAME', 'dlm_sql_stats_info';
 COMMENT ON FUNCTION dlm_stats_info() IS
-	'since when dlm_stats counts, and whether it outlives a restart (needs shared_preload_libraries)';
+	'since when dlm_stats counts, whether it outlives a restart (needs shared_preload_libraries), and compute threads in use';
 
 CREATE FUNCTION dlm_stats_reset()
 RETURNS void

@@ -1,14 +1,17 @@
 /*
- * budget.c - compute slots.
+ * budget.c - compute slots, shared out fairly.
  *
- * One atomic counter in shared memory holds the extra threads in use in the
- * whole cluster. A team gets what is free and never waits: one thread, the
- * backend itself, is always granted. So threads of all sessions together are
- * at most dlm.max_threads - 1 plus one for each session that computes. Slots
- * are held only while run.c computes.
+ * Two atomic counters in shared memory hold, for the whole cluster, the
+ * sessions that compute now and the extra threads in use. A team gets at most
+ * its fair share of dlm.max_threads, and no more than is free, and never
+ * waits: one thread, the backend itself, is always granted. Slots are held
+ * only while run.c computes and taken anew for each batch, so the shares
+ * follow the sessions that come and go; what does not divide goes around. All
+ * threads together are at most dlm.max_threads, or one for each session where
+ * there are more; beyond that only what a running batch took before others came.
  *
- * A parallel query worker asks for dlm.threads_per_worker threads, so that
- * the two kinds of parallelism share the budget.
+ * A parallel query worker is a session like any other and asks for
+ * dlm.threads_per_worker threads, so the kinds of parallelism share the budget.
  */
 #include "dlm_pg.h"
 
@@ -22,7 +25,12 @@
 #include "guc.h"
 #include "shmem.h"
 
-static int	held = 0;			/* extra threads that this backend counts in shared memory */
+/* This backend's part of the two counters. */
+static int	held = 0;
+static int	computing = 0;
+
+/* Had the last team one of the threads that are left when the shares are equal? Then others have a chance first. */
+static bool had_more = false;
 
 int
 dlm_max_threads(void)
@@ -36,54 +44,71 @@ dlm_max_threads(void)
 	return Max(1, Min((int) sysconf(_SC_NPROCESSORS_ONLN), 64));
 }
 
-/* A backend that dies in the middle of a call does not run its memory contexts' callbacks. */
+/* A backend that dies in the middle of a call does not run its memory contexts' callbacks in time. */
 static void
 release_all(int code, Datum arg)
 {
-	dlm_budget_release(held + 1);
+	while (computing > 0)
+		dlm_budget_release(held + 1);
+}
+
+/* Take up to `wanted` extra threads while all in use are at most `limit`. */
+static int
+take_extra(DlmShared *s, int wanted, int limit)
+{
+	uint32		now = pg_atomic_read_u32(&s->slots);
+
+	for (;;)
+	{
+		int			granted = Min(wanted, limit - (int) now);
+
+		if (granted <= 0)
+			return 0;
+		if (pg_atomic_compare_exchange_u32(&s->slots, &now, now + granted))
+			return granted;
+	}
 }
 
 int
 dlm_budget_acquire(void)
 {
 	static bool registered = false;
-	pg_atomic_uint32 *used = dlm_shmem_slots();
-	int			limit = dlm_max_threads() - 1;
-	int			wanted = (IsParallelWorker() ? Min(dlm_guc_threads_per_worker, limit + 1) : limit + 1) - 1;
-	uint32		now;
+	DlmShared  *s = dlm_shmem();
+	int			all = dlm_max_threads();
+	int			sessions,
+				share,
+				wanted,
+				granted;
 
-	if (!used || wanted <= 0)
+	if (s == NULL)
 		return 1;
 	if (!registered)
 	{
 		before_shmem_exit(release_all, (Datum) 0);
 		registered = true;
 	}
-	now = pg_atomic_read_u32(used);
-	for (;;)
-	{
-		int			granted = Min(wanted, limit - (int) now);
-
-		if (granted <= 0)
-			return 1;
-		if (pg_atomic_compare_exchange_u32(used, &now, now + granted))
-		{
-			held += granted;
-			return 1 + granted;
-		}
-	}
+	sessions = (int) pg_atomic_add_fetch_u32(&s->computing, 1);
+	computing++;
+	share = Max(1, all / sessions);
+	wanted = share + (all % sessions != 0 && !had_more ? 1 : 0);
+	if (IsParallelWorker())
+		wanted = Min(wanted, dlm_guc_threads_per_worker);
+	granted = take_extra(s, wanted - 1, all - sessions);
+	held += granted;
+	had_more = 1 + granted > share;
+	return 1 + granted;
 }
 
 void
 dlm_budget_release(int threads)
 {
-	pg_atomic_uint32 *used;
 	int			slots = Min(threads - 1, held);
+	DlmShared  *s = dlm_shmem_existing();
 
-	if (slots <= 0)				/* also what release_all gave back already */
+	if (computing == 0 || s == NULL)	/* also what release_all gave back already */
 		return;
-	used = dlm_shmem_slots();
-	if (used)
-		pg_atomic_fetch_sub_u32(used, slots);
+	pg_atomic_fetch_sub_u32(&s->slots, slots);
+	pg_atomic_fetch_sub_u32(&s->computing, 1);
 	held -= slots;
+	computing--;
 }

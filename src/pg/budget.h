@@ -8,9 +8,10 @@
 extern int	dlm_max_threads(void);
 
 /*
- * Take slots for a team; returns its size, at least 1. The first thread is
- * free of charge, so nobody ever waits. Give back with dlm_budget_release of
- * the same number. A backend that exits gives back what it holds.
+ * Take slots for a team; returns its size, at least 1 and at most the fair
+ * share of a session. The first thread is free of charge, so nobody ever
+ * waits. Until dlm_budget_release of the same number the session counts as one
+ * that computes. A backend that exits gives back what it holds.
  */
 extern int	dlm_budget_acquire(void);
 extern void dlm_budget_release(int threads);

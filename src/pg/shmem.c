@@ -45,6 +45,7 @@ init_shared(void *ptr)
 	s->tranche = LWLockNewTrancheId();
 	LWLockInitialize(&s->lock, s->tranche);
 	pg_atomic_init_u32(&s->slots, 0);
+	pg_atomic_init_u32(&s->computing, 0);
 	pg_atomic_init_u64(&s->preloaded, 0);
 	for (int i = 0; i < DLM_SHARED_STATS; i++)
 		SpinLockInit(&s->stats[i].mutex);
@@ -157,14 +158,6 @@ dlm_shmem_my_slot(const DlmShared *s)
 	int			slot = dlm_my_backend();
 
 	return slot >= 0 && slot < s->n_activity ? slot : -1;
-}
-
-pg_atomic_uint32 *
-dlm_shmem_slots(void)
-{
-	DlmShared  *s = dlm_shmem();
-
-	return s != NULL ? &s->slots : NULL;
 }
 
 /* ---------------------------------------------------------------- mappings */

@@ -62,7 +62,8 @@ typedef struct DlmShared
 {
 	LWLock		lock;			/* exclusive: entries come and go, shared: counts */
 	int			tranche;
-	pg_atomic_uint32 slots;		/* compute slots in use */
+	pg_atomic_uint32 slots;		/* extra compute threads in use; budget.c */
+	pg_atomic_uint32 computing; /* sessions that compute now; budget.c */
 	pg_atomic_uint64 preloaded; /* entries of dlm.preload_models that were found: bit i = entry i */
 	struct
 	{
@@ -93,12 +94,6 @@ extern bool dlm_shmem_preloaded(void);
 
 /* This backend's slot of activity, -1 if it has none. */
 extern int	dlm_shmem_my_slot(const DlmShared *shared);
-
-/*
- * Compute slots in use by all backends of the cluster: an atomic counter.
- * NULL when no shared memory can be had. budget.c adds and subtracts.
- */
-extern pg_atomic_uint32 *dlm_shmem_slots(void);
 
 /*
  * This backend maps a model's file (+1) or lets go (-1). False if it was not

@@ -27,6 +27,7 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
+#include "budget.h"
 #include "model_files.h"
 #include "shmem.h"
 #include "stats.h"
@@ -376,14 +377,17 @@ dlm_sql_stats(PG_FUNCTION_ARGS)
 	return (Datum) 0;
 }
 
-/* (stats_reset timestamptz, kept_over_restart boolean, shared boolean, lost_calls bigint, compute_slots_used int) */
+/*
+ * (stats_reset timestamptz, kept_over_restart boolean, shared boolean, lost_calls bigint,
+ * compute_slots_used int, computing_sessions int, max_threads int)
+ */
 Datum
 dlm_sql_stats_info(PG_FUNCTION_ARGS)
 {
 	DlmShared  *s = dlm_shmem();
 	TupleDesc	desc;
-	Datum		values[5] = {0};
-	bool		nulls[5] = {true, false, false, true, true};
+	Datum		values[7] = {0};
+	bool		nulls[7] = {true, false, false, true, true, true, false};
 
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
@@ -396,8 +400,10 @@ dlm_sql_stats_info(PG_FUNCTION_ARGS)
 		values[3] = Int64GetDatum(s->stats_lost);
 		LWLockRelease(&s->lock);
 		values[4] = Int32GetDatum((int32) pg_atomic_read_u32(&s->slots));
-		nulls[0] = nulls[3] = nulls[4] = false;
+		values[5] = Int32GetDatum((int32) pg_atomic_read_u32(&s->computing));
+		nulls[0] = nulls[3] = nulls[4] = nulls[5] = false;
 	}
+	values[6] = Int32GetDatum(dlm_max_threads());
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
 }
 
