@@ -319,6 +319,19 @@ find_call(FuncExpr *call, Finder *f)
 	return false;
 }
 
+/* A type of node that may evaluate some of its arguments only. */
+static bool
+find_unlisted(Node *node, Finder *f)
+{
+	const char *blocked = f->blocked;
+
+	if (!f->blocked)
+		f->blocked = "in an expression that may leave it out";
+	expression_tree_walker(node, find_walker, f);
+	f->blocked = blocked;
+	return false;
+}
+
 static bool
 find_walker(Node *node, Finder *f)
 {
@@ -371,15 +384,7 @@ find_walker(Node *node, Finder *f)
 		case T_MinMaxExpr:
 			break;				/* evaluate all their arguments */
 		default:
-			{
-				const char *blocked = f->blocked;
-
-				if (!f->blocked)
-					f->blocked = "in an expression that may leave it out";
-				expression_tree_walker(node, find_walker, f);
-				f->blocked = blocked;
-				return false;
-			}
+			return find_unlisted(node, f);
 	}
 	return expression_tree_walker(node, find_walker, f);
 }

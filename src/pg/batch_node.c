@@ -150,6 +150,7 @@ end_scan(CustomScanState *node)
 {
 	DlmBatchState *b = (DlmBatchState *) node;
 
+	dlm_batch_stop(b);
 	MemoryContextDelete(b->batch);
 	MemoryContextDelete(b->other);
 	ExecEndNode(outerPlanState(node));

@@ -13,6 +13,7 @@
 #include "miscadmin.h"
 #include "utils/memutils.h"
 
+#include "activity.h"
 #include "batch_state.h"
 #include "guc.h"
 
@@ -101,23 +102,46 @@ find_bound(DlmBatchState *b)
 	return count + offset;
 }
 
+/* Before the first row: how many are wanted, and that we are at work. */
+static void
+start(DlmBatchState *b)
+{
+	if (b->started)
+		return;
+	b->started = true;
+	b->bound = find_bound(b);
+	if (!b->shown)
+		dlm_activity_scope_begin(b->css.ss.ps.state->es_query_cxt, (int64) b->css.ss.ps.plan->plan_rows);
+	b->shown = true;
+}
+
+void
+dlm_batch_stop(DlmBatchState *b)
+{
+	if (b->shown)
+		dlm_activity_scope_end();
+	b->shown = false;
+}
+
 bool
 dlm_batch_fill(DlmBatchState *b)
 {
 	int			wanted;
 
-	if (!b->started)
-	{
-		b->bound = find_bound(b);
-		b->started = true;
-	}
+	start(b);
+	dlm_activity_scope_rows(b->counters.rows);
+	dlm_activity_phase(DLM_PHASE_READ);
 	wanted = rows_wanted(b);
 	begin_batch(b, wanted);
 	dlm_memo_tidy(b->memo);
 	read_rows(b, wanted);
 	if (b->n_rows == 0)
+	{
+		dlm_batch_stop(b);
 		return false;
+	}
 	dlm_batch_evaluate(b);
+	dlm_activity_phase(DLM_PHASE_EMIT);
 	b->ahead = Min(b->ahead * 2, dlm_guc_batch_size);
 	b->counters.batches++;
 	return true;

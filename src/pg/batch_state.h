@@ -76,7 +76,8 @@ typedef struct DlmBatchState
 	int			ahead;			/* rows to read next */
 	int64		bound;			/* rows that are wanted of us, -1 = all */
 	int64		handed;			/* rows handed out since the last rescan */
-	bool		started;
+	bool		started;		/* since the last rescan */
+	bool		shown;			/* in dlm_activity */
 	DlmBatchCounters counters;
 	void	   *shared;			/* sum over all workers, or NULL */
 	DlmBatchCounters workers;	/* the leader's copy of it */
@@ -86,6 +87,9 @@ typedef struct DlmBatchState
 
 /* Read and evaluate the next batch; false when there are no more rows. */
 extern bool dlm_batch_fill(DlmBatchState *b);
+
+/* No more rows come from us for now. */
+extern void dlm_batch_stop(DlmBatchState *b);
 
 /* Put a row and its answers into the scan tuple. */
 extern void dlm_batch_load(DlmBatchState *b, int row);
