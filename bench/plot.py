@@ -1,9 +1,9 @@
 """SVG plots of bench/results for docs/performance.md, drawn by hand: no plotting library, small files, text that can be searched.
 
-    python bench/plot.py [--peers peers] [--kernels kernels] [--out docs/performance]
+    python bench/plot.py [--peers peers] [--kernels kernels] [--clients clients] [--out docs/performance]
 
 length-MODEL.svg: rows a second of single rows over their length. batch-MODEL.svg: rows of 16 tokens in batches. sweep-N.svg: Gop/s of the kernels over the
-number of rows on N threads, with the peak measured in the same run.
+number of rows on N threads, with the peak measured in the same run. clients.svg: rows a second of SQL statements over the number of clients.
 """
 import argparse
 import json
@@ -15,7 +15,8 @@ import models
 WIDTH, HEIGHT = 680, 400
 LEFT, RIGHT, TOP, BOTTOM = 64, 150, 34, 46
 COLORS = {"dlm-f32": "#b3261e", "dlm-bf16": "#e07b39", "dlm-int8": "#7a1fa2", "ort-f32": "#1f5fa8", "ort-int8": "#55a3e0", "openvino-f32": "#2e7d32",
-          "torch-f32": "#757575", "f32": "#b3261e", "bf16": "#e07b39", "int8": "#7a1fa2", "FMA peak": "#b3261e", "int8 peak": "#7a1fa2"}
+          "torch-f32": "#757575", "f32": "#b3261e", "bf16": "#e07b39", "int8": "#7a1fa2", "FMA peak": "#b3261e", "int8 peak": "#7a1fa2",
+          "row by row": "#757575", "batch": "#b3261e", "workers": "#1f5fa8", "update": "#2e7d32"}
 SPARE = "#00897b"           # of a contender that has no colour of its own
 
 
@@ -116,15 +117,23 @@ def draw_sweep(results, out):
         (out / f"sweep-{threads}.svg").write_text(plot.svg())
 
 
+def draw_clients(results, out):
+    lines = [(plan, [(clients, rate) for clients, rate, _ in points], False) for plan, points in results["plans"].items()]
+    counts = [p[0] for p in lines[0][1]]
+    title = f"SQL statements of the default model, {results['machine']['threads']} threads in all"
+    (out / "clients.svg").write_text(Plot(title, "clients", "rows/s, all together", lines, log_y=False, x_ticks=counts).svg())
+
+
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--peers", default="peers")
     p.add_argument("--kernels", default="kernels")
+    p.add_argument("--clients", default="clients")
     p.add_argument("--out", default=str(models.ROOT / "docs/performance"))
     args = p.parse_args()
     out = pathlib.Path(args.out)
     out.mkdir(parents=True, exist_ok=True)
-    for name, draw in ((args.peers, draw_peers), (args.kernels, draw_sweep)):
+    for name, draw in ((args.peers, draw_peers), (args.kernels, draw_sweep), (args.clients, draw_clients)):
         file = models.ROOT / "bench/results" / (name + ".json")
         if file.exists():
             draw(json.loads(file.read_text()), out)

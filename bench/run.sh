@@ -50,6 +50,8 @@ say "Kernels against OpenBLAS and the peak"
 step kernels "$python" bench/blas.py "$@"
 say "One SQL statement against rows already in Python"
 step sql bench/sql.sh "$python" "$@"
+say "Rows a second over clients and plans"
+step clients bench/clients.sh
 step plots "$python" bench/plot.py
 say "results in bench/results, plots in docs/performance"
 [ "${#failed[@]}" -eq 0 ] || { echo "failed: ${failed[*]}"; exit 1; }

@@ -46,7 +46,7 @@ static const IntSetting int_settings[] = {
 	&dlm_guc_threads_per_worker, 1, 1, 64, PGC_SUSET, 0},
 	{"dlm.batch_size", "Most rows that are put through a model together.",
 	&dlm_guc_batch_size, 64, 1, 4096, PGC_USERSET, 0},
-	{"dlm.batch_mem", "Most memory for the texts of one batch.",
+	{"dlm.batch_mem", "Most memory for the rows of a batch node, in each process.",
 	&dlm_guc_batch_mem, 64 * 1024, 64, MAX_KILOBYTES, PGC_USERSET, GUC_UNIT_KB},
 	{"dlm.max_session_memory", "Most memory that one call may use beside the model.",
 	&dlm_guc_max_session_memory, 1024 * 1024, 1024, MAX_KILOBYTES, PGC_SUSET, GUC_UNIT_KB},
@@ -67,10 +67,10 @@ typedef struct BoolSetting
 } BoolSetting;
 
 static const BoolSetting bool_settings[] = {
-	{"dlm.enable_batching", "Let the planner collect the calls of many rows into batches.",
-	"This version has no such plans yet: batches are made of the text[] forms alone.", &dlm_guc_enable_batching, true, PGC_USERSET},
+	{"dlm.enable_batching", "Collect the calls of many rows into batches.",
+	"Read when a statement starts. Answers are the same either way.", &dlm_guc_enable_batching, true, PGC_USERSET},
 	{"dlm.parallel_small_tables", "Consider parallel plans for small tables when a query calls a model.",
-	"This version leaves it to PostgreSQL: set the storage parameter parallel_workers of the table.", &dlm_guc_parallel_small_tables, true, PGC_USERSET},
+	"A table's own parallel_workers stands.", &dlm_guc_parallel_small_tables, true, PGC_USERSET},
 	{"dlm.prewarm", "Read a model into memory when a session first uses it.",
 	NULL, &dlm_guc_prewarm, false, PGC_USERSET},
 };
