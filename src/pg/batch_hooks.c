@@ -226,7 +226,7 @@ batch_explain(Query *query, int cursor_options, IntoClause *into, ExplainState *
 	INSTR_TIME_SET_CURRENT(duration);
 	INSTR_TIME_SUBTRACT(duration, start);
 	BufferUsageAccumDiff(&buffers, &pgBufferUsage, &buffers_start);
-	ExplainOnePlan(plan, into, es, query_string, params, env, &duration, es->buffers ? &buffers : NULL);
+	dlm_explain_one_plan(plan, into, es, query_string, params, env, &duration, es->buffers ? &buffers : NULL);
 	explain_reasons(plan, es);
 }
 

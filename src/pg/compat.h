@@ -32,4 +32,13 @@
 #define dlm_my_backend()	((int) MyBackendId - 1)
 #endif
 
+/* ExplainOnePlan takes the planner's memory too from 17 on; NULL leaves it out. */
+#if PG_VERSION_NUM >= 170000
+#define dlm_explain_one_plan(plan, into, es, string, params, env, duration, buffers) \
+	ExplainOnePlan((plan), (into), (es), (string), (params), (env), (duration), (buffers), NULL)
+#else
+#define dlm_explain_one_plan(plan, into, es, string, params, env, duration, buffers) \
+	ExplainOnePlan((plan), (into), (es), (string), (params), (env), (duration), (buffers))
+#endif
+
 #endif							/* DLM_COMPAT_H */
