@@ -55,19 +55,22 @@ typedef struct DlmFound
 	Node	   *guard;			/* it is evaluated only where this is true; NULL = for every row */
 	int			level;			/* 0, or one more than the calls in its arguments */
 	AttrNumber	column;			/* of the scan tuple; set by batch_build.c */
+	bool		wanted;			/* it stands where it can be collected */
+	bool		refused;		/* and, or, where it cannot, for this reason */
+	const char *reason;
 } DlmFound;
 
 /* -- batch_find.c -- */
 
 /*
- * Find the calls in an expression and add them to *found (DlmFound *, inner
- * calls before outer ones, equal calls once). Aggregates and window functions
- * are not looked into. What cannot be collected goes to rewrite->reasons.
+ * The calls in an expression that can be collected (DlmFound *, inner calls
+ * before outer ones, equal calls once). Aggregates and window functions are not
+ * looked into. What cannot be collected goes to rewrite->reasons.
  */
-extern void dlm_batch_find(DlmRewrite *rewrite, Node *expression, List **found);
+extern List *dlm_batch_find(DlmRewrite *rewrite, Node *expression);
 
-/* The same for the input of an aggregate or window function; filter may be NULL. */
-extern void dlm_batch_find_input(DlmRewrite *rewrite, Node *input, Expr *filter, List **found);
+/* The same for the inputs of the aggregates and window functions of a node. */
+extern List *dlm_batch_find_inputs(DlmRewrite *rewrite, List *targetlist, List *qual);
 
 /* All calls of an expression stay as they are, for this reason ("in a ..."). */
 extern void dlm_batch_refuse(DlmRewrite *rewrite, Node *expression, const char *reason);

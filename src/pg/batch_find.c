@@ -290,33 +290,65 @@ widen_guard(DlmFound *entry, Node *guard)
 		entry->guard = (Node *) makeBoolExpr(OR_EXPR, list_make2(entry->guard, guard), -1);
 }
 
+/* A call as the node would collect it; one that is equal to an earlier one is the same. */
+static DlmFound *
+enter_call(FuncExpr *call, Finder *f)
+{
+	DlmFound   *entry = dlm_batch_lookup(*f->found, call);
+	LevelSearch search = {*f->found, 0};
+
+	if (entry)
+		return entry;
+	level_walker((Node *) call->args, &search);
+	entry = palloc0(sizeof(DlmFound));
+	entry->call = call;
+	entry->level = search.level;
+	*f->found = lappend(*f->found, entry);
+	return entry;
+}
+
 static bool
 find_call(FuncExpr *call, Finder *f)
 {
-	LevelSearch search = {NIL, 0};
 	const char *reason = why_not(call, f);
 	DlmFound   *entry;
 
 	find_walker((Node *) call->args, f);
+	entry = enter_call(call, f);
 	if (reason)
 	{
-		add_reason(f->rewrite, call->funcid, reason);
-		return false;
+		entry->refused = true;
+		entry->reason = reason;
 	}
-	entry = dlm_batch_lookup(*f->found, call);
-	if (entry)
-	{
+	else if (entry->wanted)
 		widen_guard(entry, present_guard(f));
-		return false;
-	}
-	search.found = *f->found;
-	level_walker((Node *) call->args, &search);
-	entry = palloc0(sizeof(DlmFound));
-	entry->call = call;
-	entry->guard = present_guard(f);
-	entry->level = search.level;
-	*f->found = lappend(*f->found, entry);
+	else
+		entry->guard = present_guard(f);
+	entry->wanted |= reason == NULL;
 	return false;
+}
+
+/*
+ * Leave out what cannot be collected. A call that also stands where it must
+ * stay row by row, unless the node computes it for every row anyhow: equal
+ * calls are replaced wherever they stand, and that place would find NULL.
+ */
+static List *
+keep_wanted(DlmRewrite *rewrite, List *found)
+{
+	List	   *result = NIL;
+	ListCell   *cell;
+
+	foreach(cell, found)
+	{
+		DlmFound   *entry = lfirst(cell);
+
+		if (entry->wanted && (!entry->refused || entry->guard == NULL))
+			result = lappend(result, entry);
+		else
+			add_reason(rewrite, entry->call->funcid, entry->reason);
+	}
+	return result;
 }
 
 /* A type of node that may evaluate some of its arguments only. */
@@ -389,19 +421,54 @@ find_walker(Node *node, Finder *f)
 	return expression_tree_walker(node, find_walker, f);
 }
 
-void
-dlm_batch_find(DlmRewrite *rewrite, Node *expression, List **found)
+List *
+dlm_batch_find(DlmRewrite *rewrite, Node *expression)
 {
-	Finder		f = {rewrite, found, NIL, NULL};
+	List	   *found = NIL;
+	Finder		f = {rewrite, &found, NIL, NULL};
 
 	find_walker(expression, &f);
+	return keep_wanted(rewrite, found);
 }
 
-void
-dlm_batch_find_input(DlmRewrite *rewrite, Node *input, Expr *filter, List **found)
+/* The inputs of one aggregate or window function. Direct arguments are evaluated once a group. */
+static void
+find_inputs(List *direct, List *args, Expr *filter, Finder *f)
 {
-	Finder		f = {rewrite, found, NIL, NULL};
+	find_blocked((Node *) direct, "in a direct argument of an aggregate", f);
+	find_walker((Node *) filter, f);
+	find_guarded((Node *) args, (Node *) filter, f);
+}
 
-	find_walker((Node *) filter, &f);
-	find_guarded(input, (Node *) filter, &f);
+static bool
+inputs_walker(Node *node, Finder *f)
+{
+	if (node == NULL)
+		return false;
+	if (IsA(node, Aggref))
+	{
+		Aggref	   *a = (Aggref *) node;
+
+		find_inputs(a->aggdirectargs, a->args, a->aggfilter, f);
+		return false;
+	}
+	if (IsA(node, WindowFunc))
+	{
+		WindowFunc *w = (WindowFunc *) node;
+
+		find_inputs(NIL, w->args, w->aggfilter, f);
+		return false;
+	}
+	return expression_tree_walker(node, inputs_walker, f);
+}
+
+List *
+dlm_batch_find_inputs(DlmRewrite *rewrite, List *targetlist, List *qual)
+{
+	List	   *found = NIL;
+	Finder		f = {rewrite, &found, NIL, NULL};
+
+	inputs_walker((Node *) targetlist, &f);
+	inputs_walker((Node *) qual, &f);
+	return keep_wanted(rewrite, found);
 }

@@ -181,7 +181,7 @@ static Plan *
 place_over(DlmRewrite *r, Plan *plan, Place place)
 {
 	const char *reason;
-	List	   *found = NIL;
+	List	   *found;
 
 	if (!projects(plan))
 	{
@@ -194,38 +194,22 @@ place_over(DlmRewrite *r, Plan *plan, Place place)
 		refuse_list(r, plan->targetlist, reason);
 		return plan;
 	}
-	dlm_batch_find(r, (Node *) plan->targetlist, &found);
+	found = dlm_batch_find(r, (Node *) plan->targetlist);
 	return found ? dlm_batch_over(r, plan, found, place.below_gather) : plan;
 }
 
-typedef struct Inputs
-{
-	DlmRewrite *rewrite;
-	List	   *found;
-	const char *reason;			/* they stay as they are */
-} Inputs;
-
-/* Calls in the inputs of aggregates and window functions. Direct arguments are evaluated once a group. */
+/* Calls in aggregates and window functions that have no node below. */
 static bool
-input_walker(Node *node, Inputs *in)
+refuse_inputs_walker(Node *node, DlmRewrite *r)
 {
-	List	   *args;
-	Expr	   *filter;
-
 	if (node == NULL)
 		return false;
-	if (!IsA(node, Aggref) && !IsA(node, WindowFunc))
-		return expression_tree_walker(node, input_walker, in);
-	args = IsA(node, Aggref) ? ((Aggref *) node)->args : ((WindowFunc *) node)->args;
-	filter = IsA(node, Aggref) ? ((Aggref *) node)->aggfilter : ((WindowFunc *) node)->aggfilter;
-	if (in->reason)
+	if (IsA(node, Aggref) || IsA(node, WindowFunc))
 	{
-		refuse_list(in->rewrite, args, in->reason);
-		dlm_batch_refuse(in->rewrite, (Node *) filter, in->reason);
+		dlm_batch_refuse(r, node, "for one row");
+		return false;
 	}
-	else
-		dlm_batch_find_input(in->rewrite, (Node *) args, filter, &in->found);
-	return false;
+	return expression_tree_walker(node, refuse_inputs_walker, r);
 }
 
 /* A node below an aggregate, window function or set-returning function, for the calls of its input. */
@@ -234,21 +218,22 @@ place_under(DlmRewrite *r, Plan *plan, Place place)
 {
 	Plan	   *input = outerPlan(plan);
 	Place		inner = {place.below_gather, false};
-	Inputs		in = {r, NIL, input ? why_no_node(input, inner) : "for one row"};
+	bool		all = IsA(plan, ProjectSet);	/* its target list is all input */
+	List	   *found;
 
-	if (IsA(plan, ProjectSet) && in.reason)
-		refuse_list(r, plan->targetlist, in.reason);
-	else if (IsA(plan, ProjectSet))
-		dlm_batch_find(r, (Node *) plan->targetlist, &in.found);
-	else
+	if (input == NULL || why_no_node(input, inner))
 	{
-		input_walker((Node *) plan->targetlist, &in);
-		input_walker((Node *) plan->qual, &in);
-	}
-	if (in.found == NIL)
+		if (all)
+			refuse_list(r, plan->targetlist, "for one row");
+		refuse_inputs_walker((Node *) plan->targetlist, r);
+		refuse_inputs_walker((Node *) plan->qual, r);
 		return;
-	outerPlan(plan) = dlm_batch_under(r, input, in.found, place.below_gather);
-	dlm_batch_use_columns(plan, in.found);
+	}
+	found = all ? dlm_batch_find(r, (Node *) plan->targetlist) : dlm_batch_find_inputs(r, plan->targetlist, plan->qual);
+	if (found == NIL)
+		return;
+	outerPlan(plan) = dlm_batch_under(r, input, found, place.below_gather);
+	dlm_batch_use_columns(plan, found);
 }
 
 static void
