@@ -15,6 +15,7 @@
  *
  *	batch_find.c	which calls of an expression may be collected, under which condition
  *	batch_build.c	the node over or under one plan node
+ *	batch_filter.c	nodes that filter: calls in WHERE
  *	batch_inline.c	sub-selects that only call a model become part of their row
  *	batch_plan.c	the walk over a whole statement
  *	batch_hooks.c	when all this happens
@@ -80,8 +81,12 @@ extern DlmFound *dlm_batch_lookup(const List *found, const FuncExpr *call);
 
 /* -- batch_build.c -- */
 
-/* Put a node over `plan` for calls of its target list; returns the node. */
-extern Plan *dlm_batch_over(DlmRewrite *rewrite, Plan *plan, List *found, bool below_gather);
+/*
+ * Put a node over `plan` and return it. quals NIL: found are calls of the
+ * plan's target list. Else the node filters by quals, which the plan no longer
+ * does, and found are calls of the first of them.
+ */
+extern Plan *dlm_batch_over(DlmRewrite *rewrite, Plan *plan, List *quals, List *found, bool below_gather);
 
 /* Put a node over `input` that adds columns for calls of the plan above; returns the node. */
 extern Plan *dlm_batch_under(DlmRewrite *rewrite, Plan *input, List *found, bool below_gather);
@@ -98,6 +103,11 @@ extern void dlm_batch_bound(Plan *plan, const Limit *limit);
 /* Where a node's parts lie in custom_exprs and custom_private. */
 typedef enum DlmBatchExprs { DLM_BATCH_CALLS, DLM_BATCH_GUARDS, DLM_BATCH_LIMIT } DlmBatchExprs;
 typedef enum DlmBatchPrivate { DLM_BATCH_CHILD_COLUMNS, DLM_BATCH_LEVELS } DlmBatchPrivate;
+
+/* -- batch_filter.c -- */
+
+/* Nodes over `plan` for the calls of its conditions; returns the topmost, or plan itself. */
+extern Plan *dlm_batch_filter(DlmRewrite *rewrite, Plan *plan, bool below_gather);
 
 /* -- batch_inline.c -- */
 

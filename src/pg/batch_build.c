@@ -24,6 +24,7 @@ typedef struct Builder
 	bool		fixed;			/* the child stays as it is: Vars name its columns already */
 	int			varno;			/* of the Vars to be made */
 	bool		written_out;	/* calls stay calls */
+	bool		everywhere;		/* only calls that the node computes for every row become columns */
 } Builder;
 
 static bool
@@ -55,6 +56,17 @@ column_var(int varno, AttrNumber column, Node *expression)
 	return (Node *) makeVar(varno, column, exprType(expression), exprTypmod(expression), exprCollation(expression), 0);
 }
 
+/* The call whose column a node becomes, NULL for none. */
+static DlmFound *
+call_column(const Builder *b, Node *node)
+{
+	DlmFound   *entry = NULL;
+
+	if (!b->written_out && IsA(node, FuncExpr))
+		entry = dlm_batch_lookup(b->found, (FuncExpr *) node);
+	return entry && b->everywhere && entry->guard ? NULL : entry;
+}
+
 static Node *
 translate(Node *node, Builder *b)
 {
@@ -62,7 +74,7 @@ translate(Node *node, Builder *b)
 
 	if (node == NULL)
 		return NULL;
-	if (!b->written_out && IsA(node, FuncExpr) && (entry = dlm_batch_lookup(b->found, (FuncExpr *) node)) != NULL)
+	if ((entry = call_column(b, node)) != NULL)
 		return column_var(b->varno, entry->column, node);
 	if (is_leaf(node))
 		return column_var(b->varno, child_column(b, node), node);
@@ -215,31 +227,39 @@ set_child_tlist(Plan *child, List *columns)
 }
 
 Plan *
-dlm_batch_over(DlmRewrite *rewrite, Plan *plan, List *found, bool below_gather)
+dlm_batch_over(DlmRewrite *rewrite, Plan *plan, List *quals, List *found, bool below_gather)
 {
-	Builder		b = {found, NIL, false, 0, false};
+	Builder		b = {found};
 	CustomScan *node = make_node(rewrite, plan, below_gather);
+	Plan	   *over = &node->scan.plan;
 	ListCell   *cell;
 
 	collect_leaves(&b, (Node *) plan->targetlist);
+	collect_leaves(&b, (Node *) quals);
 	number_calls(&b);
 	node->custom_scan_tlist = scan_tlist(&b);
 	set_parts(node, &b);
+	foreach(cell, quals)
+	{
+		b.everywhere = foreach_current_index(cell) > 0;
+		over->qual = lappend(over->qual, translate_to(&b, INDEX_VAR, false, lfirst(cell)));
+	}
+	b.everywhere = quals != NIL;
 	foreach(cell, plan->targetlist)
 	{
 		TargetEntry *entry = flatCopyTargetEntry(lfirst_node(TargetEntry, cell));
 
 		entry->expr = (Expr *) translate_to(&b, INDEX_VAR, false, (Node *) entry->expr);
-		node->scan.plan.targetlist = lappend(node->scan.plan.targetlist, entry);
+		over->targetlist = lappend(over->targetlist, entry);
 	}
 	set_child_tlist(plan, b.columns);
-	return &node->scan.plan;
+	return over;
 }
 
 Plan *
 dlm_batch_under(DlmRewrite *rewrite, Plan *input, List *found, bool below_gather)
 {
-	Builder		b = {found, NIL, true, 0, false};
+	Builder		b = {.found = found, .fixed = true};
 	CustomScan *node = make_node(rewrite, input, below_gather);
 	ListCell   *cell;
 
@@ -321,7 +341,7 @@ set_bound(Plan *plan, List *limit)
 
 	if (plan == NULL)
 		return;
-	if (dlm_is_batch(plan))
+	if (dlm_is_batch(plan) && plan->qual == NIL)
 		lfirst(list_nth_cell(((CustomScan *) plan)->custom_exprs, DLM_BATCH_LIMIT)) = limit;
 	else if (IsA(plan, LockRows) || IsA(plan, Gather) || IsA(plan, GatherMerge))
 		set_bound(outerPlan(plan), limit);

@@ -116,23 +116,38 @@ begin_scan(CustomScanState *node, EState *estate, int eflags)
 
 /* ---------------------------------------------------------------------- rows */
 
-static TupleTableSlot *
-exec_scan(CustomScanState *node)
+/* The next row into the scan tuple; false at the end. */
+static bool
+next_row(DlmBatchState *b)
 {
-	DlmBatchState *b = (DlmBatchState *) node;
-	ExprContext *econtext = node->ss.ps.ps_ExprContext;
-
-	ResetExprContext(econtext);
-	econtext->ecxt_scantuple = node->ss.ss_ScanTupleSlot;
 	if (b->next == b->ready && !dlm_batch_fill(b))
-		return node->ss.ps.ps_ProjInfo ? ExecClearTuple(node->ss.ps.ps_ResultTupleSlot) : NULL;
+		return false;
 	dlm_batch_load(b, b->next);
 	if (b->alone[b->next])
 		dlm_batch_evaluate_alone(b);
 	b->next++;
 	b->handed++;
 	b->counters.rows++;
-	return node->ss.ps.ps_ProjInfo ? ExecProject(node->ss.ps.ps_ProjInfo) : node->ss.ss_ScanTupleSlot;
+	return true;
+}
+
+static TupleTableSlot *
+exec_scan(CustomScanState *node)
+{
+	DlmBatchState *b = (DlmBatchState *) node;
+	PlanState  *ps = &node->ss.ps;
+	ExprContext *econtext = ps->ps_ExprContext;
+
+	econtext->ecxt_scantuple = node->ss.ss_ScanTupleSlot;
+	for (;;)
+	{
+		ResetExprContext(econtext);
+		if (!next_row(b))
+			return ps->ps_ProjInfo ? ExecClearTuple(ps->ps_ResultTupleSlot) : NULL;
+		if (ps->qual == NULL || ExecQual(ps->qual, econtext))
+			return ps->ps_ProjInfo ? ExecProject(ps->ps_ProjInfo) : node->ss.ss_ScanTupleSlot;
+		InstrCountFiltered1(node, 1);
+	}
 }
 
 static void

@@ -2,8 +2,8 @@
  * batch_plan.c - the walk over a finished plan that places batch nodes.
  *
  * Children first, then the node itself: its aggregates' inputs get a batch
- * node below, its target list one above. All other places where a call may
- * stand (conditions, RETURNING, MERGE actions, functions in FROM) keep
+ * node below, its conditions and its target list one above. All other places
+ * where a call may stand (join conditions, RETURNING, MERGE actions, functions in FROM) keep
  * PostgreSQL's row by row evaluation; why is said in the list of reasons.
  */
 #include "dlm_pg.h"
@@ -160,6 +160,8 @@ projects(const Plan *plan)
 			return ((const ForeignScan *) plan)->operation == CMD_SELECT;
 		case T_Result:
 			return outerPlan(plan) != NULL;
+		case T_CustomScan:
+			return dlm_is_batch(plan);
 		default:
 			return false;
 	}
@@ -169,11 +171,24 @@ projects(const Plan *plan)
 static const char *
 why_no_node(const Plan *rows, Place place)
 {
+	/* how many rows a call lets pass is a guess that the planner makes for any expression */
+	if (dlm_is_batch(rows) && rows->qual)
+		return why_no_node(outerPlan(rows), place);
+
 	if (place.marked)
 		return "under a merge join that reads rows again";
 	if (rows->plan_rows < LEAST_ROWS)
 		return "for one row";
 	return NULL;
+}
+
+/* Nodes above, for the calls of the conditions. A WindowAgg's own conditions end its run, they do not filter. */
+static Plan *
+place_filter(DlmRewrite *r, Plan *plan, Place place)
+{
+	if (!projects(plan) || place.marked || IsA(plan, WindowAgg))
+		return plan;
+	return dlm_batch_filter(r, plan, place.below_gather);
 }
 
 /* A node above, for the calls of the target list. */
@@ -195,7 +210,7 @@ place_over(DlmRewrite *r, Plan *plan, Place place)
 		return plan;
 	}
 	found = dlm_batch_find(r, (Node *) plan->targetlist);
-	return found ? dlm_batch_over(r, plan, found, place.below_gather) : plan;
+	return found ? dlm_batch_over(r, plan, NIL, found, place.below_gather) : plan;
 }
 
 /* Calls in aggregates and window functions that have no node below. */
@@ -268,6 +283,8 @@ rewrite_children(DlmRewrite *r, Plan *plan, Place place)
 static Plan *
 rewrite_plan(DlmRewrite *r, Plan *plan, Place place)
 {
+	Plan	   *filtered;
+
 	if (plan == NULL)
 		return NULL;
 	check_stack_depth();
@@ -275,10 +292,11 @@ rewrite_plan(DlmRewrite *r, Plan *plan, Place place)
 	plan->targetlist = dlm_batch_inline(r, plan->targetlist);
 	if (IsA(plan, Agg) || IsA(plan, WindowAgg) || IsA(plan, ProjectSet))
 		place_under(r, plan, place);
-	refuse_others(r, plan);
 	if (IsA(plan, Limit))
 		dlm_batch_bound(outerPlan(plan), (Limit *) plan);
-	return IsA(plan, ProjectSet) ? plan : place_over(r, plan, place);
+	filtered = place_filter(r, plan, place);
+	refuse_others(r, plan);
+	return IsA(plan, ProjectSet) ? plan : place_over(r, filtered, place);
 }
 
 /* --------------------------------------------------------------- statements */

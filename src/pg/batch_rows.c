@@ -111,7 +111,7 @@ start(DlmBatchState *b)
 	b->started = true;
 	b->bound = find_bound(b);
 	if (!b->shown)
-		dlm_activity_scope_begin(b->css.ss.ps.state->es_query_cxt, (int64) b->css.ss.ps.plan->plan_rows);
+		dlm_activity_scope_begin(b->css.ss.ps.state->es_query_cxt, (int64) outerPlan(b->css.ss.ps.plan)->plan_rows);
 	b->shown = true;
 }
 
