@@ -24,6 +24,9 @@
 #define dlm_wrapper_aclcheck(wrapper, role) pg_foreign_data_wrapper_aclcheck((wrapper), (role), ACL_USAGE)
 #endif
 
+/* libpq/libpq.h declares it, but includes headers of Kerberos, which building an extension does not bring. */
+extern bool pq_check_connection(void);
+
 /* This backend's number, 0 .. MaxBackends - 1. */
 #if PG_VERSION_NUM >= 170000
 #define DLM_HAVE_DSM_REGISTRY 1
