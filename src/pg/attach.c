@@ -20,8 +20,10 @@
 
 #include "lib/ilist.h"
 #include "miscadmin.h"
+#include "utils/wait_event.h"
 #include "utils/memutils.h"
 
+#include "activity.h"
 #include "attach.h"
 #include "guc.h"
 #include "model_files.h"
@@ -283,24 +285,29 @@ new_mapping(const uint8 digest[32], const char *path)
 static dlm_status
 map_file(Pin *pin, const uint8 digest[32], const char *path, dlm_error *err)
 {
+	static uint32 event = 0;
 	DlmMapping *m = new_mapping(digest, path);
 	dlm_status	status;
 
 	m->stale = true;			/* until it is whole */
 	m->pins = 1;
 	pin->mapping = m;
-
+	dlm_activity_scope_begin(CurrentMemoryContext, -1);
+	dlm_activity_phase(DLM_PHASE_LOAD);
 	status = open_mapping(m, path, err);
 	if (status == DLM_OK)
 		status = check_digest(m, err);
-	if (status != DLM_OK)
-		return status;
-	if (dlm_guc_prewarm)
+	if (status == DLM_OK && dlm_guc_prewarm)
 	{
+		pgstat_report_wait_start(dlm_wait_event("DlmModelRead", event));
 		dlm_fault_enter();
 		prewarm(m);
 		dlm_fault_leave();
+		pgstat_report_wait_end();
 	}
+	dlm_activity_scope_end();
+	if (status != DLM_OK)
+		return status;
 	m->stale = false;
 	m->counted = dlm_shmem_count_mapping(digest, 1);
 	return DLM_OK;

@@ -24,6 +24,13 @@
 #define dlm_wrapper_aclcheck(wrapper, role) pg_foreign_data_wrapper_aclcheck((wrapper), (role), ACL_USAGE)
 #endif
 
+/* Names of wait events of extensions exist from 17 on; before, all are "Extension". `cache` is a static uint32, 0 at first. */
+#if PG_VERSION_NUM >= 170000
+#define dlm_wait_event(name, cache)	((cache) != 0 ? (cache) : ((cache) = WaitEventExtensionNew(name)))
+#else
+#define dlm_wait_event(name, cache)	((void) (cache), PG_WAIT_EXTENSION)
+#endif
+
 /* libpq/libpq.h declares it, but includes headers of Kerberos, which building an extension does not bring. */
 extern bool pq_check_connection(void);
 

@@ -18,6 +18,7 @@
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
+#include "utils/wait_event.h"
 
 #include "activity.h"
 #include "guc.h"
@@ -119,6 +120,7 @@ show_progress(void *arg, double share)
 static void
 convert(const char *source, dlm_convert_options *options, uint8 digest[32])
 {
+	static uint32 event = 0;
 	char	   *folder = dlm_model_directory_path();
 	dlm_error	err;
 	dlm_status	status;
@@ -132,9 +134,11 @@ convert(const char *source, dlm_convert_options *options, uint8 digest[32])
 	{
 		CHECK_FOR_INTERRUPTS();
 		memset(&err, 0, sizeof(err));
+		pgstat_report_wait_start(dlm_wait_event("DlmModelConvert", event));
 		dlm_fault_enter_all();
 		status = dlm_convert_into(source, folder, options, digest, &err);
 		lost = dlm_fault_leave_all();
+		pgstat_report_wait_end();
 	} while (status == DLM_EINTR);
 	CHECK_FOR_INTERRUPTS();
 	if (lost)

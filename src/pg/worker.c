@@ -31,6 +31,7 @@
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/varlena.h"
+#include "utils/wait_event.h"
 
 #include "guc.h"
 #include "model_files.h"
@@ -108,6 +109,7 @@ valid_model(const char *path)
 static void
 warm_file(const char *path)
 {
+	static uint32 event = 0;
 	char	   *buffer;
 	int64		total = 0;
 	ssize_t		n = 0;
@@ -124,8 +126,10 @@ warm_file(const char *path)
 		return;
 	}
 	buffer = palloc(READ_SIZE);
+	pgstat_report_wait_start(dlm_wait_event("DlmModelRead", event));
 	while (!ShutdownRequestPending && (n = read(fd, buffer, READ_SIZE)) > 0)
 		total += n;
+	pgstat_report_wait_end();
 	if (n < 0)
 		ereport(WARNING,
 				(errcode_for_file_access(),
