@@ -407,9 +407,14 @@ COMMENT ON FUNCTION dlm_stats_rows() IS
 	'what has run, behind the view dlm_stats';
 
 CREATE VIEW dlm_stats AS
-	SELECT * FROM dlm_stats_rows();
+	SELECT s.userid, u.rolname AS username, s.dbid, d.datname AS database, s.task,
+		   'dlm_' OPERATOR(pg_catalog.||) s.task AS function, s.model, s.digest, s.calls, s.rows, s.batches,
+		   s.tokens, s.steps, s.ms, s.cancelled, s.errors
+	FROM dlm_stats_rows() AS s
+	LEFT JOIN pg_catalog.pg_database AS d ON d.oid OPERATOR(pg_catalog.=) s.dbid
+	LEFT JOIN pg_catalog.pg_roles AS u ON u.oid OPERATOR(pg_catalog.=) s.userid;
 COMMENT ON VIEW dlm_stats IS
-	'what has run, by user, database, task and model; ms is compute time';
+	'what has run, by user, database, task and model; a function counts with the plainest one of its task; ms is compute time';
 GRANT SELECT ON dlm_stats TO PUBLIC;
 
 CREATE FUNCTION dlm_activity_rows(
