@@ -6,7 +6,9 @@
  * its fair share of dlm.max_threads, and no more than is free, and never
  * waits: one thread, the backend itself, is always granted. Slots are held
  * only while run.c computes and taken anew for each batch, so the shares
- * follow the sessions that come and go; what does not divide goes around. All
+ * follow the sessions that come and go; what does not divide goes around. A
+ * session counts for a whole run: if it did not between two of its batches,
+ * another one that begins a batch just then would take everything. All
  * threads together are at most dlm.max_threads, or one for each session where
  * there are more; beyond that only what a running batch took before others came.
  *
@@ -48,8 +50,9 @@ dlm_max_threads(void)
 static void
 release_all(int code, Datum arg)
 {
+	dlm_budget_release(held + 1);
 	while (computing > 0)
-		dlm_budget_release(held + 1);
+		dlm_budget_leave();
 }
 
 /* Take up to `wanted` extra threads while all in use are at most `limit`. */
@@ -69,26 +72,45 @@ take_extra(DlmShared *s, int wanted, int limit)
 	}
 }
 
-int
-dlm_budget_acquire(void)
+void
+dlm_budget_enter(void)
 {
 	static bool registered = false;
 	DlmShared  *s = dlm_shmem();
+
+	if (s == NULL)
+		return;
+	if (!registered)
+	{
+		before_shmem_exit(release_all, (Datum) 0);
+		registered = true;
+	}
+	pg_atomic_fetch_add_u32(&s->computing, 1);
+	computing++;
+}
+
+void
+dlm_budget_leave(void)
+{
+	if (computing == 0)			/* also what release_all gave back already */
+		return;
+	pg_atomic_fetch_sub_u32(&dlm_shmem_existing()->computing, 1);
+	computing--;
+}
+
+int
+dlm_budget_acquire(void)
+{
+	DlmShared  *s = dlm_shmem_existing();
 	int			all = dlm_max_threads();
 	int			sessions,
 				share,
 				wanted,
 				granted;
 
-	if (s == NULL)
+	if (computing == 0)
 		return 1;
-	if (!registered)
-	{
-		before_shmem_exit(release_all, (Datum) 0);
-		registered = true;
-	}
-	sessions = (int) pg_atomic_add_fetch_u32(&s->computing, 1);
-	computing++;
+	sessions = (int) pg_atomic_read_u32(&s->computing);
 	share = Max(1, all / sessions);
 	wanted = share + (all % sessions != 0 && !had_more ? 1 : 0);
 	if (IsParallelWorker())
@@ -103,12 +125,9 @@ void
 dlm_budget_release(int threads)
 {
 	int			slots = Min(threads - 1, held);
-	DlmShared  *s = dlm_shmem_existing();
 
-	if (computing == 0 || s == NULL)	/* also what release_all gave back already */
+	if (slots <= 0)				/* also what release_all gave back already */
 		return;
-	pg_atomic_fetch_sub_u32(&s->slots, slots);
-	pg_atomic_fetch_sub_u32(&s->computing, 1);
+	pg_atomic_fetch_sub_u32(&dlm_shmem_existing()->slots, slots);
 	held -= slots;
-	computing--;
 }

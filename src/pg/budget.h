@@ -8,10 +8,17 @@
 extern int	dlm_max_threads(void);
 
 /*
- * Take slots for a team; returns its size, at least 1 and at most the fair
- * share of a session. The first thread is free of charge, so nobody ever
- * waits. Until dlm_budget_release of the same number the session counts as one
- * that computes. A backend that exits gives back what it holds.
+ * This session computes from here on, until it leaves: others' shares become
+ * smaller. A leave without an enter does nothing.
+ */
+extern void dlm_budget_enter(void);
+extern void dlm_budget_leave(void);
+
+/*
+ * Between the two: take slots for a team; returns its size, at least 1 and at
+ * most the session's fair share. The first thread is free of charge, so nobody
+ * ever waits. Give back with dlm_budget_release of the same number. A backend
+ * that exits gives back what it holds, and leaves.
  */
 extern int	dlm_budget_acquire(void);
 extern void dlm_budget_release(int threads);

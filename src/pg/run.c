@@ -34,6 +34,7 @@ typedef struct DlmRun
 	dlm_session *session;
 	int			threads;		/* granted slots; 0 = none held */
 	bool		active;			/* shown in dlm_activity */
+	bool		entered;		/* counted among the sessions that compute */
 	bool		may_stop;		/* interrupts are not held off: a stopped slice leads to an error */
 	instr_time	start;			/* of the present session */
 } DlmRun;
@@ -126,14 +127,24 @@ run_release(DlmRun *run)
 }
 
 static void
-run_close(void *arg)
+run_close(DlmRun *run)
 {
-	DlmRun	   *run = arg;
-
 	run_release(run);
 	if (run->session)
 		dlm_session_close(run->session);
 	run->session = NULL;
+}
+
+/* The run is over, one way or the other. */
+static void
+run_end(void *arg)
+{
+	DlmRun	   *run = arg;
+
+	run_close(run);
+	if (run->entered)
+		dlm_budget_leave();
+	run->entered = false;
 }
 
 static double
@@ -381,9 +392,11 @@ dlm_run(DlmCall *call, DlmTake take, DlmFail fail, void *arg)
 	if (call->n == 0)
 		return;
 	run = palloc0(sizeof(DlmRun));
-	run->callback.func = run_close;
+	run->callback.func = run_end;
 	run->callback.arg = run;
 	MemoryContextRegisterResetCallback(call->context, &run->callback);
+	dlm_budget_enter();
+	run->entered = true;
 	budget_begin();
 	dlm_activity_scope_begin(call->context, dlm_activity_in_scope() ? -1 : call->n);
 	for (int first = 0; first < call->n; first += n)
@@ -406,6 +419,7 @@ dlm_run(DlmCall *call, DlmTake take, DlmFail fail, void *arg)
 		for (int i = first; i < first + n; i++)
 			fail(call, call->row_of[i], &err, arg);
 	}
+	run_end(run);
 	dlm_activity_scope_end();
 }
 
