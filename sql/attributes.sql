@@ -29,6 +29,12 @@ WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e'
 	AND obj_description(d.objid, d.classid::regclass::name) IS NULL
 ORDER BY 1;
 SELECT obj_description('dlm_label'::regtype, 'pg_type');
+-- the columns of the views are an interface
+SELECT attrelid::regclass AS view, string_agg(attname || ' ' || format_type(atttypid, atttypmod), E'\n' ORDER BY attnum) AS columns
+FROM pg_attribute
+WHERE attrelid IN ('dlm_activity'::regclass, 'dlm_models'::regclass, 'dlm_stats'::regclass) AND attnum > 0
+GROUP BY attrelid ORDER BY attrelid::regclass::text;
+SELECT pg_get_function_arguments('dlm_stats_info'::regproc);
 -- every argument has a name
 SELECT name, proargnames FROM member
 WHERE pronargs > 0 AND (proargnames IS NULL OR '' = ANY (proargnames[1:pronargs])) ORDER BY 1;
