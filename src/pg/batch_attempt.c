@@ -18,14 +18,14 @@
 
 #include "batch_state.h"
 
-/* Errors that concern the statement, not the row. */
+/* Errors that concern the statement or the transaction, not the row: a cancel, a deadlock, a failing disk. */
 static bool
 ends_statement(const ErrorData *error)
 {
 	int			category = ERRCODE_TO_CATEGORY(error->sqlerrcode);
 
 	return category == ERRCODE_OPERATOR_INTERVENTION || category == ERRCODE_SYSTEM_ERROR ||
-		error->sqlerrcode == ERRCODE_QUERY_CANCELED;
+		category == ERRCODE_TRANSACTION_ROLLBACK;
 }
 
 bool
