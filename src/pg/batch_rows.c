@@ -186,3 +186,4 @@ dlm_batch_restart(DlmBatchState *b)
 		b->calls[c].answers = NULL;
 	}
 }
+		b->calls[c].pattern = 0;	/* parameters may have other values now */
