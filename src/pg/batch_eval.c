@@ -15,6 +15,7 @@
 #include "executor/executor.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
+#include "executor/nodeSubplan.h"
 #include "utils/datum.h"
 #include "utils/memutils.h"
 
@@ -138,7 +139,11 @@ evaluate_rows(void *arg)
 	}
 }
 
-/* Arguments of all calls of a level. Rows whose arguments fail are left alone. */
+/*
+ * Arguments of all calls of a level. Rows whose arguments fail are left alone.
+ * A parameter that an InitPlan sets is set before: the scans that do it stay
+ * open, and what they hold must not belong to a subtransaction.
+ */
 static void
 evaluate_level(DlmBatchState *b, int level)
 {
@@ -147,6 +152,8 @@ evaluate_level(DlmBatchState *b, int level)
 	while (range.row < b->ready && !range.full)
 	{
 		if (!b->guarded)
+	if (b->guarded && b->params)
+		ExecSetParamPlanMulti(b->params, b->css.ss.ps.ps_ExprContext);
 			evaluate_rows(&range);
 		else if (!dlm_attempt(evaluate_rows, &range))
 			b->alone[range.row++] = true;

@@ -26,6 +26,16 @@ const CustomScanMethods dlm_batch_methods = {DLM_BATCH_NODE, create_state};
 /* ------------------------------------------------------------------ beginning */
 
 static bool
+params_walker(Node *node, Bitmapset **params)
+{
+	if (node == NULL)
+		return false;
+	if (IsA(node, Param) && ((Param *) node)->paramkind == PARAM_EXEC)
+		*params = bms_add_member(*params, ((Param *) node)->paramid);
+	return expression_tree_walker(node, params_walker, params);
+}
+
+static bool
 is_fixed(const Node *expression)
 {
 	return IsA(expression, Const) || IsA(expression, Param);
@@ -102,6 +112,8 @@ begin_scan(CustomScanState *node, EState *estate, int eflags)
 	/* a scan that a sub-query's argument opens in a subtransaction would outlive it */
 	if (contain_subplans((Node *) calls))
 		b->guarded = false;
+	params_walker((Node *) calls, &b->params);
+	params_walker((Node *) guards, &b->params);
 	if (limit)
 	{
 		b->limit_count = ExecInitExpr(linitial(limit), &node->ss.ps);

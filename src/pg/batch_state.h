@@ -59,6 +59,7 @@ typedef struct DlmBatchState
 	DlmBatchCall *calls;		/* [n_calls], by level */
 	int			n_calls;
 	bool		guarded;		/* arguments are evaluated under a subtransaction: they may fail */
+	Bitmapset  *params;			/* executor's parameters that they read */
 	DlmMemo    *memo;
 	ExprState  *limit_count,
 			   *limit_offset;
