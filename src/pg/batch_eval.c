@@ -12,10 +12,12 @@
  */
 #include "dlm_pg.h"
 
+#include <limits.h>
+
 #include "executor/executor.h"
+#include "executor/nodeSubplan.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
-#include "executor/nodeSubplan.h"
 #include "utils/datum.h"
 #include "utils/memutils.h"
 
@@ -109,7 +111,7 @@ evaluate_row(RowRange *range)
 		args = palloc(call->n_args * sizeof(NullableDatum));
 		if (!evaluate_args(b, call, args, &size) || dlm_required_missing(call->function, args))
 			continue;
-		room = range->level > 0 || range->row == 0 ||
+		room = range->level > 0 || range->row == 0 || size == 0 ||
 			MemoryContextMemAllocated(b->batch, false) + size <= dlm_batch_room();
 		if (room)
 		{
@@ -129,6 +131,7 @@ evaluate_rows(void *arg)
 
 	for (; range->row < range->b->ready; range->row++)
 	{
+		CHECK_FOR_INTERRUPTS();
 		if (range->b->alone[range->row])
 			continue;
 		if (!evaluate_row(range))
@@ -149,11 +152,11 @@ evaluate_level(DlmBatchState *b, int level)
 {
 	RowRange	range = {b, level, 0, false};
 
+	if (b->guarded && b->params)
+		ExecSetParamPlanMulti(b->params, b->css.ss.ps.ps_ExprContext);
 	while (range.row < b->ready && !range.full)
 	{
 		if (!b->guarded)
-	if (b->guarded && b->params)
-		ExecSetParamPlanMulti(b->params, b->css.ss.ps.ps_ExprContext);
 			evaluate_rows(&range);
 		else if (!dlm_attempt(evaluate_rows, &range))
 			b->alone[range.row++] = true;
@@ -174,6 +177,7 @@ typedef struct Wanted
 	int			next;			/* the first that no session has taken */
 	/* the session being made */
 	DlmCall    *session;
+	Datum	   *inputs;			/* [n] texts of the rows being added */
 	int		   *members;		/* [session->rows] index into rows */
 	int			at;				/* the one being added */
 	int			failed;			/* added without success: [at, failed) */
@@ -260,13 +264,13 @@ look_up(Wanted *w)
 		if (b->alone[row] || call->answers[row] == NULL)
 			continue;
 		if (has_long_text(args))
-			call->answers[row] = dlm_memo_get(b->memo, NULL, SIZE_MAX, b->batch, &fresh);
+			call->answers[row] = dlm_memo_get(b->answers, NULL, SIZE_MAX, b->batch, &fresh);
 		else
 		{
 			if (call->pattern == 0)
 				call->pattern = pattern_of(b, call, args);
 			make_key(&key, call, args);
-			call->answers[row] = dlm_memo_get(b->memo, key.data, key.len, b->batch, &fresh);
+			call->answers[row] = dlm_memo_get(b->answers, key.data, key.len, b->batch, &fresh);
 		}
 		if (fresh)
 			w->rows[w->n++] = row;
@@ -319,19 +323,18 @@ add_rows(void *arg)
 	while (w->at < w->n)
 	{
 		DlmArgs		args;
-		Datum	   *inputs = palloc((w->n - w->at) * sizeof(Datum));
 		int			first = w->rows[w->at];
 		int			n = 0;
 
 		unpack_row(call, first, &args);
 		for (w->failed = w->at; w->failed < w->n && same_options(call, first, w->rows[w->failed]); w->failed++)
-			inputs[n++] = row_values(call, w->rows[w->failed])[0].value;
+			w->inputs[n++] = row_values(call, w->rows[w->failed])[0].value;
 		if (w->session == NULL)
 			w->session = dlm_call_open(call->function->task, args.model);
 		else if (!same_model(call, first, w->rows[w->next]))
 			return;
 		MemoryContextSwitchTo(w->session->context);
-		dlm_call_add(w->session, &args, inputs, NULL, n);
+		dlm_call_add(w->session, &args, w->inputs, NULL, n);
 		for (int i = 0; i < n; i++)
 			w->members[w->session->rows - n + i] = w->at + i;
 		w->at = w->failed;
@@ -349,8 +352,10 @@ take_answer(DlmCall *session, int row, const dlm_request *request, const dlm_res
 {
 	Wanted	   *w = arg;
 	DlmAnswer  *answer = answer_of(w, row);
-	MemoryContext before = MemoryContextSwitchTo(answer->context);
+	MemoryContext before;
 
+	dlm_memo_place(w->b->answers, answer, w->b->batch);
+	before = MemoryContextSwitchTo(answer->context);
 	answer->value.value = w->call->function->make(request, result, w->call->desc);
 	answer->value.isnull = false;
 	MemoryContextSwitchTo(before);
@@ -366,7 +371,8 @@ static void
 count_session(DlmBatchState *b, const DlmCall *session)
 {
 	DlmBatchCounters *c = &b->counters;
-	Size		memory = session->memory + MemoryContextMemAllocated(b->batch, true) + dlm_memo_size(b->memo);
+	Size		memory = session->memory + MemoryContextMemAllocated(b->batch, true) +
+		MemoryContextMemAllocated(b->read, true) + dlm_memo_size(b->memo);
 
 	c->requests += session->n;
 	c->tokens += session->done.tokens;
@@ -407,6 +413,7 @@ answer_call(DlmBatchState *b, DlmBatchCall *call)
 
 	look_up(&w);
 	w.members = palloc(w.n * sizeof(int) + 1);
+	w.inputs = palloc(w.n * sizeof(Datum) + 1);
 	while (w.at < w.n)
 	{
 		w.next = w.at;
@@ -430,19 +437,31 @@ answer_call(DlmBatchState *b, DlmBatchCall *call)
 	MemoryContextSwitchTo(before);
 }
 
+/* As many rows as leave half of the room to arguments and answers. */
+static int
+most_rows(const DlmBatchState *b)
+{
+	Size		row = sizeof(bool);
+
+	for (int c = 0; c < b->n_calls; c++)
+		row += sizeof(DlmAnswer *) + b->calls[c].n_args * sizeof(NullableDatum) + 2 * sizeof(int) + sizeof(Datum);
+	return Max(1, (int) Min(dlm_batch_room() / 2 / row, INT_MAX));
+}
+
 void
 dlm_batch_evaluate(DlmBatchState *b)
 {
 	MemoryContext before = MemoryContextSwitchTo(b->batch);
 
-	b->ready = b->n_rows;
-	b->alone = palloc0(b->n_rows * sizeof(bool));
+	b->answers = dlm_memo_pin(b->memo);
+	b->ready = Min(b->n_rows, most_rows(b));
+	b->alone = palloc0(b->ready * sizeof(bool));
 	for (int c = 0; c < b->n_calls; c++)
 	{
 		DlmBatchCall *call = &b->calls[c];
 
-		call->answers = palloc0(b->n_rows * sizeof(DlmAnswer *));
-		call->values = MemoryContextAllocHuge(b->batch, (Size) b->n_rows * call->n_args * sizeof(NullableDatum));
+		call->answers = palloc0(b->ready * sizeof(DlmAnswer *));
+		call->values = MemoryContextAllocHuge(b->batch, (Size) b->ready * call->n_args * sizeof(NullableDatum));
 	}
 	MemoryContextSwitchTo(before);
 	for (int c = 0; c < b->n_calls; c++)

@@ -2,8 +2,12 @@
  * batch_memo.c - equal calls of a statement are computed once.
  *
  * Keys are all arguments, byte by byte, so nothing is ever taken for something
- * else; what is the same in every row of a call goes in as a number. A quarter of dlm.batch_mem is its room; long
- * keys are not kept, they would fill it with texts that hardly come twice.
+ * else; what is the same in every row of a call goes in as a number. A quarter
+ * of dlm.batch_mem is its room; long keys are not kept, they would fill it with
+ * texts that hardly come twice.
+ *
+ * A full memo is not emptied but left behind: it goes when the last node that
+ * emits rows with its answers has read on.
  */
 #include "dlm_pg.h"
 
@@ -13,8 +17,10 @@
 #include "batch_memo.h"
 #include "guc.h"
 
-#define MAX_PATTERNS	64
-#define SHARE			4		/* of dlm.batch_mem: one part of so many */
+#define MAX_PATTERNS		64
+#define LONGEST_PATTERN		16384	/* bytes */
+#define SHARE				4	/* of dlm.batch_mem: one part of so many */
+#define LARGEST_BLOCK		(256 * 1024)
 
 typedef struct MemoEntry
 {
@@ -60,11 +66,19 @@ keys_equal(const char *a, const char *b)
 
 #include "lib/simplehash.h"
 
+struct DlmAnswers
+{
+	MemoryContext context;		/* of this, the table, keys and answers */
+	memo_hash  *table;
+	Size		limit;			/* bytes */
+	int			pins;
+	DlmAnswers *next;			/* older ones */
+};
+
 struct DlmMemo
 {
 	EState	   *estate;
-	MemoryContext context;		/* of table, keys and answers */
-	memo_hash  *table;
+	DlmAnswers *answers;		/* the present ones, and then those that are still pinned */
 	int			n_patterns;		/* numbered from 1, kept for the whole statement */
 	Size		pattern_size[MAX_PATTERNS];
 	char	   *pattern[MAX_PATTERNS];
@@ -88,10 +102,20 @@ forget_memo(void *arg)
 	}
 }
 
+/* Blocks of a small part of the limit, so that the last one goes little beyond it. */
 static void
-make_table(DlmMemo *memo)
+begin_answers(DlmMemo *memo)
 {
-	memo->table = memo_create(memo->context, 64, NULL);
+	Size		limit = (Size) dlm_guc_batch_mem * 1024 / SHARE;
+	MemoryContext context = AllocSetContextCreate(memo->estate->es_query_cxt, "dlm answers", 0, 1024,
+												  Min(MAXALIGN(limit / 16), LARGEST_BLOCK));
+	DlmAnswers *answers = MemoryContextAllocZero(context, sizeof(DlmAnswers));
+
+	answers->context = context;
+	answers->limit = limit;
+	answers->table = memo_create(context, 64, NULL);
+	answers->next = memo->answers;
+	memo->answers = answers;
 }
 
 DlmMemo *
@@ -106,8 +130,7 @@ dlm_memo_of(EState *estate)
 	}
 	memo = MemoryContextAllocZero(estate->es_query_cxt, sizeof(DlmMemo));
 	memo->estate = estate;
-	memo->context = AllocSetContextCreate(estate->es_query_cxt, "dlm answers", 0, 8 * 1024, 256 * 1024);
-	make_table(memo);
+	begin_answers(memo);
 	memo->next = memos;
 	memos = memo;
 	memo->callback.func = forget_memo;
@@ -124,7 +147,7 @@ dlm_memo_pattern(DlmMemo *memo, const char *bytes, Size size)
 		if (memo->pattern_size[i] == size && memcmp(memo->pattern[i], bytes, size) == 0)
 			return i + 1;
 	}
-	if (memo->n_patterns == MAX_PATTERNS)
+	if (memo->n_patterns == MAX_PATTERNS || size > LONGEST_PATTERN)
 		return MAX_PATTERNS + ++memo->last_number;	/* a number that no other call has */
 	memo->pattern[memo->n_patterns] = MemoryContextAlloc(memo->estate->es_query_cxt, size);
 	memcpy(memo->pattern[memo->n_patterns], bytes, size);
@@ -135,22 +158,53 @@ dlm_memo_pattern(DlmMemo *memo, const char *bytes, Size size)
 Size
 dlm_memo_size(const DlmMemo *memo)
 {
-	return MemoryContextMemAllocated(memo->context, true);
+	Size		size = 0;
+
+	for (const DlmAnswers *answers = memo->answers; answers; answers = answers->next)
+		size += MemoryContextMemAllocated(answers->context, false);
+	return size;
 }
 
+/* Is there no room for `more` bytes? */
 static bool
-is_full(const DlmMemo *memo)
+is_full(const DlmAnswers *answers, Size more)
 {
-	return dlm_memo_size(memo) > (Size) dlm_guc_batch_mem * 1024 / SHARE;
+	return MemoryContextMemAllocated(answers->context, false) + more > answers->limit;
+}
+
+/* Bytes that the table takes, beside the old one, should the next entry make it grow. */
+static Size
+growth(const memo_hash *table)
+{
+	return table->members < table->grow_threshold ? 0 : 2 * table->size * sizeof(MemoEntry);
+}
+
+DlmAnswers *
+dlm_memo_pin(DlmMemo *memo)
+{
+	DlmAnswers *full = memo->answers;
+
+	if (is_full(full, growth(full->table)))
+	{
+		full->pins++;			/* as long as it takes to make the next */
+		begin_answers(memo);
+		dlm_memo_unpin(memo, full);
+	}
+	memo->answers->pins++;
+	return memo->answers;
 }
 
 void
-dlm_memo_tidy(DlmMemo *memo)
+dlm_memo_unpin(DlmMemo *memo, DlmAnswers *answers)
 {
-	if (!is_full(memo))
+	DlmAnswers **link = &memo->answers;
+
+	if (answers == NULL || --answers->pins > 0 || answers == memo->answers)
 		return;
-	MemoryContextReset(memo->context);
-	make_table(memo);
+	while (*link != answers)
+		link = &(*link)->next;
+	*link = answers->next;
+	MemoryContextDelete(answers->context);
 }
 
 static DlmAnswer *
@@ -164,7 +218,7 @@ new_answer(MemoryContext context)
 }
 
 DlmAnswer *
-dlm_memo_get(DlmMemo *memo, const char *key, Size size, MemoryContext otherwise, bool *fresh)
+dlm_memo_get(DlmAnswers *answers, const char *key, Size size, MemoryContext otherwise, bool *fresh)
 {
 	MemoEntry  *entry;
 	char	   *copy;
@@ -173,17 +227,24 @@ dlm_memo_get(DlmMemo *memo, const char *key, Size size, MemoryContext otherwise,
 	*fresh = true;
 	if (size > DLM_LONGEST_KEY)
 		return new_answer(otherwise);
-	entry = memo_lookup(memo->table, key);
-	if (entry)
+	entry = memo_lookup(answers->table, key);
+	if (entry && entry->answer->context == answers->context)
 	{
 		*fresh = false;
 		return entry->answer;
 	}
-	if (is_full(memo))
+	if (entry || is_full(answers, growth(answers->table)))
 		return new_answer(otherwise);
-	copy = MemoryContextAlloc(memo->context, size);
+	copy = MemoryContextAlloc(answers->context, size);
 	memcpy(copy, key, size);
-	entry = memo_insert(memo->table, copy, &found);
-	entry->answer = new_answer(memo->context);
+	entry = memo_insert(answers->table, copy, &found);
+	entry->answer = new_answer(answers->context);
 	return entry->answer;
+}
+
+void
+dlm_memo_place(const DlmAnswers *answers, DlmAnswer *answer, MemoryContext otherwise)
+{
+	if (answer->context == answers->context && is_full(answers, 0))
+		answer->context = otherwise;
 }

@@ -121,8 +121,8 @@ begin_scan(CustomScanState *node, EState *estate, int eflags)
 	}
 	b->ahead = 1;
 	b->bound = -1;
-	b->batch = AllocSetContextCreate(estate->es_query_cxt, "dlm batch", 0, 8 * 1024, 256 * 1024);
-	b->other = AllocSetContextCreate(estate->es_query_cxt, "dlm batch", 0, 8 * 1024, 256 * 1024);
+	b->read = AllocSetContextCreate(estate->es_query_cxt, "dlm rows", 0, 1024, dlm_batch_block());
+	b->batch = AllocSetContextCreate(estate->es_query_cxt, "dlm batch", 0, 1024, dlm_batch_block());
 	b->memo = dlm_memo_of(estate);
 }
 
@@ -179,7 +179,7 @@ end_scan(CustomScanState *node)
 
 	dlm_batch_stop(b);
 	MemoryContextDelete(b->batch);
-	MemoryContextDelete(b->other);
+	MemoryContextDelete(b->read);
 	ExecEndNode(outerPlanState(node));
 }
 

@@ -5,6 +5,10 @@
  * LIMIT or a FETCH wastes at most as much as it used; where the LIMIT is known
  * it is not passed. Rows are kept as minimal tuples, as a sort keeps them:
  * what lies out of line stays there until an argument needs it.
+ *
+ * dlm.batch_mem is for the memo (a quarter), the rows, and the arguments and
+ * answers (half of the rest each). Rows whose arguments find no room wait where
+ * they are and become batches of their own.
  */
 #include "dlm_pg.h"
 
@@ -17,10 +21,18 @@
 #include "batch_state.h"
 #include "guc.h"
 
+#define LARGEST_BLOCK	((Size) 256 * 1024)
+
 Size
 dlm_batch_room(void)
 {
-	return (Size) dlm_guc_batch_mem * 1024 / 4 * 3;	/* the rest is the memo's */
+	return (Size) dlm_guc_batch_mem * 1024 / 8 * 3;
+}
+
+Size
+dlm_batch_block(void)
+{
+	return Min(MAXALIGN(dlm_batch_room() / 16), LARGEST_BLOCK);
 }
 
 /* Rows that may be read for the next batch. */
@@ -34,37 +46,21 @@ rows_wanted(const DlmBatchState *b)
 	return b->bound >= 0 ? (int) Min(left, b->ahead) : b->ahead;
 }
 
-/* The rows that wait become the first of the next batch; all else of the last one goes. */
 static void
-begin_batch(DlmBatchState *b, int wanted)
-{
-	MemoryContext fresh = b->other;
-	int			waiting = b->n_rows - b->ready;
-	MinimalTuple *rows = MemoryContextAlloc(fresh, Max(wanted, waiting) * sizeof(MinimalTuple));
-	MemoryContext before = MemoryContextSwitchTo(fresh);
-
-	for (int i = 0; i < waiting; i++)
-		rows[i] = heap_copy_minimal_tuple(b->rows[b->ready + i]);
-	MemoryContextSwitchTo(before);
-	MemoryContextReset(b->batch);
-	b->other = b->batch;
-	b->batch = fresh;
-	b->rows = rows;
-	b->n_rows = waiting;
-	b->ready = b->next = 0;
-}
-
-static void
-read_rows(DlmBatchState *b, int wanted)
+read_rows(DlmBatchState *b)
 {
 	PlanState  *child = outerPlanState(&b->css.ss.ps);
+	int			wanted = rows_wanted(b);
 
+	MemoryContextReset(b->read);
+	b->rows = MemoryContextAlloc(b->read, wanted * sizeof(MinimalTuple));
+	b->n_rows = 0;
 	while (b->n_rows < wanted && !b->finished)
 	{
 		TupleTableSlot *slot;
 		MemoryContext before;
 
-		if (b->n_rows > 0 && MemoryContextMemAllocated(b->batch, false) >= dlm_batch_room())
+		if (b->n_rows > 0 && MemoryContextMemAllocated(b->read, false) >= dlm_batch_room())
 			break;
 		slot = ExecProcNode(child);
 		if (TupIsNull(slot))
@@ -72,10 +68,27 @@ read_rows(DlmBatchState *b, int wanted)
 			b->finished = true;
 			break;
 		}
-		before = MemoryContextSwitchTo(b->batch);
+		before = MemoryContextSwitchTo(b->read);
 		b->rows[b->n_rows++] = ExecCopySlotMinimalTuple(slot);
 		MemoryContextSwitchTo(before);
 	}
+}
+
+/* The rows that wait are the next, or, where there are none, those that the child has. */
+static void
+next_rows(DlmBatchState *b)
+{
+	MemoryContextReset(b->batch);
+	dlm_memo_unpin(b->memo, b->answers);
+	b->answers = NULL;
+	if (b->ready < b->n_rows)
+	{
+		b->rows += b->ready;
+		b->n_rows -= b->ready;
+	}
+	else
+		read_rows(b);
+	b->ready = b->next = 0;
 }
 
 static int64
@@ -126,15 +139,10 @@ dlm_batch_stop(DlmBatchState *b)
 bool
 dlm_batch_fill(DlmBatchState *b)
 {
-	int			wanted;
-
 	start(b);
 	dlm_activity_scope_rows(b->counters.rows);
 	dlm_activity_phase(DLM_PHASE_READ);
-	wanted = rows_wanted(b);
-	begin_batch(b, wanted);
-	dlm_memo_tidy(b->memo);
-	read_rows(b, wanted);
+	next_rows(b);
 	if (b->n_rows == 0)
 	{
 		dlm_batch_stop(b);
@@ -175,6 +183,9 @@ dlm_batch_restart(DlmBatchState *b)
 	ExecClearTuple(b->css.ss.ss_ScanTupleSlot);
 	ExecClearTuple(b->row_slot);
 	MemoryContextReset(b->batch);
+	MemoryContextReset(b->read);
+	dlm_memo_unpin(b->memo, b->answers);
+	b->answers = NULL;
 	b->rows = NULL;
 	b->n_rows = b->ready = b->next = 0;
 	b->finished = b->started = false;
@@ -184,6 +195,6 @@ dlm_batch_restart(DlmBatchState *b)
 	{
 		b->calls[c].values = NULL;
 		b->calls[c].answers = NULL;
+		b->calls[c].pattern = 0;	/* parameters may have other values now */
 	}
 }
-		b->calls[c].pattern = 0;	/* parameters may have other values now */

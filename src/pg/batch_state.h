@@ -65,8 +65,9 @@ typedef struct DlmBatchState
 			   *limit_offset;
 
 	/* rows that were read: [next, ready) are evaluated, [ready, n_rows) wait for the next batch */
-	MemoryContext batch,		/* rows, arguments and answers of this batch ... */
-				other;			/* ... and of the next, where waiting rows are moved to */
+	MemoryContext read,			/* rows */
+				batch;			/* arguments and answers of the present batch */
+	DlmAnswers *answers;		/* those that it shares, or NULL */
 	TupleTableSlot *row_slot;	/* to take a row apart */
 	MinimalTuple *rows;
 	int			n_rows,
@@ -86,7 +87,7 @@ typedef struct DlmBatchState
 
 /* -- batch_rows.c -- */
 
-/* Read and evaluate the next batch; false when there are no more rows. */
+/* Evaluate the next batch, of rows that wait or of new ones; false when there are no more rows. */
 extern bool dlm_batch_fill(DlmBatchState *b);
 
 /* No more rows come from us for now. */
@@ -98,8 +99,11 @@ extern void dlm_batch_load(DlmBatchState *b, int row);
 /* Forget what was read; the child begins anew. */
 extern void dlm_batch_restart(DlmBatchState *b);
 
-/* Bytes that rows, arguments and answers of a batch may take. */
+/* Bytes that the rows read may take, and as many the arguments and answers of a batch. */
 extern Size dlm_batch_room(void);
+
+/* The largest blocks for one of them, so small that the last goes little beyond it. */
+extern Size dlm_batch_block(void);
 
 /* -- batch_eval.c -- */
 
