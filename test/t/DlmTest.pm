@@ -8,7 +8,8 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-our @EXPORT = qw(new_node tiny load_tiny fails_with bundled_file percentile slurp_log wait_log);
+our @EXPORT = qw(new_node tiny load_tiny fails_with bundled_file percentile slurp_log wait_log
+  overshoots reaction_ms start_query at_rest);
 
 # A running cluster with the extension; extra lines go to postgresql.conf.
 sub new_node
@@ -89,6 +90,76 @@ sub wait_log
 		select(undef, undef, undef, 0.1);
 	}
 	return 0;
+}
+
+# Run a statement n times with statement_timeout at random moments of [1, $longest]
+# ms; returns how many were cancelled, and how much later than its timeout each of
+# those came back. Settings are those of the session.
+sub overshoots
+{
+	my ($node, $statement, $n, $longest, @settings) = @_;
+	my @timeouts = map { 1 + int(rand($longest)) } 1 .. $n;
+	my $script = "\\timing off\n" . join('', map { "$_;\n" } @settings);
+	my ($out, $err) = ('', '');
+	my @late;
+
+	# SET has no time of its own here, so that times are the statements', in order; an error is told by its echo
+	$script .= "SET statement_timeout = $_;\n\\timing on\n$statement;\n\\timing off\n\\echo state :SQLSTATE\n" for @timeouts;
+	IPC::Run::run([ 'psql', '-XAtq', '-d', $node->connstr('postgres') ], '<', \$script, '>', \$out, '2>', \$err);
+	my @times = $out =~ /^Time: ([\d.]+) ms/mg;
+	my @states = $out =~ /^state (\w+)$/mg;
+
+	is(scalar @times, $n, 'a time for each statement') or diag($out, $err);
+	for my $i (grep { ($states[$_] // '') eq '57014' } 0 .. $n - 1)
+	{
+		push @late, $times[$i] - $timeouts[$i];
+	}
+	return (scalar @late, @late);
+}
+
+# Milliseconds from cancelling ("pg_cancel_backend") or ending ("pg_terminate_backend")
+# another session, after a wait, until it is no longer active.
+sub reaction_ms
+{
+	my ($node, $pid, $wait_ms, $how) = @_;
+
+	$node->safe_psql(
+		'postgres', q{
+CREATE OR REPLACE FUNCTION react(victim int, wait_ms float8, how text) RETURNS float8 LANGUAGE plpgsql AS $$
+DECLARE
+	t timestamptz;
+BEGIN
+	PERFORM pg_sleep(wait_ms / 1000);
+	t := clock_timestamp();
+	EXECUTE format('SELECT %s(%s)', how, victim);
+	LOOP
+		PERFORM pg_stat_clear_snapshot();
+		EXIT WHEN NOT EXISTS (SELECT FROM pg_stat_activity WHERE pid = victim AND state = 'active');
+		PERFORM pg_sleep(0.001);
+	END LOOP;
+	RETURN extract(epoch FROM clock_timestamp() - t) * 1000;
+END $$});
+	return $node->safe_psql('postgres', "SELECT react($pid, $wait_ms, '$how')");
+}
+
+# Start a statement in a background session and return at once.
+sub start_query
+{
+	my ($session, $sql) = @_;
+
+	$session->query_until(qr/started/, "\\echo started\n$sql;\n");
+	return;
+}
+
+# Nothing computes: no activity, no compute slots.
+sub at_rest
+{
+	my ($node, $test) = @_;
+
+	is($node->safe_psql('postgres', 'SELECT count(*) FROM dlm_activity'), '0', "$test: nothing is left in dlm_activity");
+	is($node->safe_psql('postgres', 'SELECT compute_slots_used, computing_sessions FROM dlm_stats_info()'),
+		'0|0', "$test: all compute slots are back");
+	return;
 }
 
 1;
