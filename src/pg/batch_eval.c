@@ -15,7 +15,6 @@
 #include <limits.h>
 
 #include "executor/executor.h"
-#include "executor/nodeSubplan.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "utils/datum.h"
@@ -30,7 +29,7 @@ typedef struct RowRange
 	DlmBatchState *b;
 	int			level;
 	int			row;			/* the one being worked on */
-	bool		full;			/* memory ends before this row */
+	bool		full;			/* the batch ends before this row */
 } RowRange;
 
 static NullableDatum *
@@ -39,14 +38,12 @@ row_values(const DlmBatchCall *call, int row)
 	return call->values + (Size) row * call->n_args;
 }
 
-/* Evaluate a call's arguments into the per-tuple memory; false where the guard says that nobody asks. */
-static bool
+/* Evaluate a call's arguments into the per-tuple memory. */
+static void
 evaluate_args(DlmBatchState *b, DlmBatchCall *call, NullableDatum *out, Size *size)
 {
 	ExprContext *econtext = b->css.ss.ps.ps_ExprContext;
 
-	if (call->guard && !ExecQual(call->guard, econtext))
-		return false;
 	for (int i = 0; i < call->n_args; i++)
 	{
 		DlmBatchArg *arg = &call->args[i];
@@ -63,6 +60,22 @@ evaluate_args(DlmBatchState *b, DlmBatchCall *call, NullableDatum *out, Size *si
 		}
 		if (arg->loose)
 			*size += VARSIZE_ANY(DatumGetPointer(out[i].value));
+	}
+}
+
+/*
+ * May these parameters be read? The scans of an init plan that starts in a
+ * subtransaction would outlive it: only a batch's first row is outside of one.
+ */
+static bool
+may_read(const RowRange *range, const Bitmapset *params)
+{
+	int			id = -1;
+
+	while (range->row > 0 && (id = bms_next_member(params, id)) >= 0)
+	{
+		if (range->b->css.ss.ps.state->es_param_exec_vals[id].execPlan)
+			return false;
 	}
 	return true;
 }
@@ -88,7 +101,7 @@ keep_args(DlmBatchState *b, DlmBatchCall *call, int row, const NullableDatum *fr
 /* An answer to come, so that the row is asked for; what the arguments say is looked up later. */
 static DlmAnswer asked = {DLM_ANSWER_PENDING, {0, true}, NULL};
 
-/* The calls of one level for one row; false: no memory for it in this batch. */
+/* The calls of one level for one row; false: the batch ends before it, for want of memory or for an init plan. */
 static bool
 evaluate_row(RowRange *range)
 {
@@ -108,8 +121,15 @@ evaluate_row(RowRange *range)
 		if (call->level != range->level)
 			continue;
 		call->answers[range->row] = NULL;
+		if (!(room = may_read(range, call->guard_params)))
+			break;
+		if (call->guard && !ExecQual(call->guard, econtext))
+			continue;
+		if (!(room = may_read(range, call->arg_params)))
+			break;
 		args = palloc(call->n_args * sizeof(NullableDatum));
-		if (!evaluate_args(b, call, args, &size) || dlm_required_missing(call->function, args))
+		evaluate_args(b, call, args, &size);
+		if (dlm_required_missing(call->function, args))
 			continue;
 		room = range->level > 0 || range->row == 0 || size == 0 ||
 			MemoryContextMemAllocated(b->batch, false) + size <= dlm_batch_room();
@@ -143,17 +163,17 @@ evaluate_rows(void *arg)
 }
 
 /*
- * Arguments of all calls of a level. Rows whose arguments fail are left alone.
- * A parameter that an InitPlan sets is set before: the scans that do it stay
- * open, and what they hold must not belong to a subtransaction.
+ * Arguments of all calls of a level. Rows whose arguments fail are left alone,
+ * but for the first: it is wanted now, and so is its error.
  */
 static void
 evaluate_level(DlmBatchState *b, int level)
 {
 	RowRange	range = {b, level, 0, false};
 
-	if (b->guarded && b->params)
-		ExecSetParamPlanMulti(b->params, b->css.ss.ps.ps_ExprContext);
+	if (!b->alone[0])
+		(void) evaluate_row(&range);
+	range.row = 1;
 	while (range.row < b->ready && !range.full)
 	{
 		if (!b->guarded)

@@ -26,16 +26,6 @@ const CustomScanMethods dlm_batch_methods = {DLM_BATCH_NODE, create_state};
 /* ------------------------------------------------------------------ beginning */
 
 static bool
-params_walker(Node *node, Bitmapset **params)
-{
-	if (node == NULL)
-		return false;
-	if (IsA(node, Param) && ((Param *) node)->paramkind == PARAM_EXEC)
-		*params = bms_add_member(*params, ((Param *) node)->paramid);
-	return expression_tree_walker(node, params_walker, params);
-}
-
-static bool
 is_fixed(const Node *expression)
 {
 	return IsA(expression, Const) || IsA(expression, Param);
@@ -73,6 +63,16 @@ begin_args(DlmBatchState *b, DlmBatchCall *call, List *args)
 	}
 }
 
+static bool
+param_walker(Node *node, Bitmapset **params)
+{
+	if (node == NULL)
+		return false;
+	if (IsA(node, Param) && ((Param *) node)->paramkind == PARAM_EXEC)
+		*params = bms_add_member(*params, ((Param *) node)->paramid);
+	return expression_tree_walker(node, param_walker, params);
+}
+
 static void
 begin_call(DlmBatchState *b, DlmBatchCall *call, FuncExpr *expression, Node *guard, int level)
 {
@@ -87,6 +87,8 @@ begin_call(DlmBatchState *b, DlmBatchCall *call, FuncExpr *expression, Node *gua
 	if (guard)
 		call->guard = ExecInitQual(list_make1(guard), &b->css.ss.ps);
 	b->guarded |= guard != NULL;
+	param_walker(guard, &call->guard_params);
+	param_walker((Node *) expression->args, &call->arg_params);
 	begin_args(b, call, expression->args);
 	if (call->function->composite)
 		call->desc = lookup_rowtype_tupdesc_copy(expression->funcresulttype, -1);
@@ -112,8 +114,6 @@ begin_scan(CustomScanState *node, EState *estate, int eflags)
 	/* a scan that a sub-query's argument opens in a subtransaction would outlive it */
 	if (contain_subplans((Node *) calls))
 		b->guarded = false;
-	params_walker((Node *) calls, &b->params);
-	params_walker((Node *) guards, &b->params);
 	if (limit)
 	{
 		b->limit_count = ExecInitExpr(linitial(limit), &node->ss.ps);

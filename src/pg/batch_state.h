@@ -41,6 +41,8 @@ typedef struct DlmBatchCall
 	Oid			funcid;
 	int			level;
 	ExprState  *guard;			/* NULL = for every row */
+	Bitmapset  *guard_params,	/* PARAM_EXEC that the guard, and that the arguments read */
+			   *arg_params;
 	ExprState  *alone;			/* the call as PostgreSQL evaluates it */
 	DlmBatchArg *args;			/* [n_args] */
 	int			n_args;
@@ -59,7 +61,6 @@ typedef struct DlmBatchState
 	DlmBatchCall *calls;		/* [n_calls], by level */
 	int			n_calls;
 	bool		guarded;		/* arguments are evaluated under a subtransaction: they may fail */
-	Bitmapset  *params;			/* executor's parameters that they read */
 	DlmMemo    *memo;
 	ExprState  *limit_count,
 			   *limit_offset;
