@@ -23,6 +23,7 @@
 #include "executor/executor.h"
 #include "jit/jit.h"
 #include "lib/ilist.h"
+#include "miscadmin.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
 #include "optimizer/cost.h"
@@ -84,8 +85,7 @@ run_copy(QueryDesc *query, int eflags)
 	r->callback.arg = r;
 	MemoryContextRegisterResetCallback(context, &r->callback);
 	copy = dlm_batch_rewrite(query->plannedstmt, (eflags & EXEC_FLAG_BACKWARD) != 0, &reasons);
-	/* a call costs thousands of operators, which is nothing that compiling them could save */
-	copy->jitFlags = PGJIT_NONE;
+	copy->jitFlags = PGJIT_NONE;	/* as in batch_planner, which may have come too late */
 	query->plannedstmt = copy;
 	MemoryContextSwitchTo(before);
 }
@@ -136,7 +136,35 @@ call_walker(Node *node, void *context)
 	return expression_tree_walker(node, call_walker, context);
 }
 
+/* Is a column of a sub-query, or of one that could be pulled up into it, a call? */
+static bool
+has_call_column(const Query *query)
+{
+	ListCell   *cell;
+
+	check_stack_depth();
+	if (call_walker((Node *) query->targetList, NULL))
+		return true;
+	foreach(cell, query->rtable)
+	{
+		RangeTblEntry *rte = lfirst_node(RangeTblEntry, cell);
+
+		if (rte->rtekind == RTE_SUBQUERY && has_call_column(rte->subquery))
+			return true;
+	}
+	return false;
+}
+
 /* OFFSET 0: the planner's fence, which leaves a sub-query's target list where it is. */
+static void
+fence(Query *query)
+{
+	if (query->limitOffset == NULL && has_call_column(query))
+		query->limitOffset = (Node *) makeConst(INT8OID, -1, InvalidOid, sizeof(int64), Int64GetDatum(0), false,
+												FLOAT8PASSBYVAL);
+}
+
+/* A source may be a sub-query, part of a join, or a CTE that is used once. */
 static void
 fence_merge_source(Query *query)
 {
@@ -146,21 +174,33 @@ fence_merge_source(Query *query)
 	{
 		RangeTblEntry *rte = lfirst_node(RangeTblEntry, cell);
 
-		if (rte->rtekind == RTE_SUBQUERY && rte->subquery->limitOffset == NULL &&
-			call_walker((Node *) rte->subquery->targetList, NULL))
-			rte->subquery->limitOffset = (Node *) makeConst(INT8OID, -1, InvalidOid, sizeof(int64), Int64GetDatum(0),
-															false, FLOAT8PASSBYVAL);
+		if (rte->rtekind == RTE_SUBQUERY)
+			fence(rte->subquery);
+	}
+	foreach(cell, query->cteList)
+	{
+		Query	   *cte = castNode(Query, lfirst_node(CommonTableExpr, cell)->ctequery);
+
+		if (cte->commandType == CMD_SELECT)
+			fence(cte);
 	}
 }
 
 static PlannedStmt *
 batch_planner(Query *parse, const char *query_string, int cursor_options, ParamListInfo params)
 {
+	PlannedStmt *result;
+
 	if (dlm_guc_enable_batching && parse->commandType == CMD_MERGE)
 		fence_merge_source(parse);
 	if (previous_planner)
-		return previous_planner(parse, query_string, cursor_options, params);
-	return standard_planner(parse, query_string, cursor_options, params);
+		result = previous_planner(parse, query_string, cursor_options, params);
+	else
+		result = standard_planner(parse, query_string, cursor_options, params);
+	/* a call costs thousands of operators, which is nothing that compiling them could save */
+	if (dlm_plan_calls_models(result))
+		result->jitFlags = PGJIT_NONE;
+	return result;
 }
 
 /* Workers of a statement beside the leader: as many as there are compute slots, for each takes one. */
