@@ -49,29 +49,37 @@ typedef struct DlmRewrite
 	List	   *reasons;		/* char *: why a call is computed row by row, each once */
 } DlmRewrite;
 
-/* A call that a node collects. */
+/* A call that a node collects, or may not. */
 typedef struct DlmFound
 {
 	FuncExpr   *call;			/* as it stands in the plan */
-	Node	   *guard;			/* it is evaluated only where this is true; NULL = for every row */
+	bool		usable;			/* it stands where it may be collected */
+	Node	   *guard;			/* ... evaluated only where this is true; NULL = for every row */
+	const char *blocked;		/* it (also) stands where it may not, and why; or NULL */
 	int			level;			/* 0, or one more than the calls in its arguments */
 	AttrNumber	column;			/* of the scan tuple; set by batch_build.c */
-	bool		wanted;			/* it stands where it can be collected */
-	bool		refused;		/* and, or, where it cannot, for this reason */
-	const char *reason;
 } DlmFound;
 
 /* -- batch_find.c -- */
 
 /*
- * The calls in an expression that can be collected (DlmFound *, inner calls
- * before outer ones, equal calls once). Aggregates and window functions are not
- * looked into. What cannot be collected goes to rewrite->reasons.
+ * Find the calls in an expression and add them to *found (DlmFound *, inner
+ * calls before outer ones, equal calls once). Aggregates and window functions
+ * are not looked into.
  */
-extern List *dlm_batch_find(DlmRewrite *rewrite, Node *expression);
+extern void dlm_batch_find(DlmRewrite *rewrite, Node *expression, List **found);
 
-/* The same for the inputs of the aggregates and window functions of a node. */
-extern List *dlm_batch_find_inputs(DlmRewrite *rewrite, List *targetlist, List *qual);
+/* The same for the input of an aggregate or window function; filter may be NULL. */
+extern void dlm_batch_find_input(DlmRewrite *rewrite, Node *input, Expr *filter, List **found);
+
+/* The same for what is not evaluated for every row. */
+extern void dlm_batch_find_blocked(DlmRewrite *rewrite, Node *expression, const char *reason, List **found);
+
+/*
+ * When all expressions of a node have been looked at: the calls to collect.
+ * The others go to rewrite->reasons.
+ */
+extern List *dlm_batch_settle(DlmRewrite *rewrite, List *found);
 
 /* All calls of an expression stay as they are, for this reason ("in a ..."). */
 extern void dlm_batch_refuse(DlmRewrite *rewrite, Node *expression, const char *reason);

@@ -343,7 +343,8 @@ set_bound(Plan *plan, List *limit)
 		return;
 	if (dlm_is_batch(plan) && plan->qual == NIL)
 		lfirst(list_nth_cell(((CustomScan *) plan)->custom_exprs, DLM_BATCH_LIMIT)) = limit;
-	else if (IsA(plan, LockRows) || IsA(plan, Gather) || IsA(plan, GatherMerge))
+	if (dlm_is_batch(plan) || IsA(plan, LockRows) || IsA(plan, Gather) || IsA(plan, GatherMerge) ||
+		(IsA(plan, Result) && ((Result *) plan)->resconstantqual == NULL))
 		set_bound(outerPlan(plan), limit);
 	else if (IsA(plan, SubqueryScan) && plan->qual == NIL)
 		set_bound(((SubqueryScan *) plan)->subplan, limit);

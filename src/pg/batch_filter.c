@@ -57,11 +57,12 @@ dlm_batch_filter(DlmRewrite *rewrite, Plan *plan, bool below_gather)
 
 	foreach(cell, plan->qual)
 	{
-		List	   *found;
+		List	   *found = NIL;
 
 		if (rows_before(plan, lfirst(cell)) < LEAST_ROWS)
 			continue;
-		found = dlm_batch_find(rewrite, lfirst(cell));
+		dlm_batch_find(rewrite, lfirst(cell), &found);
+		found = dlm_batch_settle(rewrite, found);
 		if (found)
 			return dlm_batch_filter(rewrite, filter_from(rewrite, plan, foreach_current_index(cell), found, below_gather),
 									below_gather);

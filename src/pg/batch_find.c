@@ -83,13 +83,29 @@ bool_const(bool value)
 	return makeBoolConst(value, false);
 }
 
+/* A value that only has meaning inside an expression around this one. */
+static bool
+loose_value_walker(Node *node, void *context)
+{
+	if (node == NULL)
+		return false;
+	if (IsA(node, CaseTestExpr) || IsA(node, CoerceToDomainValue))
+		return true;
+	/* these provide it for what they hold themselves */
+	if (IsA(node, CaseExpr) && ((CaseExpr *) node)->arg)
+		return loose_value_walker((Node *) ((CaseExpr *) node)->arg, context);
+	if (IsA(node, ArrayCoerceExpr))
+		return loose_value_walker((Node *) ((ArrayCoerceExpr *) node)->arg, context);
+	return expression_tree_walker(node, loose_value_walker, context);
+}
+
 /* May a condition be evaluated ahead, and once more in its place? */
 static bool
 may_guard(Node *condition)
 {
 	QualCost	cost;
 
-	if (contain_mutable_functions(condition) || contain_subplans(condition))
+	if (contain_mutable_functions(condition) || contain_subplans(condition) || loose_value_walker(condition, NULL))
 		return false;
 	cost_qual_eval_node(&cost, condition, NULL);
 	return cost.startup + cost.per_tuple <= CHEAP_OPERATORS * cpu_operator_cost;
@@ -250,17 +266,6 @@ level_walker(Node *node, LevelSearch *search)
 	return expression_tree_walker(node, level_walker, search);
 }
 
-/* A value that only has meaning inside an expression around the call. */
-static bool
-loose_value_walker(Node *node, void *context)
-{
-	if (node == NULL)
-		return false;
-	if (IsA(node, CaseTestExpr) || IsA(node, CoerceToDomainValue))
-		return true;
-	return expression_tree_walker(node, loose_value_walker, context);
-}
-
 static const char *
 why_not(const FuncExpr *call, const Finder *f)
 {
@@ -269,7 +274,7 @@ why_not(const FuncExpr *call, const Finder *f)
 	if (contain_volatile_functions((Node *) call->args))
 		return "with a volatile argument";
 	if (loose_value_walker((Node *) call->args, NULL))
-		return "with an argument that a surrounding CASE provides";
+		return "with an argument that a CASE or a cast around it provides";
 	return NULL;
 }
 
@@ -290,9 +295,8 @@ widen_guard(DlmFound *entry, Node *guard)
 		entry->guard = (Node *) makeBoolExpr(OR_EXPR, list_make2(entry->guard, guard), -1);
 }
 
-/* A call as the node would collect it; one that is equal to an earlier one is the same. */
 static DlmFound *
-enter_call(FuncExpr *call, Finder *f)
+entry_of(FuncExpr *call, Finder *f)
 {
 	DlmFound   *entry = dlm_batch_lookup(*f->found, call);
 	LevelSearch search = {*f->found, 0};
@@ -314,41 +318,17 @@ find_call(FuncExpr *call, Finder *f)
 	DlmFound   *entry;
 
 	find_walker((Node *) call->args, f);
-	entry = enter_call(call, f);
+	entry = entry_of(call, f);
 	if (reason)
-	{
-		entry->refused = true;
-		entry->reason = reason;
-	}
-	else if (entry->wanted)
+		entry->blocked = reason;
+	else if (entry->usable)
 		widen_guard(entry, present_guard(f));
 	else
-		entry->guard = present_guard(f);
-	entry->wanted |= reason == NULL;
-	return false;
-}
-
-/*
- * Leave out what cannot be collected. A call that also stands where it must
- * stay row by row, unless the node computes it for every row anyhow: equal
- * calls are replaced wherever they stand, and that place would find NULL.
- */
-static List *
-keep_wanted(DlmRewrite *rewrite, List *found)
-{
-	List	   *result = NIL;
-	ListCell   *cell;
-
-	foreach(cell, found)
 	{
-		DlmFound   *entry = lfirst(cell);
-
-		if (entry->wanted && (!entry->refused || entry->guard == NULL))
-			result = lappend(result, entry);
-		else
-			add_reason(rewrite, entry->call->funcid, entry->reason);
+		entry->usable = true;
+		entry->guard = present_guard(f);
 	}
-	return result;
+	return false;
 }
 
 /* A type of node that may evaluate some of its arguments only. */
@@ -393,6 +373,11 @@ find_walker(Node *node, Finder *f)
 		case T_ArrayCoerceExpr:
 			find_walker((Node *) ((ArrayCoerceExpr *) node)->arg, f);
 			return find_blocked((Node *) ((ArrayCoerceExpr *) node)->elemexpr, "in a cast of array elements", f);
+		case T_SubscriptingRef:
+			find_walker((Node *) ((SubscriptingRef *) node)->refexpr, f);
+			find_walker((Node *) ((SubscriptingRef *) node)->refassgnexpr, f);
+			find_blocked((Node *) ((SubscriptingRef *) node)->refupperindexpr, "in a subscript", f);
+			return find_blocked((Node *) ((SubscriptingRef *) node)->reflowerindexpr, "in a subscript", f);
 		case T_List:
 		case T_TargetEntry:
 		case T_Var:
@@ -421,54 +406,49 @@ find_walker(Node *node, Finder *f)
 	return expression_tree_walker(node, find_walker, f);
 }
 
-List *
-dlm_batch_find(DlmRewrite *rewrite, Node *expression)
+void
+dlm_batch_find(DlmRewrite *rewrite, Node *expression, List **found)
 {
-	List	   *found = NIL;
-	Finder		f = {rewrite, &found, NIL, NULL};
+	Finder		f = {rewrite, found, NIL, NULL};
 
 	find_walker(expression, &f);
-	return keep_wanted(rewrite, found);
 }
 
-/* The inputs of one aggregate or window function. Direct arguments are evaluated once a group. */
-static void
-find_inputs(List *direct, List *args, Expr *filter, Finder *f)
+void
+dlm_batch_find_input(DlmRewrite *rewrite, Node *input, Expr *filter, List **found)
 {
-	find_blocked((Node *) direct, "in a direct argument of an aggregate", f);
-	find_walker((Node *) filter, f);
-	find_guarded((Node *) args, (Node *) filter, f);
+	Finder		f = {rewrite, found, NIL, NULL};
+
+	find_walker((Node *) filter, &f);
+	find_guarded(input, (Node *) filter, &f);
 }
 
-static bool
-inputs_walker(Node *node, Finder *f)
+void
+dlm_batch_find_blocked(DlmRewrite *rewrite, Node *expression, const char *reason, List **found)
 {
-	if (node == NULL)
-		return false;
-	if (IsA(node, Aggref))
-	{
-		Aggref	   *a = (Aggref *) node;
+	Finder		f = {rewrite, found, NIL, reason};
 
-		find_inputs(a->aggdirectargs, a->args, a->aggfilter, f);
-		return false;
-	}
-	if (IsA(node, WindowFunc))
-	{
-		WindowFunc *w = (WindowFunc *) node;
-
-		find_inputs(NIL, w->args, w->aggfilter, f);
-		return false;
-	}
-	return expression_tree_walker(node, inputs_walker, f);
+	find_walker(expression, &f);
 }
 
+/*
+ * A node puts the answer wherever an equal call stands. So one that stands
+ * where it is not collected, too, needs an answer for every row, or is none.
+ */
 List *
-dlm_batch_find_inputs(DlmRewrite *rewrite, List *targetlist, List *qual)
+dlm_batch_settle(DlmRewrite *rewrite, List *found)
 {
-	List	   *found = NIL;
-	Finder		f = {rewrite, &found, NIL, NULL};
+	List	   *result = NIL;
+	ListCell   *cell;
 
-	inputs_walker((Node *) targetlist, &f);
-	inputs_walker((Node *) qual, &f);
-	return keep_wanted(rewrite, found);
+	foreach(cell, found)
+	{
+		DlmFound   *entry = lfirst(cell);
+
+		if (entry->usable && (entry->blocked == NULL || entry->guard == NULL))
+			result = lappend(result, entry);
+		else
+			add_reason(rewrite, entry->call->funcid, entry->blocked);
+	}
+	return result;
 }

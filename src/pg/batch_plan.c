@@ -196,8 +196,10 @@ static Plan *
 place_over(DlmRewrite *r, Plan *plan, Place place)
 {
 	const char *reason;
-	List	   *found;
+	List	   *found = NIL;
 
+	if (IsA(plan, ModifyTable))
+		return plan;			/* RETURNING, seen before */
 	if (!projects(plan))
 	{
 		refuse_list(r, plan->targetlist, IsA(plan, Result) ? "for one row" : "in this node's target list");
@@ -209,22 +211,66 @@ place_over(DlmRewrite *r, Plan *plan, Place place)
 		refuse_list(r, plan->targetlist, reason);
 		return plan;
 	}
-	found = dlm_batch_find(r, (Node *) plan->targetlist);
+	dlm_batch_find(r, (Node *) plan->targetlist, &found);
+	found = dlm_batch_settle(r, found);
 	return found ? dlm_batch_over(r, plan, NIL, found, place.below_gather) : plan;
 }
 
-/* Calls in aggregates and window functions that have no node below. */
+typedef struct Inputs
+{
+	DlmRewrite *rewrite;
+	List	   *found;
+	const char *reason;			/* they stay as they are */
+	int			frame;			/* frameOptions of window functions */
+} Inputs;
+
+/* Is each row in its own frame? Then an aggregate over frames takes them all. */
 static bool
-refuse_inputs_walker(Node *node, DlmRewrite *r)
+has_own_row(int frame)
+{
+	const int	starts = FRAMEOPTION_START_UNBOUNDED_PRECEDING | FRAMEOPTION_START_OFFSET_PRECEDING |
+	FRAMEOPTION_START_CURRENT_ROW;
+	const int	ends = FRAMEOPTION_END_UNBOUNDED_FOLLOWING | FRAMEOPTION_END_OFFSET_FOLLOWING |
+	FRAMEOPTION_END_CURRENT_ROW;
+
+	return (frame & starts) && (frame & ends) &&
+		!(frame & (FRAMEOPTION_EXCLUDE_CURRENT_ROW | FRAMEOPTION_EXCLUDE_GROUP));
+}
+
+static void
+find_aggregate(Aggref *aggregate, Inputs *in)
+{
+	dlm_batch_find_input(in->rewrite, (Node *) aggregate->args, aggregate->aggfilter, &in->found);
+	dlm_batch_find_blocked(in->rewrite, (Node *) aggregate->aggdirectargs, "in an argument that is wanted once a group",
+						   &in->found);
+}
+
+/* first_value, lag and their like look at rows as they need them. */
+static void
+find_window(WindowFunc *function, Inputs *in)
+{
+	if (function->winagg && has_own_row(in->frame))
+		dlm_batch_find_input(in->rewrite, (Node *) function->args, function->aggfilter, &in->found);
+	else
+		dlm_batch_find_blocked(in->rewrite, (Node *) list_make2(function->args, function->aggfilter),
+							   "in a window function that need not look at every row", &in->found);
+}
+
+/* Calls in the inputs of aggregates and window functions. */
+static bool
+input_walker(Node *node, Inputs *in)
 {
 	if (node == NULL)
 		return false;
-	if (IsA(node, Aggref) || IsA(node, WindowFunc))
-	{
-		dlm_batch_refuse(r, node, "for one row");
-		return false;
-	}
-	return expression_tree_walker(node, refuse_inputs_walker, r);
+	if (!IsA(node, Aggref) && !IsA(node, WindowFunc))
+		return expression_tree_walker(node, input_walker, in);
+	if (in->reason)
+		dlm_batch_refuse(in->rewrite, node, in->reason);
+	else if (IsA(node, Aggref))
+		find_aggregate((Aggref *) node, in);
+	else
+		find_window((WindowFunc *) node, in);
+	return false;
 }
 
 /* A node below an aggregate, window function or set-returning function, for the calls of its input. */
@@ -233,22 +279,23 @@ place_under(DlmRewrite *r, Plan *plan, Place place)
 {
 	Plan	   *input = outerPlan(plan);
 	Place		inner = {place.below_gather, false};
-	bool		all = IsA(plan, ProjectSet);	/* its target list is all input */
-	List	   *found;
+	int			frame = IsA(plan, WindowAgg) ? ((WindowAgg *) plan)->frameOptions : 0;
+	Inputs		in = {r, NIL, input ? why_no_node(input, inner) : "for one row", frame};
 
-	if (input == NULL || why_no_node(input, inner))
+	if (IsA(plan, ProjectSet) && in.reason)
+		refuse_list(r, plan->targetlist, in.reason);
+	else if (IsA(plan, ProjectSet))
+		dlm_batch_find(r, (Node *) plan->targetlist, &in.found);
+	else
 	{
-		if (all)
-			refuse_list(r, plan->targetlist, "for one row");
-		refuse_inputs_walker((Node *) plan->targetlist, r);
-		refuse_inputs_walker((Node *) plan->qual, r);
-		return;
+		input_walker((Node *) plan->targetlist, &in);
+		input_walker((Node *) plan->qual, &in);
 	}
-	found = all ? dlm_batch_find(r, (Node *) plan->targetlist) : dlm_batch_find_inputs(r, plan->targetlist, plan->qual);
-	if (found == NIL)
+	in.found = dlm_batch_settle(r, in.found);
+	if (in.found == NIL)
 		return;
-	outerPlan(plan) = dlm_batch_under(r, input, found, place.below_gather);
-	dlm_batch_use_columns(plan, found);
+	outerPlan(plan) = dlm_batch_under(r, input, in.found, place.below_gather);
+	dlm_batch_use_columns(plan, in.found);
 }
 
 static void
@@ -263,7 +310,9 @@ rewrite_list(DlmRewrite *r, List *plans, Place place)
 static void
 rewrite_children(DlmRewrite *r, Plan *plan, Place place)
 {
-	Place		outer = {place.below_gather || IsA(plan, Gather) || IsA(plan, GatherMerge), false};
+	/* one that force_parallel_mode = regress hides is hidden by us, too */
+	bool		gathers = IsA(plan, GatherMerge) || (IsA(plan, Gather) && !((Gather *) plan)->invisible);
+	Place		outer = {place.below_gather || gathers, IsA(plan, Result) && place.marked};
 	Place		inner = {outer.below_gather, IsA(plan, MergeJoin)};
 
 	/* Bitmap index scans have no target lists; plans of other custom scans are not ours to change. */
