@@ -45,6 +45,7 @@ typedef struct DlmRewrite
 	PlannedStmt *stmt;			/* the copy, changed in place */
 	int			next_node_id;
 	int			nodes;			/* batch nodes placed */
+	int			volatile_parts; /* target lists and conditions with volatile functions */
 	Bitmapset  *inlined;		/* plan_id of sub-selects that became part of their row */
 	List	   *reasons;		/* char *: why a call is computed row by row, each once */
 } DlmRewrite;

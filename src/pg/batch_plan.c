@@ -11,6 +11,8 @@
 #include "executor/executor.h"
 #include "miscadmin.h"
 #include "nodes/nodeFuncs.h"
+#include "optimizer/clauses.h"
+#include "optimizer/optimizer.h"
 #include "optimizer/planmain.h"
 
 #include "batch.h"
@@ -112,6 +114,10 @@ refuse_others(DlmRewrite *r, Plan *plan)
 		case T_Result:
 			dlm_batch_refuse(r, ((Result *) plan)->resconstantqual, "in a condition");
 			break;
+		case T_WindowAgg:
+			dlm_batch_refuse(r, ((WindowAgg *) plan)->startOffset, "in the bounds of a window frame");
+			dlm_batch_refuse(r, ((WindowAgg *) plan)->endOffset, "in the bounds of a window frame");
+			break;
 		case T_Limit:
 			dlm_batch_refuse(r, ((Limit *) plan)->limitCount, "in LIMIT");
 			dlm_batch_refuse(r, ((Limit *) plan)->limitOffset, "in OFFSET");
@@ -167,9 +173,88 @@ projects(const Plan *plan)
 	}
 }
 
-/* Why the rows of a node are not collected, NULL if they are. */
+/* The plans below a plan; NIL for NULL. */
+static List *
+children_of(const Plan *plan)
+{
+	List	   *children = NIL;
+
+	if (plan == NULL)
+		return NIL;
+	check_stack_depth();
+	if (IsA(plan, Append))
+		children = list_copy(((const Append *) plan)->appendplans);
+	else if (IsA(plan, MergeAppend))
+		children = list_copy(((const MergeAppend *) plan)->mergeplans);
+	else if (IsA(plan, BitmapAnd))
+		children = list_copy(((const BitmapAnd *) plan)->bitmapplans);
+	else if (IsA(plan, BitmapOr))
+		children = list_copy(((const BitmapOr *) plan)->bitmapplans);
+	else if (IsA(plan, CustomScan))
+		children = list_copy(((const CustomScan *) plan)->custom_plans);
+	else if (IsA(plan, SubqueryScan))
+		children = list_make1(((const SubqueryScan *) plan)->subplan);
+	if (plan->lefttree)
+		children = lappend(children, plan->lefttree);
+	if (plan->righttree)
+		children = lappend(children, plan->righttree);
+	return children;
+}
+
+static int
+count_volatile(List *expressions)
+{
+	return contain_volatile_functions((Node *) expressions) ? 1 : 0;
+}
+
+/* Does it take all rows of its child before it gives one? */
+static bool
+takes_all_first(const Plan *plan)
+{
+	if (IsA(plan, Agg))
+		return ((const Agg *) plan)->aggstrategy == AGG_PLAIN || ((const Agg *) plan)->aggstrategy == AGG_HASHED;
+	return IsA(plan, Sort) || IsA(plan, Hash);
+}
+
+/*
+ * How many target lists and conditions of a plan hold volatile functions.
+ * in_step: only of what is evaluated row for row with its output.
+ */
+static int
+volatile_parts(const Plan *plan, bool in_step)
+{
+	int			count;
+	ListCell   *cell;
+
+	if (plan == NULL)
+		return 0;
+	count = count_volatile(plan->targetlist) + count_volatile(plan->qual);
+	if (IsA(plan, NestLoop) || IsA(plan, MergeJoin) || IsA(plan, HashJoin))
+		count += count_volatile(((const Join *) plan)->joinqual);
+	if (in_step && takes_all_first(plan))
+		return count;
+	foreach(cell, children_of(plan))
+		count += volatile_parts(lfirst(cell), in_step);
+	return count;
+}
+
+/*
+ * Would reading ahead change the order in which volatile functions run? Those
+ * of the rows that are read alternate with all others, be it random() in both.
+ */
+static bool
+mixes_order(const DlmRewrite *r, const Plan *rows, bool with_targets)
+{
+	int			below = r->volatile_parts ? volatile_parts(rows, true) : 0;
+
+	if (!with_targets)
+		below -= count_volatile(rows->targetlist);
+	return below > 0 && below < r->volatile_parts;
+}
+
+/* Why the rows of a node are not collected, NULL if they are; with_targets: it computes its target list first. */
 static const char *
-why_no_node(const Plan *rows, Place place)
+why_no_node(const DlmRewrite *r, const Plan *rows, bool with_targets, Place place)
 {
 	/* how many rows a call lets pass is a guess that the planner makes for any expression */
 	if (dlm_is_batch(rows) && rows->qual)
@@ -179,6 +264,8 @@ why_no_node(const Plan *rows, Place place)
 		return "under a merge join that reads rows again";
 	if (rows->plan_rows < LEAST_ROWS)
 		return "for one row";
+	if (mixes_order(r, rows, with_targets))
+		return "between volatile functions of two nodes";
 	return NULL;
 }
 
@@ -205,13 +292,11 @@ place_over(DlmRewrite *r, Plan *plan, Place place)
 		refuse_list(r, plan->targetlist, IsA(plan, Result) ? "for one row" : "in this node's target list");
 		return plan;
 	}
-	reason = why_no_node(plan, place);
+	reason = why_no_node(r, plan, false, place);
 	if (reason)
-	{
-		refuse_list(r, plan->targetlist, reason);
-		return plan;
-	}
-	dlm_batch_find(r, (Node *) plan->targetlist, &found);
+		dlm_batch_find_blocked(r, (Node *) plan->targetlist, reason, &found);
+	else
+		dlm_batch_find(r, (Node *) plan->targetlist, &found);
 	found = dlm_batch_settle(r, found);
 	return found ? dlm_batch_over(r, plan, NIL, found, place.below_gather) : plan;
 }
@@ -280,7 +365,7 @@ place_under(DlmRewrite *r, Plan *plan, Place place)
 	Plan	   *input = outerPlan(plan);
 	Place		inner = {place.below_gather, false};
 	int			frame = IsA(plan, WindowAgg) ? ((WindowAgg *) plan)->frameOptions : 0;
-	Inputs		in = {r, NIL, input ? why_no_node(input, inner) : "for one row", frame};
+	Inputs		in = {r, NIL, input ? why_no_node(r, input, true, inner) : "for one row", frame};
 
 	if (IsA(plan, ProjectSet) && in.reason)
 		refuse_list(r, plan->targetlist, in.reason);
@@ -354,27 +439,10 @@ rewrite_plan(DlmRewrite *r, Plan *plan, Place place)
 static int
 last_node_id(const Plan *plan)
 {
-	int			last;
-	List	   *plans = NIL;
+	int			last = plan ? plan->plan_node_id : 0;
 	ListCell   *cell;
 
-	if (plan == NULL)
-		return 0;
-	check_stack_depth();
-	last = Max(plan->plan_node_id, Max(last_node_id(plan->lefttree), last_node_id(plan->righttree)));
-	if (IsA(plan, Append))
-		plans = ((const Append *) plan)->appendplans;
-	else if (IsA(plan, MergeAppend))
-		plans = ((const MergeAppend *) plan)->mergeplans;
-	else if (IsA(plan, BitmapAnd))
-		plans = ((const BitmapAnd *) plan)->bitmapplans;
-	else if (IsA(plan, BitmapOr))
-		plans = ((const BitmapOr *) plan)->bitmapplans;
-	else if (IsA(plan, CustomScan))
-		plans = ((const CustomScan *) plan)->custom_plans;
-	else if (IsA(plan, SubqueryScan))
-		last = Max(last, last_node_id(((const SubqueryScan *) plan)->subplan));
-	foreach(cell, plans)
+	foreach(cell, children_of(plan))
 		last = Max(last, last_node_id(lfirst(cell)));
 	return last;
 }
@@ -398,8 +466,12 @@ dlm_batch_rewrite(const PlannedStmt *stmt, bool scroll, List **reasons)
 	ListCell   *cell;
 
 	r.next_node_id = last_node_id(r.stmt->planTree);
+	r.volatile_parts = volatile_parts(r.stmt->planTree, false);
 	foreach(cell, r.stmt->subplans)
+	{
 		r.next_node_id = Max(r.next_node_id, last_node_id(lfirst(cell)));
+		r.volatile_parts += volatile_parts(lfirst(cell), false);
+	}
 	r.next_node_id++;
 	r.stmt->planTree = rewrite_plan(&r, r.stmt->planTree, top);
 	/* outer ones have the higher numbers: they say which inner ones are still used */
