@@ -1,0 +1,79 @@
+-- Batch nodes in statements that change or define something.
+\getenv abs_srcdir PG_ABS_SRCDIR
+\set include :abs_srcdir '/sql/include/batch.sql'
+\i :include
+CREATE TABLE regress_dlm_out (id serial PRIMARY KEY, body text, label text, margin float8, words text[], pair dlm_label);
+-- INSERT
+SELECT pg_temp.changed('INSERT INTO regress_dlm_out (body, label) SELECT body, dlm_classify(body, labels) FROM r', 'SELECT body, label FROM regress_dlm_out ORDER BY id');
+SELECT pg_temp.changed('INSERT INTO regress_dlm_out (id, label) SELECT id, dlm_classify(body, labels) FROM r ORDER BY id LIMIT 5', 'SELECT * FROM regress_dlm_out ORDER BY id');
+SELECT pg_temp.changed($$INSERT INTO regress_dlm_out (id, label) VALUES (1, dlm_classify('rain', '{a,b}')), (2, dlm_classify('sun', '{a,b}'))$$, 'SELECT * FROM regress_dlm_out ORDER BY id');
+SELECT pg_temp.changed($$INSERT INTO regress_dlm_out (id, label) SELECT id, dlm_classify(body, labels) FROM r
+	ON CONFLICT (id) DO UPDATE SET label = dlm_classify(excluded.label, '{p,q}') WHERE dlm_score(excluded.label) < 0$$, 'SELECT * FROM regress_dlm_out ORDER BY id');
+SELECT pg_temp.changed('INSERT INTO regress_dlm_out (id, words[2]) SELECT id, dlm_classify(body, labels) FROM r', 'SELECT * FROM regress_dlm_out ORDER BY id');
+-- UPDATE
+INSERT INTO regress_dlm_out SELECT id, body FROM r;
+ANALYZE regress_dlm_out;
+SELECT pg_temp.changed('UPDATE regress_dlm_out SET label = upper(dlm_classify(body, ''{sun,rain}'')) WHERE id % 2 = 0', 'SELECT * FROM regress_dlm_out ORDER BY id');
+SELECT pg_temp.changed('UPDATE regress_dlm_out o SET label = dlm_classify(o.body, r.labels) FROM r WHERE r.id = o.id', 'SELECT * FROM regress_dlm_out ORDER BY id');
+SELECT pg_temp.changed('UPDATE regress_dlm_out o SET (label, margin) = (SELECT f.label, f.margin FROM dlm_classify_full(o.body, ''{sun,rain}'') f)', 'SELECT * FROM regress_dlm_out ORDER BY id');
+SELECT pg_temp.changed('UPDATE regress_dlm_out SET (label, margin) = ROW (dlm_classify(body, ''{sun,rain}''), dlm_score(body))', 'SELECT * FROM regress_dlm_out ORDER BY id');
+SELECT pg_temp.changed('UPDATE regress_dlm_out SET (label, margin) = (SELECT dlm_classify(body, ''{sun,rain}''), dlm_score(body))', 'SELECT * FROM regress_dlm_out ORDER BY id');
+SELECT pg_temp.changed('UPDATE regress_dlm_out SET pair = dlm_classify_full(body, ''{sun,rain}''), words[3] = dlm_classify(body, ''{sun,rain}'')', 'SELECT * FROM regress_dlm_out ORDER BY id');
+SELECT pg_temp.changed('UPDATE regress_dlm_out SET pair.label = dlm_classify(body, ''{sun,rain}''), pair.margin = dlm_score(body)', 'SELECT * FROM regress_dlm_out ORDER BY id');
+SELECT pg_temp.changed('UPDATE regress_dlm_out SET label = dlm_classify(body, ''{sun,rain}'') RETURNING dlm_score(body)', 'SELECT * FROM regress_dlm_out ORDER BY id');
+SELECT pg_temp.changed('UPDATE regress_dlm_out SET label = dlm_classify(body, ''{sun,rain}'') WHERE id = 7', 'SELECT * FROM regress_dlm_out ORDER BY id');
+SELECT pg_temp.changed('UPDATE r SET body = dlm_infill(body || '' [MASK]'')');
+-- DELETE
+SELECT pg_temp.changed('DELETE FROM regress_dlm_out o USING (SELECT id, dlm_classify(body, ''{sun,rain}'') AS l FROM r OFFSET 0) s WHERE s.id = o.id AND s.l = ''sun'' RETURNING dlm_score(o.body)', 'SELECT * FROM regress_dlm_out ORDER BY id');
+-- MERGE: its source is collected, however deep or wherever it stands
+SELECT pg_temp.changed('MERGE INTO regress_dlm_out o USING (SELECT id, dlm_classify(body, labels) AS l FROM r) s ON s.id = o.id
+	WHEN MATCHED AND s.l = ''sun'' THEN DELETE WHEN MATCHED THEN UPDATE SET label = s.l WHEN NOT MATCHED THEN INSERT (id, label) VALUES (s.id, s.l)', 'SELECT * FROM regress_dlm_out ORDER BY id');
+SELECT pg_temp.changed('MERGE INTO regress_dlm_out o USING (SELECT * FROM (SELECT id, dlm_classify(body, labels) AS l FROM r) q) s ON s.id = o.id
+	WHEN MATCHED THEN UPDATE SET label = s.l', 'SELECT * FROM regress_dlm_out ORDER BY id');
+SELECT pg_temp.changed('WITH s AS (SELECT id, dlm_classify(body, labels) AS l FROM r) MERGE INTO regress_dlm_out o USING s ON s.id = o.id
+	WHEN MATCHED THEN UPDATE SET label = s.l', 'SELECT * FROM regress_dlm_out ORDER BY id');
+CREATE VIEW labelled AS SELECT id, dlm_classify(body, labels) AS l FROM r;
+SELECT pg_temp.changed('MERGE INTO regress_dlm_out o USING labelled s ON s.id = o.id
+	WHEN MATCHED THEN UPDATE SET label = s.l', 'SELECT * FROM regress_dlm_out ORDER BY id');
+SELECT pg_temp.changed('MERGE INTO regress_dlm_out o USING r s ON s.id = o.id
+	WHEN MATCHED AND s.k = 1 THEN UPDATE SET label = dlm_classify(s.body, s.labels)', 'SELECT * FROM regress_dlm_out ORDER BY id');
+-- defined from a query
+SELECT pg_temp.changed('CREATE TABLE regress_dlm_ctas AS SELECT id, dlm_score(body) AS s FROM r', 'SELECT * FROM regress_dlm_ctas ORDER BY id');
+SELECT pg_temp.changed('CREATE MATERIALIZED VIEW regress_dlm_matview AS SELECT id, dlm_score(body) AS s FROM r', 'SELECT * FROM regress_dlm_matview ORDER BY id');
+SELECT pg_temp.both('SELECT * FROM labelled WHERE id < 9');
+SELECT pg_temp.both('SELECT * FROM labelled WHERE l = ''sun''');
+CREATE VIEW barrier WITH (security_barrier) AS SELECT id, dlm_classify(body, labels) AS l FROM r;
+SELECT pg_temp.both('SELECT * FROM barrier WHERE l = ''sun'' AND length(l) > 2');
+COPY (SELECT id, dlm_classify(body, labels) FROM r WHERE id < 4) TO STDOUT;
+-- triggers see what they would see, generated columns follow
+CREATE FUNCTION pg_temp.stamp() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+	NEW.words := ARRAY[NEW.label, dlm_classify(NEW.body, '{x,y}')];
+	RETURN CASE WHEN NEW.id % 5 = 0 THEN NULL ELSE NEW END;
+END
+$$;
+CREATE TRIGGER stamp BEFORE UPDATE ON regress_dlm_out FOR EACH ROW EXECUTE FUNCTION pg_temp.stamp();
+SELECT pg_temp.changed('UPDATE regress_dlm_out SET label = dlm_classify(body, ''{sun,rain}'')', 'SELECT * FROM regress_dlm_out ORDER BY id');
+DROP TRIGGER stamp ON regress_dlm_out;
+ALTER TABLE regress_dlm_out ADD COLUMN size int GENERATED ALWAYS AS (length(label)) STORED;
+SELECT pg_temp.changed('UPDATE regress_dlm_out SET label = dlm_classify(body, ''{sun,rain}'')', 'SELECT * FROM regress_dlm_out ORDER BY id');
+-- partitions, and rows that move between them
+CREATE TABLE regress_dlm_parts (id int, body text, label text) PARTITION BY LIST (label);
+CREATE TABLE regress_dlm_part1 PARTITION OF regress_dlm_parts FOR VALUES IN ('sun');
+CREATE TABLE regress_dlm_part2 PARTITION OF regress_dlm_parts DEFAULT;
+INSERT INTO regress_dlm_parts SELECT id, body, CASE WHEN id < 20 THEN 'sun' END FROM r;
+ANALYZE regress_dlm_parts;
+SELECT pg_temp.both('SELECT id, dlm_score(body) FROM regress_dlm_parts');
+SELECT pg_temp.changed('UPDATE regress_dlm_parts SET label = dlm_classify(body, ''{sun,rain,wind}'')', 'SELECT tableoid::regclass, * FROM regress_dlm_parts ORDER BY id');
+SELECT pg_temp.changed('INSERT INTO regress_dlm_parts SELECT id + 100, body, dlm_classify(body, ''{sun,rain}'') FROM r', 'SELECT tableoid::regclass, * FROM regress_dlm_parts ORDER BY id');
+-- foreign tables
+CREATE EXTENSION file_fdw;
+CREATE SERVER regress_dlm_files FOREIGN DATA WRAPPER file_fdw;
+COPY (SELECT id, body FROM r) TO PROGRAM 'cat > regress_dlm_rows.tsv';
+CREATE FOREIGN TABLE regress_dlm_file (id int, body text) SERVER regress_dlm_files OPTIONS (filename 'regress_dlm_rows.tsv');
+SELECT pg_temp.both('SELECT id, dlm_score(body) FROM regress_dlm_file');
+COPY (SELECT) TO PROGRAM 'cat >/dev/null && rm regress_dlm_rows.tsv';
+DROP EXTENSION file_fdw CASCADE;
+DROP TABLE regress_dlm_parts, regress_dlm_out;
+DROP VIEW labelled, barrier, r;
+DROP TABLE regress_dlm_rows;
