@@ -75,3 +75,4 @@ SELECT pg_temp.both('SELECT dlm_score(body), nextval(''regress_dlm_sequence'') F
 DROP SEQUENCE regress_dlm_sequence;
 DROP VIEW r;
 DROP TABLE regress_dlm_rows;
+DROP SERVER tiny;

@@ -129,3 +129,4 @@ END
 $$;
 DROP VIEW r;
 DROP TABLE regress_dlm_rows;
+DROP SERVER tiny;

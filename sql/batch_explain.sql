@@ -50,7 +50,6 @@ SELECT pg_temp.place('SELECT random(), dlm_score(body) FROM r WHERE random() < 0
 SELECT pg_temp.place('SELECT labels[dlm_score(body)::int] FROM r');
 SELECT pg_temp.place('SELECT ARRAY[body]::varchar(3)[] = ARRAY[dlm_classify(body, labels)]::varchar(3)[] FROM r');
 SELECT pg_temp.place('SELECT (dlm_score(body), 1) < (k, 2) FROM r');
-SELECT pg_temp.place('SELECT xmlelement(name a, dlm_classify(body, labels)) FROM r');
 SELECT pg_temp.place('SELECT lag(dlm_score(body)) OVER () FROM r');
 SELECT pg_temp.place('SELECT sum(k) OVER (ORDER BY id ROWS dlm_score(''x'')::int PRECEDING) FROM r');
 SELECT pg_temp.place('SELECT percentile_cont(dlm_score(k::text)) WITHIN GROUP (ORDER BY id) FROM r GROUP BY k');
@@ -76,3 +75,4 @@ SELECT count(dlm_score(body)) FROM r;
 RESET client_min_messages;
 DROP VIEW r;
 DROP TABLE regress_dlm_rows;
+DROP SERVER tiny;

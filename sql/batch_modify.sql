@@ -77,3 +77,4 @@ DROP EXTENSION file_fdw CASCADE;
 DROP TABLE regress_dlm_parts, regress_dlm_out;
 DROP VIEW labelled, barrier, r;
 DROP TABLE regress_dlm_rows;
+DROP SERVER tiny;

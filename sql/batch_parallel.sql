@@ -110,3 +110,4 @@ RESET force_parallel_mode;
 DROP TABLE regress_dlm_pages, regress_dlm_made;
 DROP VIEW r;
 DROP TABLE regress_dlm_rows;
+DROP SERVER tiny;

@@ -94,3 +94,4 @@ SELECT pg_temp.both('SELECT id, (SELECT f.label FROM dlm_classify_full(body, lab
 SELECT pg_temp.both('SELECT id, ARRAY(SELECT dlm_score(l) FROM unnest(labels) l) FROM r WHERE id < 9');
 DROP VIEW r;
 DROP TABLE regress_dlm_rows;
+DROP SERVER tiny;

@@ -85,3 +85,4 @@ DROP DOMAIN regress_dlm_word;
 DROP TABLE regress_dlm_wide;
 DROP VIEW r;
 DROP TABLE regress_dlm_rows;
+DROP SERVER tiny, "tiny context";

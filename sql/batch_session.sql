@@ -110,3 +110,4 @@ EXECUTE p(4, '{wind,ice}');
 ALTER DATABASE :"DBNAME" RESET dlm.default_model;
 DROP VIEW r;
 DROP TABLE regress_dlm_rows;
+DROP SERVER tiny;

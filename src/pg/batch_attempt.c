@@ -13,6 +13,7 @@
 #include "dlm_pg.h"
 
 #include "access/xact.h"
+#include "tcop/pquery.h"
 #include "utils/memutils.h"
 #include "utils/resowner.h"
 
@@ -28,6 +29,16 @@ ends_statement(const ErrorData *error)
 		category == ERRCODE_TRANSACTION_ROLLBACK;
 }
 
+/*
+ * Is a held cursor being read to its end, at COMMIT? Every row of it is
+ * wanted, and PostgreSQL asserts that none fails in a subtransaction so late.
+ */
+static bool
+ends_transaction(void)
+{
+	return ActivePortal && (ActivePortal->cursorOptions & CURSOR_OPT_HOLD) && ActivePortal->holdStore;
+}
+
 bool
 dlm_attempt(void (*work) (void *arg), void *arg)
 {
@@ -35,7 +46,7 @@ dlm_attempt(void (*work) (void *arg), void *arg)
 	ResourceOwner owner = CurrentResourceOwner;
 	volatile bool done = true;
 
-	if (IsInParallelMode())
+	if (IsInParallelMode() || ends_transaction())
 	{
 		work(arg);
 		MemoryContextSwitchTo(context);
