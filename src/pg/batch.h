@@ -77,8 +77,10 @@ extern void dlm_batch_find_input(DlmRewrite *rewrite, Node *input, Expr *filter,
 extern void dlm_batch_find_blocked(DlmRewrite *rewrite, Node *expression, const char *reason, List **found);
 
 /*
- * When all expressions of a node have been looked at: the calls to collect.
- * The others go to rewrite->reasons.
+ * When all expressions of a node have been looked at: the calls to collect
+ * now. Then look again over the new node: a branch that one of them decides
+ * can be collected there. When there are none, what was found goes to
+ * rewrite->reasons.
  */
 extern List *dlm_batch_settle(DlmRewrite *rewrite, List *found);
 

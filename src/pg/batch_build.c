@@ -339,14 +339,14 @@ set_bound(Plan *plan, List *limit)
 {
 	ListCell   *cell;
 
-	if (plan == NULL)
-		return;
-	if (dlm_is_batch(plan) && plan->qual == NIL)
+	if (plan == NULL || plan->qual != NIL)
+		return;					/* nobody knows how many rows a condition lets pass */
+	if (dlm_is_batch(plan))
 		lfirst(list_nth_cell(((CustomScan *) plan)->custom_exprs, DLM_BATCH_LIMIT)) = limit;
 	if (dlm_is_batch(plan) || IsA(plan, LockRows) || IsA(plan, Gather) || IsA(plan, GatherMerge) ||
 		(IsA(plan, Result) && ((Result *) plan)->resconstantqual == NULL))
 		set_bound(outerPlan(plan), limit);
-	else if (IsA(plan, SubqueryScan) && plan->qual == NIL)
+	else if (IsA(plan, SubqueryScan))
 		set_bound(((SubqueryScan *) plan)->subplan, limit);
 	else if (IsA(plan, Append))
 		foreach(cell, ((Append *) plan)->appendplans)

@@ -435,6 +435,12 @@ dlm_batch_find_blocked(DlmRewrite *rewrite, Node *expression, const char *reason
  * A node puts the answer wherever an equal call stands. So one that stands
  * where it is not collected, too, needs an answer for every row, or is none.
  */
+static bool
+is_settled(const DlmFound *entry)
+{
+	return entry->usable && (entry->blocked == NULL || entry->guard == NULL);
+}
+
 List *
 dlm_batch_settle(DlmRewrite *rewrite, List *found)
 {
@@ -443,12 +449,13 @@ dlm_batch_settle(DlmRewrite *rewrite, List *found)
 
 	foreach(cell, found)
 	{
-		DlmFound   *entry = lfirst(cell);
-
-		if (entry->usable && (entry->blocked == NULL || entry->guard == NULL))
-			result = lappend(result, entry);
-		else
-			add_reason(rewrite, entry->call->funcid, entry->blocked);
+		if (is_settled(lfirst(cell)))
+			result = lappend(result, lfirst(cell));
 	}
-	return result;
+	/* a node will stand there, and conditions that read its columns are cheap ones: look again */
+	if (result != NIL)
+		return result;
+	foreach(cell, found)
+		add_reason(rewrite, ((DlmFound *) lfirst(cell))->call->funcid, ((DlmFound *) lfirst(cell))->blocked);
+	return NIL;
 }

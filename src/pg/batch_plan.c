@@ -252,17 +252,20 @@ mixes_order(const DlmRewrite *r, const Plan *rows, bool with_targets)
 	return below > 0 && below < r->volatile_parts;
 }
 
+/* Rows by the planner's estimate. How many a call lets pass is a guess that it makes for any expression. */
+static double
+expected_rows(const Plan *plan)
+{
+	return dlm_is_batch(plan) && plan->qual ? expected_rows(outerPlan(plan)) : plan->plan_rows;
+}
+
 /* Why the rows of a node are not collected, NULL if they are; with_targets: it computes its target list first. */
 static const char *
 why_no_node(const DlmRewrite *r, const Plan *rows, bool with_targets, Place place)
 {
-	/* how many rows a call lets pass is a guess that the planner makes for any expression */
-	if (dlm_is_batch(rows) && rows->qual)
-		return why_no_node(outerPlan(rows), place);
-
 	if (place.marked)
 		return "under a merge join that reads rows again";
-	if (rows->plan_rows < LEAST_ROWS)
+	if (expected_rows(rows) < LEAST_ROWS)
 		return "for one row";
 	if (mixes_order(r, rows, with_targets))
 		return "between volatile functions of two nodes";
@@ -273,7 +276,8 @@ why_no_node(const DlmRewrite *r, const Plan *rows, bool with_targets, Place plac
 static Plan *
 place_filter(DlmRewrite *r, Plan *plan, Place place)
 {
-	if (!projects(plan) || place.marked || IsA(plan, WindowAgg))
+	if (!projects(plan) || place.marked || IsA(plan, WindowAgg) || count_volatile(plan->qual) > 0 ||
+		mixes_order(r, plan, false))
 		return plan;
 	return dlm_batch_filter(r, plan, place.below_gather);
 }
@@ -298,7 +302,9 @@ place_over(DlmRewrite *r, Plan *plan, Place place)
 	else
 		dlm_batch_find(r, (Node *) plan->targetlist, &found);
 	found = dlm_batch_settle(r, found);
-	return found ? dlm_batch_over(r, plan, NIL, found, place.below_gather) : plan;
+	if (found == NIL)
+		return plan;
+	return place_over(r, dlm_batch_over(r, plan, NIL, found, place.below_gather), place);
 }
 
 typedef struct Inputs
@@ -381,6 +387,7 @@ place_under(DlmRewrite *r, Plan *plan, Place place)
 		return;
 	outerPlan(plan) = dlm_batch_under(r, input, in.found, place.below_gather);
 	dlm_batch_use_columns(plan, in.found);
+	place_under(r, plan, place);
 }
 
 static void
