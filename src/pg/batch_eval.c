@@ -22,6 +22,8 @@
 
 #include "batch_state.h"
 
+#define SHORT_ANSWER	64		/* bytes of a label and what palloc adds */
+
 /* ----------------------------------------------------------------- arguments */
 
 typedef struct RowRange
@@ -457,14 +459,15 @@ answer_call(DlmBatchState *b, DlmBatchCall *call)
 	MemoryContextSwitchTo(before);
 }
 
-/* As many rows as leave half of the room to arguments and answers. */
+/* As many rows as leave half of the room to the bytes of arguments and of long answers. */
 static int
 most_rows(const DlmBatchState *b)
 {
 	Size		row = sizeof(bool);
 
 	for (int c = 0; c < b->n_calls; c++)
-		row += sizeof(DlmAnswer *) + b->calls[c].n_args * sizeof(NullableDatum) + 2 * sizeof(int) + sizeof(Datum);
+		row += b->calls[c].n_args * sizeof(NullableDatum) + sizeof(DlmAnswer *) + sizeof(DlmAnswer) + SHORT_ANSWER +
+			2 * sizeof(int) + sizeof(Datum);
 	return Max(1, (int) Min(dlm_batch_room() / 2 / row, INT_MAX));
 }
 
