@@ -53,6 +53,29 @@ END
 $$;
 SELECT pg_temp.both('SELECT id, dlm_score(pg_temp.fails_at(id)) FROM r ORDER BY id LIMIT 8');
 SELECT pg_temp.both('SELECT id, dlm_score(pg_temp.fails_at(id)) FROM r ORDER BY id');
+-- what looks into plans while they run can read them
+LOAD 'auto_explain';
+SET auto_explain.log_min_duration = 0;
+SET auto_explain.log_verbose = on;
+SET auto_explain.log_analyze = on;
+SET auto_explain.log_nested_statements = on;
+SET auto_explain.log_level = debug5;
+SELECT pg_temp.both('SELECT id, dlm_score(body), pg_temp.labels(k, labels) FROM r');
+DO $$
+DECLARE
+	row record;
+BEGIN
+	FOR row IN SELECT id, dlm_score(body), (dlm_classify_full(body, labels)).* FROM r LIMIT 3 LOOP
+		RAISE NOTICE '% %', row.id, row.label;
+	END LOOP;
+END
+$$;
+BEGIN;
+DECLARE c SCROLL CURSOR FOR SELECT id, dlm_classify(body, labels), r FROM r WHERE id < 5;
+FETCH 2 FROM c;
+FETCH PRIOR FROM c;
+COMMIT;
+SET auto_explain.log_min_duration = -1;
 -- nothing of a plan is compiled
 SET jit = on;
 SET jit_above_cost = 0;

@@ -10,6 +10,7 @@
 
 #include "executor/executor.h"
 #include "miscadmin.h"
+#include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
 #include "optimizer/clauses.h"
 #include "optimizer/optimizer.h"
@@ -231,6 +232,11 @@ volatile_parts(const Plan *plan, bool in_step)
 	count = count_volatile(plan->targetlist) + count_volatile(plan->qual);
 	if (IsA(plan, NestLoop) || IsA(plan, MergeJoin) || IsA(plan, HashJoin))
 		count += count_volatile(((const Join *) plan)->joinqual);
+	else if (IsA(plan, ValuesScan))
+		count += count_volatile(((const ValuesScan *) plan)->values_lists);
+	else if (IsA(plan, ModifyTable))
+		count += count_volatile(((const ModifyTable *) plan)->mergeActionLists) +
+			count_volatile(((const ModifyTable *) plan)->onConflictSet);
 	if (in_step && takes_all_first(plan))
 		return count;
 	foreach(cell, children_of(plan))
@@ -458,10 +464,21 @@ last_node_id(const Plan *plan)
 static Plan *
 keep_rows(DlmRewrite *r, Plan *plan)
 {
+	ListCell   *cell;
+
 	if (ExecSupportsBackwardScan(plan))
 		return plan;
 	plan = materialize_finished_plan(plan);
 	plan->plan_node_id = r->next_node_id++;
+	/* it was made for plans whose references are not resolved yet */
+	plan->targetlist = list_copy(plan->targetlist);
+	foreach(cell, plan->targetlist)
+	{
+		TargetEntry *entry = flatCopyTargetEntry(lfirst_node(TargetEntry, cell));
+
+		entry->expr = (Expr *) makeVarFromTargetEntry(OUTER_VAR, entry);
+		lfirst(cell) = entry;
+	}
 	return plan;
 }
 
