@@ -109,6 +109,25 @@ UPDATE regress_dlm_rows SET body = 'changed' WHERE CURRENT OF u RETURNING id;
 FETCH 1 FROM u;
 DELETE FROM regress_dlm_rows WHERE CURRENT OF u RETURNING id;
 ROLLBACK;
+-- (one that does not lock them cannot, where it has a batch node)
+BEGIN;
+DECLARE u CURSOR FOR SELECT id, dlm_classify(body, labels) FROM regress_dlm_rows;
+MOVE 3 IN u;
+UPDATE regress_dlm_rows SET body = 'changed' WHERE CURRENT OF u RETURNING id;
+ROLLBACK;
+-- a loop that commits reads the rest first
+CREATE PROCEDURE pg_temp.commits(n int) LANGUAGE plpgsql AS $$
+DECLARE
+	row record;
+BEGIN
+	FOR row IN SELECT id, dlm_classify(body, CASE WHEN id = n THEN '{}' ELSE labels END) AS l FROM r LIMIT 4 LOOP
+		RAISE NOTICE '% %', row.id, row.l;
+		COMMIT;
+	END LOOP;
+END
+$$;
+CALL pg_temp.commits(5);
+CALL pg_temp.commits(4);
 -- loops of PL/pgSQL, with errors caught
 DO $$
 DECLARE

@@ -57,6 +57,44 @@ SELECT pg_temp.changed('UPDATE regress_dlm_out SET label = dlm_classify(body, ''
 DROP TRIGGER stamp ON regress_dlm_out;
 ALTER TABLE regress_dlm_out ADD COLUMN size int GENERATED ALWAYS AS (length(label)) STORED;
 SELECT pg_temp.changed('UPDATE regress_dlm_out SET label = dlm_classify(body, ''{sun,rain}'')', 'SELECT * FROM regress_dlm_out ORDER BY id');
+-- locks on rows of joins, of sub-queries, and of one table of two
+SELECT pg_temp.both('SELECT a.id, dlm_score(a.body || b.k) FROM regress_dlm_rows a JOIN regress_dlm_rows b ON a.id = b.id + 1 FOR UPDATE');
+SELECT pg_temp.both('SELECT a.id, dlm_score(a.body || s.t) FROM regress_dlm_rows a, (SELECT k, max(body) AS t FROM r GROUP BY k) s WHERE s.k = a.k ORDER BY a.id FOR NO KEY UPDATE OF a');
+SELECT pg_temp.both('SELECT id, dlm_score(body) FROM (SELECT * FROM regress_dlm_rows WHERE k = 1 FOR SHARE) q');
+-- a view whose rows go through a trigger, and one that is a join
+CREATE VIEW joined AS SELECT o.id, o.label, r.body FROM regress_dlm_out o JOIN r USING (id);
+CREATE FUNCTION pg_temp.instead() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+	UPDATE regress_dlm_out SET label = NEW.label || length(OLD.body) WHERE id = NEW.id;
+	RETURN NEW;
+END
+$$;
+CREATE TRIGGER instead INSTEAD OF UPDATE ON joined FOR EACH ROW EXECUTE FUNCTION pg_temp.instead();
+SELECT pg_temp.changed('UPDATE joined SET label = dlm_classify(body, ''{sun,rain}'')', 'SELECT * FROM regress_dlm_out ORDER BY id');
+DROP VIEW joined;
+-- transition tables
+CREATE FUNCTION pg_temp.after() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+	UPDATE regress_dlm_out o SET words = ARRAY[n.w, CASE WHEN n.id < 9 THEN dlm_classify(n.body, '{x,y}') END]
+		FROM (SELECT id, body, dlm_classify(body, '{p,q}') AS w FROM changed_rows) n WHERE n.id = o.id;
+	RETURN NULL;
+END
+$$;
+CREATE TRIGGER after AFTER UPDATE ON regress_dlm_out REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT
+	WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION pg_temp.after();
+SELECT pg_temp.changed('UPDATE regress_dlm_out SET label = dlm_classify(body, ''{sun,rain}'')', 'SELECT * FROM regress_dlm_out ORDER BY id');
+DROP TRIGGER after ON regress_dlm_out;
+-- rules make several statements of one
+CREATE TABLE regress_dlm_log (id int, label text);
+CREATE RULE also AS ON UPDATE TO regress_dlm_out DO ALSO INSERT INTO regress_dlm_log SELECT NEW.id, dlm_classify(NEW.body, '{p,q}') WHERE NEW.label = 'sun';
+SELECT pg_temp.compare('UPDATE regress_dlm_out SET label = dlm_classify(body, ''{sun,rain}'')', 'SELECT * FROM regress_dlm_log ORDER BY id');
+DROP RULE also ON regress_dlm_out;
+DROP TABLE regress_dlm_log;
+-- statements that change rows within a query
+WITH u AS (UPDATE regress_dlm_out SET label = dlm_classify(body, '{sun,rain}') WHERE id < 7 RETURNING id, label)
+	SELECT id, label, dlm_classify(label, '{p,q}') FROM u ORDER BY id;
+EXPLAIN (COSTS OFF) WITH u AS (UPDATE regress_dlm_out SET label = dlm_classify(body, '{sun,rain}') RETURNING id, label)
+	SELECT id, label, dlm_classify(label, '{p,q}') FROM u;
 -- partitions, and rows that move between them
 CREATE TABLE regress_dlm_parts (id int, body text, label text) PARTITION BY LIST (label);
 CREATE TABLE regress_dlm_part1 PARTITION OF regress_dlm_parts FOR VALUES IN ('sun');

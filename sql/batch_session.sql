@@ -53,6 +53,22 @@ END
 $$;
 SELECT pg_temp.both('SELECT id, dlm_score(pg_temp.fails_at(id)) FROM r ORDER BY id LIMIT 8');
 SELECT pg_temp.both('SELECT id, dlm_score(pg_temp.fails_at(id)) FROM r ORDER BY id');
+-- and leave no memory behind
+DO $$
+DECLARE
+	before bigint;
+	after bigint;
+BEGIN
+	FOR i IN 1..2000 LOOP
+		PERFORM count(dlm_score(body)) FROM r WHERE id < 3;
+		IF i = 500 THEN
+			SELECT sum(total_bytes) INTO before FROM pg_backend_memory_contexts;
+		END IF;
+	END LOOP;
+	SELECT sum(total_bytes) INTO after FROM pg_backend_memory_contexts;
+	RAISE NOTICE 'grown: %', after > before + 200000;
+END
+$$;
 -- what looks into plans while they run can read them
 LOAD 'auto_explain';
 SET auto_explain.log_min_duration = 0;
