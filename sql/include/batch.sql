@@ -1,4 +1,5 @@
 -- For the tests of the batch node: a tiny model, rows, and functions that run a query with batching on and off.
+\set ECHO none
 \getenv root PG_ABS_SRCDIR
 \set llama :root '/test/models/llama'
 SET client_min_messages = warning;
@@ -90,3 +91,4 @@ END
 $$;
 \pset format unaligned
 \pset tuples_only on
+\set ECHO all
