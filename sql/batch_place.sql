@@ -65,7 +65,7 @@ SELECT pg_temp.both('SELECT id, sum(dlm_score(body)) OVER (ORDER BY id ROWS BETW
 SELECT pg_temp.both('SELECT id, lag(dlm_score(body)) OVER (ORDER BY id), sum(dlm_score(body)) OVER (ORDER BY id ROWS UNBOUNDED PRECEDING EXCLUDE CURRENT ROW) FROM r WHERE id < 9');
 -- functions that return rows
 SELECT pg_temp.both('SELECT id, generate_series(1, 2), dlm_score(body) FROM r');
-SELECT pg_temp.both('SELECT id, regexp_split_to_table(dlm_infill(body || '' [MASK:2]''), '' '') FROM r');
+SELECT pg_temp.both('SELECT id, regexp_split_to_table(dlm_classify(body, labels) || '' x'', '' '') FROM r');
 SELECT pg_temp.both('SELECT id, unnest(ARRAY[dlm_score(body), dlm_score(k::text)]) FROM r');
 -- order and limit
 SELECT pg_temp.both('SELECT id, dlm_score(body) FROM r ORDER BY dlm_score(body), id');

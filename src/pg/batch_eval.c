@@ -32,6 +32,7 @@ typedef struct RowRange
 	int			level;
 	int			row;			/* the one being worked on */
 	bool		full;			/* the batch ends before this row */
+	bool		outside;		/* of any subtransaction */
 } RowRange;
 
 static NullableDatum *
@@ -65,16 +66,13 @@ evaluate_args(DlmBatchState *b, DlmBatchCall *call, NullableDatum *out, Size *si
 	}
 }
 
-/*
- * May these parameters be read? The scans of an init plan that starts in a
- * subtransaction would outlive it: only a batch's first row is outside of one.
- */
+/* May these parameters be read? The scans of an init plan that starts in a subtransaction would outlive it. */
 static bool
 may_read(const RowRange *range, const Bitmapset *params)
 {
 	int			id = -1;
 
-	while (range->row > 0 && (id = bms_next_member(params, id)) >= 0)
+	while (!range->outside && (id = bms_next_member(params, id)) >= 0)
 	{
 		if (range->b->css.ss.ps.state->es_param_exec_vals[id].execPlan)
 			return false;
@@ -164,24 +162,26 @@ evaluate_rows(void *arg)
 	}
 }
 
-/*
- * Arguments of all calls of a level. Rows whose arguments fail are left alone,
- * but for the first: it is wanted now, and so is its error.
- */
+/* Arguments of all calls of a level. Rows whose arguments fail are left alone. */
 static void
 evaluate_level(DlmBatchState *b, int level)
 {
-	RowRange	range = {b, level, 0, false};
+	RowRange	range = {b, level, 0, false, !b->guarded};
 
-	if (!b->alone[0])
-		(void) evaluate_row(&range);
-	range.row = 1;
 	while (range.row < b->ready && !range.full)
 	{
 		if (!b->guarded)
 			evaluate_rows(&range);
 		else if (!dlm_attempt(evaluate_rows, &range))
 			b->alone[range.row++] = true;
+		if (range.full && range.row == 0)
+		{
+			/* this row is wanted now: it may start init plans, and fail */
+			range.outside = true;
+			(void) evaluate_row(&range);
+			range.outside = range.full = false;
+			range.row = 1;
+		}
 	}
 	if (range.full)
 		b->ready = range.row;
