@@ -3,6 +3,7 @@
 \set include :abs_srcdir '/sql/include/batch.sql'
 \i :include
 SET force_parallel_mode = off;
+RESET parallel_setup_cost;
 SET dlm.max_threads = 4;
 SET max_parallel_workers_per_gather = 2;
 SET parallel_leader_participation = on;

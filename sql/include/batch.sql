@@ -14,6 +14,8 @@ INSERT INTO regress_dlm_rows
 ANALYZE regress_dlm_rows;
 CREATE VIEW r AS TABLE regress_dlm_rows;
 RESET client_min_messages;
+-- however many cores: a plan is parallel where a test asks for it
+SET parallel_setup_cost = 1000000;
 
 -- nodes of a plan, outer to inner: A > B > C, or A (B, C)
 CREATE FUNCTION pg_temp.shape(plan json) RETURNS text LANGUAGE plpgsql AS $$
