@@ -118,6 +118,20 @@ DECLARE u CURSOR FOR SELECT id, dlm_classify(body, labels) FROM regress_dlm_rows
 MOVE 3 IN u;
 UPDATE regress_dlm_rows SET body = 'changed' WHERE CURRENT OF u RETURNING id;
 ROLLBACK;
+-- (what the plan below fails with comes when its row is read, as it would under a sort; so does what an argument's
+-- sub-query fails with)
+BEGIN;
+DECLARE c CURSOR FOR SELECT id, dlm_classify(body, labels) FROM r WHERE 1 / (id - 9) < 5;
+FETCH 7 FROM c;
+FETCH 1 FROM c;
+ROLLBACK;
+BEGIN;
+DECLARE c CURSOR FOR SELECT id, dlm_classify(body, (SELECT b.labels FROM r b WHERE b.id = a.id + 0 / (a.id - 9))) FROM r a;
+FETCH 7 FROM c;
+FETCH 1 FROM c;
+ROLLBACK;
+SELECT pg_temp.both('SELECT id, dlm_classify(body, labels) FROM r WHERE 1 / (id - 9) < 5 LIMIT 8');
+SELECT pg_temp.both('SELECT id, dlm_classify(body, (SELECT b.labels FROM r b WHERE b.id = a.id + 0 / (a.id - 9))) FROM r a LIMIT 8');
 -- a loop that commits reads the rest first
 CREATE PROCEDURE pg_temp.commits(n int) LANGUAGE plpgsql AS $$
 DECLARE
