@@ -10,26 +10,11 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 python=${1:-python3}
 [ $# -gt 0 ] && shift
-. test/cluster.sh
-home=$(cluster_home "${TMPDIR:-/tmp}/dlm-batch-$$")
-prefix=$home/prefix
-finish() {
-    cluster_stop "$home"
-    rm -rf "$home"
-}
-trap finish EXIT
-for folder in "$(pg_config --bindir)" "$(pg_config --pkglibdir)" "$(pg_config --sharedir)"; do
-    mkdir -p "$prefix$folder"
-    cp -RL "$folder/." "$prefix$folder"
-done
-make -s install DESTDIR="$prefix" >"$home/install.log" 2>&1 || { tail -n 20 "$home/install.log" >&2; exit 1; }
-chmod -R a+rX "$prefix"
-pg_bin=$prefix$pg_bin
+. bench/server.sh
+bench_server batch "autovacuum = off" "jit = off" "max_wal_size = 8GB" "max_parallel_workers = 8"
 # where the server's user can read it
-cp -R test/models/llama "$home/tiny"
-chmod -R a+rX "$home/tiny"
-cluster_start "$home" "fsync = off" "autovacuum = off" "jit = off" "max_wal_size = 8GB" "max_parallel_workers = 8"
-export PGDATABASE=postgres
+cp -R test/models/llama "$bench_home/tiny"
+chmod -R a+rX "$bench_home/tiny"
 psql -qX -f examples/demo.sql
-psql -qXAt -c "SELECT dlm_load_model('tiny', '$home/tiny')" >/dev/null
+psql -qXAt -c "SELECT dlm_load_model('tiny', '$bench_home/tiny')" >/dev/null
 "$python" bench/batch.py "$@"
