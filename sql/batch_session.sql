@@ -59,6 +59,7 @@ DECLARE
 	before bigint;
 	after bigint;
 BEGIN
+	SET LOCAL force_parallel_mode = off;
 	FOR i IN 1..2000 LOOP
 		PERFORM count(dlm_score(body)) FROM r WHERE id < 3;
 		IF i = 500 THEN
