@@ -413,7 +413,9 @@ run_session(Wanted *w)
 	if (session == NULL)
 		return;
 	MemoryContextSwitchTo(session->context);
+	session->most = w->call->most;
 	dlm_run(session, take_answer, fail_answer, w);
+	w->call->most = session->most;
 	for (int i = 0; i < session->rows; i++)
 	{
 		DlmAnswer  *answer = answer_of(w, i);

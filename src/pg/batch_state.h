@@ -48,6 +48,7 @@ typedef struct DlmBatchCall
 	int			n_args;
 	bool		fixed;			/* all arguments but the first */
 	TupleDesc	desc;			/* of a composite answer */
+	int			most;			/* rows that the engine's memory has room for; 0 = all */
 	uint32		pattern;		/* the memo's number of what is fixed; 0 = not asked yet */
 	/* of the present batch, in its memory */
 	NullableDatum *values;		/* [rows, n_args] */

@@ -62,6 +62,7 @@ typedef struct DlmCall
 	int			n;
 	int			capacity;		/* of requests and row_of */
 	int			calls;			/* SQL calls that it stands for */
+	int			most;			/* rows that are run together, as far as memory has taught; 0 = not yet */
 	/* what running it took */
 	DlmStatsDelta done;
 	int			threads;		/* most at a time */

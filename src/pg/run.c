@@ -175,7 +175,8 @@ typedef enum Outcome
 {
 	OUTCOME_DONE,
 	OUTCOME_ERROR,
-	OUTCOME_CANCEL
+	OUTCOME_CANCEL,
+	OUTCOME_SPLIT				/* run again in parts */
 } Outcome;
 
 /* Add what the session did to the statistics. A call counts with its first batch. */
@@ -273,7 +274,7 @@ run_check_budget(DlmCall *call, DlmRun *run)
 			 errhint("Process fewer rows in one statement, or let a superuser raise dlm.statement_budget_ms.")));
 }
 
-/* Open a session over some of the requests. False, with everything given back: *err says why. */
+/* Open a session over some of the requests. False: *err says why. */
 static bool
 run_open(DlmCall *call, DlmRun *run, int first, int n, dlm_error *err)
 {
@@ -298,14 +299,11 @@ run_open(DlmCall *call, DlmRun *run, int first, int n, dlm_error *err)
 		dlm_sigbus_raise(call->model);
 	}
 	if (status != DLM_OK)
-	{
 		run->session = NULL;
-		run_fail(call, run, OUTCOME_ERROR);
-	}
 	return status == DLM_OK;
 }
 
-/* Step to the end; `first` requests are done. False, with everything given back: *err says why. */
+/* Step to the end; `first` requests are done. False: *err says why. */
 static bool
 run_steps(DlmCall *call, DlmRun *run, int first, dlm_error *err)
 {
@@ -329,8 +327,6 @@ run_steps(DlmCall *call, DlmRun *run, int first, dlm_error *err)
 		dlm_session_progress(run->session, &progress);
 		dlm_activity_batch_progress(&progress, first);
 	} while (status == DLM_MORE || status == DLM_EINTR);
-	if (status != DLM_OK)
-		run_fail(call, run, OUTCOME_ERROR);
 	return status == DLM_OK;
 }
 
@@ -402,8 +398,11 @@ dlm_run(DlmCall *call, DlmTake take, DlmFail fail, void *arg)
 	for (int first = 0; first < call->n; first += n)
 	{
 		dlm_error	err = {0};
+		bool		split;
 
 		n = batch_length(call, first);
+		if (call->most > 0)
+			n = Min(n, call->most);
 		CHECK_FOR_INTERRUPTS();
 		if (run_open(call, run, first, n, &err) && run_steps(call, run, first, &err))
 		{
@@ -412,6 +411,14 @@ dlm_run(DlmCall *call, DlmTake take, DlmFail fail, void *arg)
 			run_take(call, run, first, n, take, fail, arg);
 			run_count(call, run, n, OUTCOME_DONE);
 			run_close(run);
+			continue;
+		}
+		split = err.status == DLM_ENOMEM && n > 1;
+		run_fail(call, run, split ? OUTCOME_SPLIT : OUTCOME_ERROR);
+		if (split)
+		{
+			call->most = n / 2;	/* fewer rows at a time may find room */
+			n = 0;
 			continue;
 		}
 		if (!fail)

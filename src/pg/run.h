@@ -14,10 +14,11 @@ typedef void (*DlmTake) (DlmCall *call, int row, const dlm_request *request, con
 typedef void (*DlmFail) (DlmCall *call, int row, const dlm_error *error, void *arg);
 
 /*
- * Run all requests of a call, in batches of dlm.batch_size, and hand over the
- * answers in the order of rows. What the engine reports (dlm_raise), and the
- * error of a row unless its options turn it into NULL, is raised, or given to
- * `fail` where there is one. Raised in any case: 57014 for a spent
+ * Run all requests of a call, in batches of dlm.batch_size or as many as
+ * dlm.max_session_memory has room for, and hand over the answers in the order
+ * of rows. What the engine reports (dlm_raise), and the error of a row unless
+ * its options turn it into NULL, is raised, or given to `fail` where there is
+ * one. Raised in any case: 57014 for a spent
  * dlm.statement_budget_ms, 58030 for a file cut short, and interrupts.
  */
 extern void dlm_run(DlmCall *call, DlmTake take, DlmFail fail, void *arg);
