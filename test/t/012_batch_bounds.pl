@@ -105,6 +105,18 @@ foreach my $kb (256, 4096)
 	}
 }
 
+# -------------------------------------------------------- dlm.max_session_memory
+# A batch that has no room is run in parts, not row by row; and what EXPLAIN shows is the engine's and the node's.
+foreach my $kb (1024, 2048, 8192)
+{
+	my $plan = $node->safe_psql('postgres', qq{SET dlm.max_session_memory = $kb; SET dlm.batch_mem = 512; SET dlm.batch_size = 1000;
+		EXPLAIN (ANALYZE, COSTS OFF) SELECT dlm_classify(body || id, ARRAY['wet', 'dry'], model => 'tiny') FROM r WHERE id % 5 <> 0 LIMIT 2000});
+	my ($memory) = $plan =~ /Memory: (\d+) kB/;
+
+	unlike($plan, qr/Rows Computed Alone/, "dlm.max_session_memory of $kb kB: no row is computed alone");
+	cmp_ok($memory, '<=', ($kb + 512) * 1.05, "dlm.max_session_memory of $kb kB: $memory kB in use");
+}
+
 # --------------------------------------------------------- texts that do not fit
 my $label = q{dlm_classify(body, ARRAY['wet', 'dry'], options => '{"on_overflow": "truncate"}', model => 'tiny')};
 my $few = "SELECT string_agg($label, ',' ORDER BY id) FROM r WHERE id IN (5, 6, 95, 96, 97, 195)";
