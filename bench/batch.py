@@ -1,6 +1,6 @@
 """UPDATE, CREATE TABLE AS and SELECT of a table's labels through the batch node; bench/batch.sh calls this with a server at hand.
 
-    python3 bench/batch.py [--quick] [--rows N] [--threads 2] [--rounds N] [--name batch]
+    python3 bench/batch.py [--quick] [--rows N] [--words N] [--threads 2] [--rounds N] [--name batch]
 
 Beside each other, in turns of one run, on the same rows and threads: `dlm-model run`, which has the rows in its memory and nothing to write; the statements with batch
 nodes; a SELECT whose plan has parallel workers of one thread each; and the same SELECT without batch nodes, which goes row by row. Then the rows that a table of 10
@@ -38,12 +38,12 @@ def psql(script):
     return done.stdout.splitlines()
 
 
-def make_rows(n):
-    """`rows`: n short texts that are all different, the demo's with a number."""
+def make_rows(n, words):
+    """`rows`: n short texts that are all different, the demo's (their first words) with a number."""
     psql("DROP TABLE IF EXISTS rows; CREATE TABLE rows (id int PRIMARY KEY, body text, label text);"
-         "INSERT INTO rows SELECT i, m.body || ' (' || i || ')' FROM generate_series(1, {0}) AS i "
+         "INSERT INTO rows SELECT i, array_to_string((string_to_array(m.body, ' '))[:{1}], ' ') || ' (' || i || ')' FROM generate_series(1, {0}) AS i "
          "JOIN (SELECT body, row_number() OVER (ORDER BY id) AS n, count(*) OVER () AS all_n FROM messages WHERE kind = 'label') AS m ON m.n = 1 + i % m.all_n;"
-         "VACUUM ANALYZE rows;".format(n))
+         "VACUUM ANALYZE rows;".format(n, words))
     return json.loads("".join(psql("SELECT json_agg(body ORDER BY id) FROM rows;")))
 
 
@@ -57,13 +57,13 @@ def seconds_of(kind, threads):
 
 def seconds_of_program(texts, threads):
     """The same rows through dlm-model run; its own time, without loading the model."""
-    done = subprocess.run([ROOT / "build/dlm-model", "run", ROOT / "build/dlm-135m.dlm", "classify", *texts, "--labels", ",".join(LABELS), "--threads", str(threads), "--time"],
-                          capture_output=True, text=True, check=True)
+    done = subprocess.run([ROOT / "build/dlm-model", "run", ROOT / "build/dlm-135m.dlm", "classify", "-", "--labels", ",".join(LABELS), "--threads", str(threads), "--time"],
+                          input="\n".join(texts) + "\n", capture_output=True, text=True, check=True)
     return float(re.search(r"rows in ([0-9.]+) s", done.stderr + done.stdout).group(1))
 
 
 def throughput(args):
-    texts = make_rows(args.rows)
+    texts = make_rows(args.rows, args.words)
     times = {kind: [] for kind in ("dlm-model run", *STATEMENTS)}
     for _ in range(args.rounds):
         times["dlm-model run"].append(seconds_of_program(texts, args.threads))
@@ -96,6 +96,7 @@ def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--quick", action="store_true")
     p.add_argument("--rows", type=int)
+    p.add_argument("--words", type=int, default=1000, help="of each text")
     p.add_argument("--rounds", type=int)
     p.add_argument("--threads", type=int, default=2)
     p.add_argument("--name", default="batch")
@@ -105,7 +106,7 @@ def main():
     many = 100_000 if args.quick else 1_000_000
     load = os.getloadavg()[0]
     medians = throughput(args)
-    results = {"rows": args.rows, "threads": args.threads, "load": round(load, 1), "median": medians, "computed": computed(args.rows),
+    results = {"rows": args.rows, "words": args.words, "threads": args.threads, "load": round(load, 1), "median": medians, "computed": computed(args.rows),
                "overhead_us": overhead(many, max(3, args.rounds))}
     folder = ROOT / "bench/results"
     os.makedirs(folder, exist_ok=True)

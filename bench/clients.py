@@ -97,7 +97,7 @@ def main():
     p.add_argument("--threads", type=int, default=2)
     p.add_argument("--name", default="clients")
     args = p.parse_args()
-    psql(f"ALTER SYSTEM SET dlm.max_threads = {args.threads}; ALTER DATABASE postgres SET client_min_messages = warning; SELECT pg_reload_conf();")
+    psql(f"LOAD 'dlm'; ALTER SYSTEM SET dlm.max_threads = {args.threads}; ALTER DATABASE postgres SET client_min_messages = warning; SELECT pg_reload_conf();")
     results = {"machine": machine.describe(args.threads), "plans": {}}
     print(f"| plan, {args.threads} threads | clients | rows/s | most threads at once |", "|---|---|---|---|", sep="\n")
     for clients in map(int, args.clients.split(",")):

@@ -17,6 +17,7 @@
 #include "optimizer/planmain.h"
 
 #include "batch.h"
+#include "budget.h"
 
 #define LEAST_ROWS	2			/* the planner expects so many, or nothing is collected */
 
@@ -424,15 +425,32 @@ rewrite_children(DlmRewrite *r, Plan *plan, Place place)
 		((SubqueryScan *) plan)->subplan = rewrite_plan(r, ((SubqueryScan *) plan)->subplan, outer);
 }
 
+/*
+ * The planner counted on all compute slots. Where other sessions compute now,
+ * a worker more than what they leave would only take their processors.
+ */
+static void
+leave_slots(Plan *plan)
+{
+	int			others = dlm_budget_others();
+	int		   *workers = IsA(plan, Gather) ? &((Gather *) plan)->num_workers : &((GatherMerge *) plan)->num_workers;
+
+	if (others > 0)
+		*workers = Min(*workers, Max(0, dlm_max_threads() - 1 - others));
+}
+
 static Plan *
 rewrite_plan(DlmRewrite *r, Plan *plan, Place place)
 {
 	Plan	   *filtered;
+	int			nodes = r->nodes;
 
 	if (plan == NULL)
 		return NULL;
 	check_stack_depth();
 	rewrite_children(r, plan, place);
+	if ((IsA(plan, Gather) || IsA(plan, GatherMerge)) && r->nodes > nodes)
+		leave_slots(plan);
 	plan->targetlist = dlm_batch_inline(r, plan->targetlist);
 	if (IsA(plan, Agg) || IsA(plan, WindowAgg) || IsA(plan, ProjectSet))
 		place_under(r, plan, place);

@@ -131,3 +131,11 @@ dlm_budget_release(int threads)
 	pg_atomic_fetch_sub_u32(&dlm_shmem_existing()->slots, slots);
 	held -= slots;
 }
+
+int
+dlm_budget_others(void)
+{
+	DlmShared  *s = dlm_shmem();
+
+	return s ? Max(0, (int) pg_atomic_read_u32(&s->computing) - computing) : 0;
+}

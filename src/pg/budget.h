@@ -23,4 +23,7 @@ extern void dlm_budget_leave(void);
 extern int	dlm_budget_acquire(void);
 extern void dlm_budget_release(int threads);
 
+/* Sessions that compute now, beside this one; parallel workers count, too. */
+extern int	dlm_budget_others(void);
+
 #endif							/* DLM_PG_BUDGET_H */
