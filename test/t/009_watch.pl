@@ -182,7 +182,7 @@ pass('errors that are caught leave nothing');
 load_tiny($node, 'tiny', 'llama');
 $node->safe_psql(
 	'postgres', q{
-CREATE TABLE big AS SELECT i AS id, repeat('rain and sun ', 30) AS body FROM generate_series(1, 20000) AS i;
+CREATE TABLE big AS SELECT i AS id, repeat('rain and sun ', 30) || i AS body FROM generate_series(1, 20000) AS i;
 ALTER TABLE big SET (parallel_workers = 2);
 ANALYZE big});
 my $parallel = q{SELECT count(*) FROM big WHERE dlm_classify(body, ARRAY['wet', 'dry'], model => 'tiny') = 'wet'};
