@@ -5,7 +5,8 @@
 #   bench/pg_regress.sh SOURCE PREFIX
 #
 # SOURCE: PostgreSQL's source tree, configured with --enable-cassert
-# --prefix=PREFIX, built and installed. Everything runs as user postgres, in a
+# --prefix=PREFIX, built and installed, with contrib/file_fdw and
+# contrib/auto_explain. Everything runs as user postgres, in a
 # copy of this tree, so that the objects of the ordinary build stay.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -33,6 +34,7 @@ run_as make -s -C "$source_tree/src/test/regress" installcheck-parallel >"$log/p
 report "PostgreSQL's suite" "$log/postgresql.log"
 grep -E 'FAILED|^not ok' "$log/postgresql.log" || true
 run_as make -s -C "$copy" PG_CONFIG="$prefix/bin/pg_config" installcheck >"$log/dlm.log" 2>&1 || true
+cp "$copy/regression.diffs" "$log/" 2>/dev/null || true
 report "our suite" "$log/dlm.log"
 grep -E 'FAILED|^not ok' "$log/dlm.log" || true
 echo "assertions that failed: $(grep -c 'TRAP:' "$home/server.log" || true)"
