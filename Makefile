@@ -71,6 +71,10 @@ LOADER_OBJ = $(LOADER_SRC:%.c=$(BUILD)/%.o)
 LOADER_LIB = $(BUILD)/libdlm_loader.a
 LOADER_LIBS = $(LOADER_LIB) $(ENGINE_LIB) -lcjson -lm
 DLM_MODEL = $(BUILD)/dlm-model
+# The trainer twice: in float, and in double for the tests that compare with finite differences.
+TRAIN_SRC = $(sort $(wildcard src/train/*.c))
+TRAIN_LIB = $(BUILD)/libdlm_train.a
+TRAIN_F64_LIB = $(BUILD)/libdlm_train_f64.a
 
 # ------------------------------------------------------------------- extension
 
@@ -93,6 +97,7 @@ $(shlib): $(LOADER_LIB) $(ENGINE_LIB)
 # Every header is a prerequisite of every object: the tree is small, a stale object is not worth it.
 ENGINE_HEADERS := $(wildcard src/engine/*.h)
 LOADER_HEADERS := $(wildcard model_loader/*.h)
+TRAIN_HEADERS := $(wildcard src/train/*.h)
 $(OBJS): $(wildcard src/pg/*.h) src/engine/dlm.h model_loader/loader.h
 
 $(BUILD)/src/engine/%.o: src/engine/%.c $(ENGINE_HEADERS)
@@ -108,6 +113,22 @@ $(ENGINE_LIB): $(ENGINE_OBJ)
 	$(AR) rcs $@ $^
 
 $(LOADER_LIB): $(LOADER_OBJ)
+	@rm -f $@
+	$(AR) rcs $@ $^
+
+$(BUILD)/src/train/%.o: src/train/%.c $(ENGINE_HEADERS) $(TRAIN_HEADERS)
+	@mkdir -p $(@D)
+	$(CC) $(ENGINE_FLAGS) -Isrc/engine -c $< -o $@
+
+$(BUILD)/f64/src/train/%.o: src/train/%.c $(ENGINE_HEADERS) $(TRAIN_HEADERS)
+	@mkdir -p $(@D)
+	$(CC) $(ENGINE_FLAGS) -DDL_TRAIN_DOUBLE -Isrc/engine -c $< -o $@
+
+$(TRAIN_LIB): $(TRAIN_SRC:%.c=$(BUILD)/%.o)
+	@rm -f $@
+	$(AR) rcs $@ $^
+
+$(TRAIN_F64_LIB): $(TRAIN_SRC:%.c=$(BUILD)/f64/%.o)
 	@rm -f $@
 	$(AR) rcs $@ $^
 
@@ -156,6 +177,17 @@ $(BUILD)/test/t_%: test/engine/t_%.c $(wildcard test/engine/*.h) $(LOADER_LIB) $
 
 engine-tests: $(ENGINE_TESTS)
 
+# ---------------------------------------------------------------- trainer tests
+
+TRAIN_TESTS = $(patsubst test/train/%.c,$(BUILD)/test-train/%,$(sort $(wildcard test/train/t_*.c)))
+
+$(BUILD)/test-train/t_%: test/train/t_%.c $(wildcard test/train/*.h test/engine/*.h) $(TRAIN_LIB) $(TRAIN_F64_LIB) $(LOADER_LIB) $(ENGINE_LIB)
+	@mkdir -p $(@D)
+	$(CC) $(ENGINE_FLAGS) -Isrc/engine -Isrc/train -Imodel_loader -Itest/engine -Itest/train -o $@ $< \
+		$(TRAIN_LIB) $(TRAIN_F64_LIB) $(LOADER_LIBS)
+
+train-tests: $(TRAIN_TESTS)
+
 # What is timed: build/bench/kernels, build/bench/forward, ...; see bench/SPEED.md.
 $(BUILD)/bench/%: bench/%.c $(ENGINE_LIB)
 	@mkdir -p $(@D)
@@ -182,7 +214,7 @@ $(BUILD)/fuzz/fuzz_%: $(BUILD)/fuzz/test/fuzz/fuzz_%.o $(patsubst %.c,$(BUILD)/f
 
 fuzzers: $(FUZZ_TARGETS)
 
-.PHONY: engine-tests fuzzers
+.PHONY: engine-tests train-tests fuzzers
 .SECONDARY:
 
 endif

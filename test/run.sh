@@ -2,7 +2,7 @@
 # make check: every test track. Last line "N passed, N failed".
 #
 #   test/run.sh              all tracks
-#   test/run.sh lint engine  only these (build, lint, engine, aarch64, avx512-model, regress, tap, sanitize, fuzz)
+#   test/run.sh lint engine  only these (build, lint, engine, train, aarch64, avx512-model, regress, tap, sanitize, fuzz)
 #
 # A track reports each of its checks once; its output goes to build/check/TRACK.log,
 # of which the end is shown when something failed.
@@ -68,10 +68,18 @@ engine() {
     programs engine build/test
 }
 
+train() {
+    one "train tests build" make train-tests
+    programs train build/test-train
+}
+
 # The same programs, inputs and vectors under AddressSanitizer, LeakSanitizer and UndefinedBehaviorSanitizer.
 sanitize() {
-    one "sanitizer build" make BUILD=build/asan SANITIZE="-O1 -fsanitize=address,undefined -fno-sanitize-recover=undefined" engine-tests
-    DLM_TEST_QUICK=1 ASAN_OPTIONS=detect_leaks=1 OMP_NUM_THREADS=2 programs sanitize build/asan/test
+    one "sanitizer build" make BUILD=build/asan SANITIZE="-O1 -fsanitize=address,undefined -fno-sanitize-recover=undefined" engine-tests train-tests
+    export DLM_TEST_QUICK=1 ASAN_OPTIONS=detect_leaks=1 OMP_NUM_THREADS=2
+    programs sanitize build/asan/test
+    programs sanitize build/asan/test-train
+    unset DLM_TEST_QUICK ASAN_OPTIONS OMP_NUM_THREADS
 }
 
 # emulated NAME SCRIPT: tables that this CPU cannot run, against the plain C definition and the checked-in bits.
@@ -144,7 +152,7 @@ fuzz() {
 }
 
 tracks=("$@")
-[ "${#tracks[@]}" -gt 0 ] || tracks=(build lint engine aarch64 avx512-model regress tap sanitize fuzz)
+[ "${#tracks[@]}" -gt 0 ] || tracks=(build lint engine train aarch64 avx512-model regress tap sanitize fuzz)
 for track in "${tracks[@]}"; do "$track"; done
 printf '%d passed, %d failed\n' "$passed" "$failed"
 [ "$failed" -eq 0 ]

@@ -6,7 +6,7 @@ if [ -f dlm.so ]; then
     other=$(nm -D --defined-only dlm.so | awk '{print $3}' | grep -vE '^(dlm_|Dlm|pg_finfo_dlm_|_PG_init|_PG_fini|Pg_magic_func)')
     if [ -n "$other" ]; then echo "dlm.so exports:"; echo "$other"; bad=1; fi
 fi
-for library in build/libdlm_engine.a build/libdlm_loader.a; do
+for library in build/libdlm_engine.a build/libdlm_loader.a build/libdlm_train.a; do
     [ -f "$library" ] || continue
     other=$(nm --defined-only "$library" 2>/dev/null | awk 'NF == 3 && $2 ~ /[A-TV-Z]/ {print $3}' | grep -vE '^(dlm_|dl_)')
     if [ -n "$other" ]; then echo "$library defines:"; echo "$other"; bad=1; fi

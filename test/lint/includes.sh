@@ -11,6 +11,13 @@ complain "$(grep -nE '#include +<stdio\.h>' src/engine/*.[ch] | grep -v '^src/en
     "only status.c of the engine may use stdio:"
 complain "$(grep -nE '#include +<(pthread|signal|sched)\.h>' src/engine/*.[ch] | grep -v '^src/engine/threads\.c:')" \
     "only threads.c starts threads and touches signal masks:"
+complain "$(grep -nE '#include +[<"](postgres|fmgr|utils/|cjson|cJSON|loader|stdio|pthread|signal|sched)' src/train/*.[ch])" \
+    "the trainer knows neither PostgreSQL nor JSON nor files, and starts no threads:"
+complain "$(grep -hoE '#include +"[^"]+"' src/train/*.[ch] | sort -u | sed 's/.*"\(.*\)"/\1/' | while read -r header; do
+    [ -f "src/train/$header" ] || [ -f "src/engine/$header" ] || echo "$header"; done)" \
+    "the trainer includes its own headers and the engine's only:"
+complain "$(grep -nE '#include +"[^"]*train|#include +"(params|net|net_impl|ops|real|dropout|optimizer)\.h"' src/engine/*.[ch] src/pg/*.[ch] model_loader/*.[ch])" \
+    "engine, extension and loader do not know the trainer:"
 complain "$(grep -nE '#include +"' src/pg/*.[ch] | grep -E '(arena|status|kernels|model_file|model|token|forward|linear|session|sha256|fmath|rng)\.h"' | grep -vE '"(model_files|dlm_model)\.h"')" \
     "src/pg includes dlm.h and loader.h, no other header of engine or loader:"
 complain "$(grep -nE '#include +[<"](postgres|fmgr)' model_loader/*.[ch])" \

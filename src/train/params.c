@@ -1,0 +1,284 @@
+/*
+ * params.c - see params.h.
+ *
+ * The file's directory is the list: whatever role a tensor has, it becomes a
+ * parameter, and the typed fields are then found by role. Layout is done twice
+ * by the same function: once to count, once to hand out.
+ */
+#include "params.h"
+
+#include <string.h>
+
+#include "rng.h"
+#include "status.h"
+
+/* The linear layers that may have factors. */
+static const struct
+{
+	uint32_t	bit;
+	dl_role		role;
+}			dense_roles[] = {
+	{DL_DENSE_Q, DL_T_Q_W}, {DL_DENSE_K, DL_T_K_W}, {DL_DENSE_V, DL_T_V_W}, {DL_DENSE_O, DL_T_O_W},
+	{DL_DENSE_GATE, DL_T_GATE_W}, {DL_DENSE_UP, DL_T_UP_W}, {DL_DENSE_DOWN, DL_T_DOWN_W},
+	{DL_DENSE_HEAD, DL_T_HEAD_DENSE_W}
+};
+
+#define N_DENSE_ROLES	(sizeof(dense_roles) / sizeof(dense_roles[0]))
+
+static const dl_entry *
+directory(const dlm_model *model, int *n)
+{
+	*n = (int) (model->header->directory.size / sizeof(dl_entry));
+	return (const dl_entry *) (model->base + model->header->directory.offset);
+}
+
+static bool
+is_parameter(const dl_entry *e)
+{
+	return e->role != DL_T_ROPE_COS && e->role != DL_T_ROPE_SIN && e->role < DL_T_LEN_Q_W;
+}
+
+static bool
+is_bias(uint32_t role)
+{
+	switch (role)
+	{
+		case DL_T_EMBED_NORM_B: case DL_T_FINAL_NORM_B: case DL_T_HEAD_DENSE_B: case DL_T_HEAD_NORM_B:
+		case DL_T_HEAD_B: case DL_T_ATTN_NORM_B: case DL_T_Q_B: case DL_T_K_B: case DL_T_V_B: case DL_T_O_B:
+		case DL_T_FFN_NORM_B: case DL_T_GATE_B: case DL_T_UP_B: case DL_T_DOWN_B:
+			return true;
+		default:
+			return false;
+	}
+}
+
+/* Rows of embeddings and matrices, whatever their number. */
+static bool
+is_matrix(const dl_entry *e)
+{
+	return e->layout == DL_PANELS || e->role == DL_T_REPLACED || e->role == DL_T_POSITION || e->role == DL_T_TYPE;
+}
+
+static bool
+has_factors(const dl_train_options *o, uint32_t role)
+{
+	for (size_t i = 0; o->mode == DL_TRAIN_LORA && i < N_DENSE_ROLES; i++)
+		if (dense_roles[i].role == role)
+			return (o->lora & dense_roles[i].bit) != 0;
+	return false;
+}
+
+/* Append a parameter to the list, its numbers carved from the same block; p->list NULL only counts. */
+static dl_param *
+append(dl_params *p, void *base, size_t *at, dl_param param, bool trained)
+{
+	param.n = (size_t) param.rows * (size_t) param.cols;
+	param.value = dl_carve_reals(base, at, param.n);
+	if (trained)
+		param.grad = dl_carve_reals(base, at, param.n);
+	if (base == NULL)
+	{
+		p->n++;
+		return NULL;
+	}
+	p->list[p->n] = param;
+	return &p->list[p->n++];
+}
+
+static void
+append_tensor(dl_params *p, void *base, size_t *at, const dl_entry *e, const dl_train_options *o)
+{
+	bool		trained = o->mode == DL_TRAIN_ALL || (o->mode == DL_TRAIN_BIAS && is_bias(e->role));
+	dl_param	param = {
+		.role = (dl_role) e->role, .layer = (int) e->layer, .matrix = is_matrix(e), .rows = (int) e->rows,
+		.cols = (int) e->cols
+	};
+	dl_param   *added = append(p, base, at, param, trained);
+
+	if (added != NULL)
+		dl_unpack(e, p->model->base + e->offset, added->value);
+}
+
+/* A is uniform in +-1/sqrt(k), as Kaiming's with a = sqrt 5 is; B is zero, so that training begins at the model itself. */
+static void
+append_factors(dl_params *p, void *base, size_t *at, const dl_entry *e, const dl_train_options *o)
+{
+	static const uint8_t no_digest[32];
+	dl_param	a = {
+		.role = (dl_role) e->role, .layer = (int) e->layer, .part = DL_PART_LORA_A, .matrix = true, .rows = o->rank,
+		.cols = (int) e->cols
+	};
+	dl_param	b = {
+		.role = (dl_role) e->role, .layer = (int) e->layer, .part = DL_PART_LORA_B, .matrix = true,
+		.rows = (int) e->rows, .cols = o->rank
+	};
+	dl_param   *added = append(p, base, at, a, true);
+	double		bound = 1 / sqrt((double) e->cols);
+	dl_rng_key	key;
+
+	append(p, base, at, b, true);
+	if (added == NULL)
+		return;
+	key = dl_rng_make_key(o->seed, no_digest);
+	for (size_t i = 0; i < added->n; i++)
+		added->value[i] = (dl_real) (bound * (2 * dl_rng_uniform(&key, e->role, e->layer, (uint32_t) i, 0) - 1));
+}
+
+/* The whole block: structures first. Sets p->n; base NULL only counts. */
+static size_t
+layout(dl_params *p, void *base, int n_params, const dl_train_options *o)
+{
+	size_t		at = (sizeof(*p) + 63) & ~(size_t) 63;
+	int			n;
+	const dl_entry *e = directory(p->model, &n);
+
+	p->list = dl_carve_bytes(base, &at, (size_t) n_params * sizeof(dl_param));
+	p->layers = dl_carve_bytes(base, &at, p->config.layers * sizeof(dl_layer_params));
+	p->n = 0;
+	for (int i = 0; i < n; i++)
+		if (is_parameter(&e[i]))
+			append_tensor(p, base, &at, &e[i], o);
+	for (int i = 0; i < n; i++)
+		if (has_factors(o, e[i].role))
+			append_factors(p, base, &at, &e[i], o);
+	return at;
+}
+
+static size_t
+count_bytes(const dlm_model *model, const dl_train_options *o, int *n_params)
+{
+	dl_params	count = {.model = model, .config = model->config};
+
+	layout(&count, NULL, 0, o);
+	*n_params = count.n;
+	return layout(&count, NULL, count.n, o);
+}
+
+size_t
+dl_params_bytes(const dlm_model *model, const dl_train_options *o)
+{
+	int			n;
+
+	return dl_block_bytes(count_bytes(model, o, &n));
+}
+
+dl_param *
+dl_params_find(const dl_params *p, dl_role role, int layer, dl_param_part part)
+{
+	for (int i = 0; i < p->n; i++)
+		if (p->list[i].role == role && p->list[i].layer == layer && p->list[i].part == part)
+			return &p->list[i];
+	return NULL;
+}
+
+static dl_dense
+find_dense(const dl_params *p, dl_role w, dl_role b, int layer)
+{
+	return (dl_dense) {
+		dl_params_find(p, w, layer, DL_PART_TENSOR), dl_params_find(p, b, layer, DL_PART_TENSOR),
+		dl_params_find(p, w, layer, DL_PART_LORA_A), dl_params_find(p, w, layer, DL_PART_LORA_B)
+	};
+}
+
+static dl_norm_params
+find_norm(const dl_params *p, dl_role w, dl_role b, int layer)
+{
+	return (dl_norm_params) {dl_params_find(p, w, layer, DL_PART_TENSOR), dl_params_find(p, b, layer, DL_PART_TENSOR)};
+}
+
+static void
+bind(dl_params *p)
+{
+	for (int i = 0; i < (int) p->config.layers; i++)
+	{
+		dl_layer_params *l = &p->layers[i];
+
+		l->attn_norm = find_norm(p, DL_T_ATTN_NORM_W, DL_T_ATTN_NORM_B, i);
+		l->ffn_norm = find_norm(p, DL_T_FFN_NORM_W, DL_T_FFN_NORM_B, i);
+		l->q_norm = dl_params_find(p, DL_T_Q_NORM, i, DL_PART_TENSOR);
+		l->k_norm = dl_params_find(p, DL_T_K_NORM, i, DL_PART_TENSOR);
+		l->q = find_dense(p, DL_T_Q_W, DL_T_Q_B, i);
+		l->k = find_dense(p, DL_T_K_W, DL_T_K_B, i);
+		l->v = find_dense(p, DL_T_V_W, DL_T_V_B, i);
+		l->o = find_dense(p, DL_T_O_W, DL_T_O_B, i);
+		l->gate = find_dense(p, DL_T_GATE_W, DL_T_GATE_B, i);
+		l->up = find_dense(p, DL_T_UP_W, DL_T_UP_B, i);
+		l->down = find_dense(p, DL_T_DOWN_W, DL_T_DOWN_B, i);
+	}
+	p->embed = dl_params_find(p, DL_T_EMBED, 0, DL_PART_TENSOR);
+	p->replaced = dl_params_find(p, DL_T_REPLACED, 0, DL_PART_TENSOR);
+	p->position = dl_params_find(p, DL_T_POSITION, 0, DL_PART_TENSOR);
+	p->type = dl_params_find(p, DL_T_TYPE, 0, DL_PART_TENSOR);
+	p->embed_norm = find_norm(p, DL_T_EMBED_NORM_W, DL_T_EMBED_NORM_B, 0);
+	p->final_norm = find_norm(p, DL_T_FINAL_NORM_W, DL_T_FINAL_NORM_B, 0);
+	p->head_norm = find_norm(p, DL_T_HEAD_NORM_W, DL_T_HEAD_NORM_B, 0);
+	p->head_dense = find_dense(p, DL_T_HEAD_DENSE_W, DL_T_HEAD_DENSE_B, 0);
+	p->head = find_dense(p, DL_T_HEAD_W, DL_T_HEAD_B, 0);
+	if (p->config.tied)
+		p->head.w = p->embed;
+}
+
+static dlm_status
+check_options(const dlm_model *model, const dl_train_options *o, dlm_error *err)
+{
+	const dl_config *c = &model->config;
+
+	if (o->mode == DL_TRAIN_ALL && c->weights == DL_I8)
+		return dl_fail(err, DLM_EUNSUPPORTED, "Train LoRA factors or biases, or begin with an f32 or bf16 model.",
+					   "int8 weights cannot be trained");
+	if (o->mode == DL_TRAIN_LORA && (o->rank < 1 || (uint32_t) o->rank > c->hidden))
+		return dl_fail(err, DLM_EINVAL, "", "rank must be between 1 and the model's hidden size, %u", c->hidden);
+	if (o->mode == DL_TRAIN_LORA && !(o->alpha > 0 && isfinite(o->alpha)))
+		return dl_fail(err, DLM_EINVAL, "", "alpha must be a positive number");
+	return DLM_OK;
+}
+
+dlm_status
+dl_params_create(const dlm_model *model, const dl_train_options *o, dl_arena *a, dl_params **out, dlm_error *err)
+{
+	dlm_status	st = check_options(model, o, err);
+	int			n;
+	size_t		bytes;
+	dl_params  *p;
+	bool		trains = false;
+
+	if (st != DLM_OK)
+		return st;
+	bytes = count_bytes(model, o, &n);
+	p = dl_arena_block(a, bytes);
+	if (p == NULL)
+		return dl_fail_memory(err);
+	memset(p, 0, bytes);
+	p->arena = a;
+	p->config = model->config;
+	p->model = model;
+	p->rank = o->mode == DL_TRAIN_LORA ? o->rank : 0;
+	p->scale = p->rank > 0 ? (dl_real) (o->alpha / o->rank) : 0;
+	layout(p, p, n, o);
+	bind(p);
+	for (int i = 0; i < p->n; i++)
+		trains = trains || p->list[i].grad != NULL;
+	if (!trains)
+	{
+		dl_params_free(p);
+		return dl_fail(err, DLM_EINVAL, "", o->mode == DL_TRAIN_BIAS ? "model has no biases to train" :
+					   "no linear layer of the model is to get LoRA factors");
+	}
+	*out = p;
+	return DLM_OK;
+}
+
+void
+dl_params_free(dl_params *p)
+{
+	if (p != NULL)
+		dl_arena_block_free(p->arena, p);
+}
+
+void
+dl_params_clear(dl_params *p)
+{
+	for (int i = 0; i < p->n; i++)
+		if (p->list[i].grad != NULL)
+			memset(p->list[i].grad, 0, p->list[i].n * sizeof(dl_real));
+}

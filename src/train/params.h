@@ -1,0 +1,121 @@
+/*
+ * params.h - the parameters of a model, unpacked, with their gradients.
+ *
+ * Every tensor of an opened model but RoPE's tables and the length head
+ * becomes a row-major dl_param; LoRA adds two to each linear layer it is asked
+ * for. What a mode does not train has no gradient. One block of the arena
+ * holds all of it; dl_params_bytes says how much beforehand.
+ */
+#ifndef DL_PARAMS_H
+#define DL_PARAMS_H
+
+#include "arena.h"
+#include "model.h"
+#include "real.h"
+
+typedef enum dl_train_mode
+{
+	DL_TRAIN_ALL = 0,			/* every parameter; needs an f32 or bf16 model */
+	DL_TRAIN_BIAS,				/* biases of linear layers, norms and head: BitFit (Ben Zaken et al. 2022) */
+	DL_TRAIN_LORA				/* W + alpha / rank B A (Hu et al. 2021); W frozen */
+} dl_train_mode;
+
+/* Linear layers, as bits of dl_train_options.lora. */
+typedef enum dl_dense_bit
+{
+	DL_DENSE_Q = 1, DL_DENSE_K = 2, DL_DENSE_V = 4, DL_DENSE_O = 8,
+	DL_DENSE_GATE = 16, DL_DENSE_UP = 32, DL_DENSE_DOWN = 64,
+	DL_DENSE_HEAD = 128			/* the head's transform, where there is one */
+} dl_dense_bit;
+
+typedef struct dl_train_options
+{
+	dl_train_mode mode;
+	uint32_t	lora;			/* dl_dense_bit of the layers that get factors */
+	int			rank;			/* >= 1 */
+	double		alpha;			/* > 0 */
+	int64_t		seed;			/* of the factors A; B begins at zero */
+} dl_train_options;
+
+typedef enum dl_param_part { DL_PART_TENSOR = 0, DL_PART_LORA_A, DL_PART_LORA_B } dl_param_part;
+
+typedef struct dl_param
+{
+	dl_role		role;			/* of LoRA: the matrix it belongs to */
+	int			layer;
+	dl_param_part part;
+	bool		matrix;			/* of a product or an embedding: what weight decay is for */
+	int			rows,
+				cols;
+	size_t		n;				/* rows * cols */
+	dl_real    *value;			/* [rows, cols] */
+	dl_real    *grad;			/* [rows, cols], NULL: frozen */
+} dl_param;
+
+/* y = x W^T + b + scale (x A^T) B^T */
+typedef struct dl_dense
+{
+	dl_param   *w;				/* [n, k]; NULL: the model has no such layer */
+	dl_param   *b;				/* [1, n] or NULL */
+	dl_param   *lora_a;			/* [rank, k] or NULL */
+	dl_param   *lora_b;			/* [n, rank] or NULL */
+} dl_dense;
+
+typedef struct dl_norm_params
+{
+	dl_param   *w;				/* [1, n]; NULL: none */
+	dl_param   *b;				/* or NULL */
+} dl_norm_params;
+
+typedef struct dl_layer_params
+{
+	dl_norm_params attn_norm,
+				ffn_norm;
+	dl_param   *q_norm,			/* [1, head_dim] or NULL */
+			   *k_norm;
+	dl_dense	q, k, v, o, gate, up, down;
+} dl_layer_params;
+
+typedef struct dl_params
+{
+	dl_arena   *arena;
+	dl_config	config;			/* a copy of the model's */
+	const dlm_model *model;		/* borrowed: RoPE's tables */
+	int			rank;			/* of LoRA, 0: none */
+	dl_real		scale;			/* alpha / rank */
+	int			n;
+	dl_param   *list;			/* [n], in the file's order, LoRA factors last */
+	dl_layer_params *layers;	/* [config.layers] */
+	dl_param   *embed,			/* [vocab, hidden] */
+			   *replaced,		/* [n_replaced, hidden] or NULL */
+			   *position,		/* [context + position_offset, hidden] or NULL */
+			   *type;			/* [1, hidden] or NULL */
+	dl_norm_params embed_norm,
+				final_norm,
+				head_norm;
+	dl_dense	head_dense;
+	dl_dense	head;			/* w is embed where tied; never with LoRA */
+} dl_params;
+
+/* Bytes that dl_params_create takes from the arena. */
+size_t		dl_params_bytes(const dlm_model *model, const dl_train_options *options);
+
+/*
+ * The model is borrowed and must outlive the parameters. Gradients begin at
+ * zero. DLM_ENOMEM; DLM_EINVAL: rank or alpha out of range, no bias or layer
+ * to train; DLM_EUNSUPPORTED: all weights of an int8 model.
+ */
+dlm_status	dl_params_create(const dlm_model *model, const dl_train_options *options, dl_arena *a, dl_params **out,
+							 dlm_error *err);
+void		dl_params_free(dl_params *p);
+
+/* NULL if there is none. */
+dl_param   *dl_params_find(const dl_params *p, dl_role role, int layer, dl_param_part part);
+
+/* All gradients to zero. */
+void		dl_params_clear(dl_params *p);
+
+/* unpack.c: a tensor of the file as reals [rows, cols]; int8 dequantised (scale, then rotated back: model.c's rule). */
+void		dl_unpack(const dl_entry *e, const void *data, dl_real *out);
+
+#endif							/* DL_PARAMS_H */

@@ -1,0 +1,103 @@
+/*
+ * real.h - the number type of the trainer.
+ *
+ * The same source is compiled twice: in float, which is what trains, and in
+ * double (-DDL_TRAIN_DOUBLE), which is what tests compare with finite
+ * differences. The double build's symbols end in _f64, so that one program may
+ * hold both.
+ */
+#ifndef DL_REAL_H
+#define DL_REAL_H
+
+#include <math.h>
+#include <stddef.h>
+
+#ifdef DL_TRAIN_DOUBLE
+
+typedef double dl_real;
+
+#define dl_real_exp		exp
+#define dl_real_log		log
+#define dl_real_erf		erf
+#define dl_real_tanh	tanh
+#define dl_real_sqrt	sqrt
+
+#define dl_params_bytes		dl_params_bytes_f64
+#define dl_params_create	dl_params_create_f64
+#define dl_params_free		dl_params_free_f64
+#define dl_params_find		dl_params_find_f64
+#define dl_params_clear		dl_params_clear_f64
+#define dl_unpack			dl_unpack_f64
+#define dl_product_nt		dl_product_nt_f64
+#define dl_product_nn		dl_product_nn_f64
+#define dl_product_tn		dl_product_tn_f64
+#define dl_dense_forward	dl_dense_forward_f64
+#define dl_dense_backward	dl_dense_backward_f64
+#define dl_norm_forward		dl_norm_forward_f64
+#define dl_norm_backward	dl_norm_backward_f64
+#define dl_act_forward		dl_act_forward_f64
+#define dl_act_backward		dl_act_backward_f64
+#define dl_rope_turn		dl_rope_turn_f64
+#define dl_rope_back		dl_rope_back_f64
+#define dl_attend_row		dl_attend_row_f64
+#define dl_attend_row_back	dl_attend_row_back_f64
+#define dl_layer_run		dl_layer_run_f64
+#define dl_layer_back		dl_layer_back_f64
+#define dl_embed_run		dl_embed_run_f64
+#define dl_embed_back		dl_embed_back_f64
+#define dl_net_bytes		dl_net_bytes_f64
+#define dl_net_create		dl_net_create_f64
+#define dl_net_free			dl_net_free_f64
+#define dl_net_forward		dl_net_forward_f64
+#define dl_net_logits		dl_net_logits_f64
+#define dl_net_loss			dl_net_loss_f64
+#define dl_net_backward		dl_net_backward_f64
+#define dl_head_run			dl_head_run_f64
+#define dl_head_back		dl_head_back_f64
+#define dl_dropout			dl_dropout_f64
+#define dl_adamw_bytes		dl_adamw_bytes_f64
+#define dl_adamw_create		dl_adamw_create_f64
+#define dl_adamw_free		dl_adamw_free_f64
+#define dl_adamw_step		dl_adamw_step_f64
+#define dl_clip_gradients	dl_clip_gradients_f64
+#define dl_rate_at			dl_rate_at_f64
+
+#else
+
+typedef float dl_real;
+
+#define dl_real_exp		expf
+#define dl_real_log		logf
+#define dl_real_erf		erff
+#define dl_real_tanh	tanhf
+#define dl_real_sqrt	sqrtf
+
+#endif							/* DL_TRAIN_DOUBLE */
+
+/*
+ * Carve arrays out of a block, 64-byte aligned. base NULL only counts: one
+ * layout function both predicts the bytes and hands them out.
+ */
+static inline void *
+dl_carve_bytes(void *base, size_t *at, size_t size)
+{
+	void	   *p = base != NULL ? (char *) base + *at : NULL;
+
+	*at += (size + 63) & ~(size_t) 63;
+	return p;
+}
+
+static inline dl_real *
+dl_carve_reals(void *base, size_t *at, size_t count)
+{
+	return dl_carve_bytes(base, at, count * sizeof(dl_real));
+}
+
+/* What a block of the arena takes from its limit: arena.c puts one alignment unit before it. */
+static inline size_t
+dl_block_bytes(size_t size)
+{
+	return ((size + 63) & ~(size_t) 63) + 64;
+}
+
+#endif							/* DL_REAL_H */
