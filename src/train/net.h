@@ -1,0 +1,75 @@
+/*
+ * net.h - forward pass with saved activations, loss, backward pass.
+ *
+ * A batch is a list of rows of different length, end to end, without padding:
+ * T tokens, of which A positions are asked for. dl_net_forward keeps what the
+ * derivative needs; dl_net_loss gives the loss; dl_net_backward adds to the
+ * gradients of the parameters. Calling them for several batches before the
+ * optimiser steps accumulates gradients. The arithmetic is that of
+ * src/engine/layers.c, driven by the same dl_config.
+ */
+#ifndef DL_NET_H
+#define DL_NET_H
+
+#include "dropout.h"
+#include "params.h"
+
+typedef struct dl_example
+{
+	int			n;				/* tokens, 1 .. config.context */
+	const int32_t *ids;			/* [n] */
+	const uint8_t *live;		/* [n], 1 = live; NULL = all. Ignored under full attention */
+	int			n_ask;
+	const int32_t *ask;			/* [n_ask] positions to predict, >= logit_shift */
+	const int32_t *target;		/* [n_ask] the tokens that should stand there */
+	const float *weight;		/* [n_ask] */
+} dl_example;
+
+/* The largest batch: what the memory is for. */
+typedef struct dl_net_limits
+{
+	int			tokens;			/* of all rows, >= 1 */
+	int			rows;
+	int			asks;
+	bool		recompute;		/* keep each layer's input only, and compute the layer again when going back */
+} dl_net_limits;
+
+typedef struct dl_loss
+{
+	double		loss;			/* sum over asks of weight * cross-entropy, in nats */
+	double		weight;			/* sum of weights */
+	int			correct;		/* asks whose target has the highest logit (ties: the lower id) */
+	int			asks;
+} dl_loss;
+
+typedef struct dl_net dl_net;
+
+/* Bytes that dl_net_create takes from the arena; nothing is taken later. */
+size_t		dl_net_bytes(const dl_params *p, const dl_net_limits *limits);
+
+/* The parameters are borrowed. DLM_ENOMEM, DLM_EINVAL. */
+dlm_status	dl_net_create(dl_params *p, const dl_net_limits *limits, dl_net **out, dlm_error *err);
+void		dl_net_free(dl_net *net);
+
+/*
+ * rows are read here and in dl_net_loss and dl_net_backward: borrowed until
+ * the last of them. drop: NULL = none. DLM_EINVAL: a row or the batch is out
+ * of the bounds of model or limits; DLM_ETOOLONG: it does not fit the limits.
+ */
+dlm_status	dl_net_forward(dl_net *net, const dl_example *rows, int n_rows, const dl_drop *drop, dlm_error *err);
+
+/* logits [vocab] of ask i of the batch, counted through all rows. */
+void		dl_net_logits(const dl_net *net, int i, dl_real *logits);
+
+/*
+ * Cross-entropy with label smoothing (Szegedy et al. 2016), of logits z at one ask:
+ *		log sum exp z - (1 - smoothing) z[target] - smoothing / vocab sum z
+ * The vocabulary is walked in blocks for all asks: no [asks, vocab] matrix.
+ * DLM_EDAMAGED: the loss is not finite.
+ */
+dlm_status	dl_net_loss(dl_net *net, double smoothing, dl_loss *out, dlm_error *err);
+
+/* Gradients of that loss' sum, added. After dl_net_loss on the same batch, once. */
+void		dl_net_backward(dl_net *net);
+
+#endif							/* DL_NET_H */
