@@ -217,6 +217,8 @@ add_example(dl_net *net, int row, const dl_example *e)
 dlm_status
 dl_net_forward(dl_net *net, const dl_example *rows, int n_rows, const dl_drop *drop, dlm_error *err)
 {
+	if (drop != NULL && !(drop->hidden >= 0 && drop->hidden < 1 && drop->attention >= 0 && drop->attention < 1))
+		return dl_fail(err, DLM_EINVAL, "", "dropout must be at least 0 and less than 1");
 	net->rows = rows;
 	net->n_rows = net->n_tokens = net->n_asks = 0;
 	net->drop = drop != NULL ? *drop : (dl_drop) {0};

@@ -53,8 +53,8 @@ void		dl_net_free(dl_net *net);
 
 /*
  * rows are read here and in dl_net_loss and dl_net_backward: borrowed until
- * the last of them. drop: NULL = none. DLM_EINVAL: a row or the batch is out
- * of the bounds of model or limits; DLM_ETOOLONG: it does not fit the limits.
+ * the last of them. drop: NULL = none. DLM_EINVAL: a row is not
+ * one of the model's, or a rate out of range; DLM_ETOOLONG: beyond the limits.
  */
 dlm_status	dl_net_forward(dl_net *net, const dl_example *rows, int n_rows, const dl_drop *drop, dlm_error *err);
 

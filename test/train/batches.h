@@ -28,7 +28,7 @@ typedef struct batch
 } batch;
 
 /* Uniform in [0, 1): a generator of the test's own. */
-static double
+static inline double
 batch_uniform(uint64_t *state)
 {
 	*state = *state * 6364136223846793005u + 1442695040888963407u;
@@ -39,7 +39,7 @@ batch_uniform(uint64_t *state)
  * Rows of 2, 5, 7 and 12 tokens; about half of the positions live and about half asked for, the first row's last
  * always. Two masks, so that replaced rows of the embedding are read where a model has them.
  */
-static void
+static inline void
 batch_make(const dl_config *c, uint64_t seed, batch *b)
 {
 	static const int lengths[BATCH_ROWS] = {2, 5, 7, BATCH_LONGEST};
