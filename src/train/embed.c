@@ -28,13 +28,6 @@ position_row(const dl_net *net, int token)
 	return ((size_t) net->position[token] + net->p->config.position_offset) * net->p->config.hidden;
 }
 
-static void
-add(dl_real *y, const dl_real *x, size_t n)
-{
-	for (size_t i = 0; i < n; i++)
-		y[i] += x[i];
-}
-
 void
 dl_embed_run(dl_net *net)
 {
@@ -50,9 +43,9 @@ dl_embed_run(dl_net *net)
 		for (size_t i = 0; i < hidden; i++)
 			x[i] = row[i];
 		if (p->position != NULL)
-			add(x, p->position->value + position_row(net, t), hidden);
+			dl_add_scaled(x, p->position->value + position_row(net, t), 1, hidden);
 		if (p->type != NULL)
-			add(x, p->type->value, hidden);
+			dl_add_scaled(x, p->type->value, 1, hidden);
 	}
 	if (c->embed_norm)
 		dl_norm_forward(c->norm, &p->embed_norm, c->norm_eps, net->sum, net->n_tokens, (int) hidden, net->x[0]);
@@ -78,10 +71,10 @@ dl_embed_back(dl_net *net)
 		dl_real    *row = embedding_row(p, net->id[t], true);
 
 		if (row != NULL)
-			add(row, g, hidden);
+			dl_add_scaled(row, g, 1, hidden);
 		if (p->position != NULL && p->position->grad != NULL)
-			add(p->position->grad + position_row(net, t), g, hidden);
+			dl_add_scaled(p->position->grad + position_row(net, t), g, 1, hidden);
 		if (p->type != NULL && p->type->grad != NULL)
-			add(p->type->grad, g, hidden);
+			dl_add_scaled(p->type->grad, g, 1, hidden);
 	}
 }

@@ -28,13 +28,6 @@ drop_rows(const dl_net *net, int layer, dl_site site, dl_real *x)
 }
 
 static void
-add(dl_real *y, const dl_real *x, size_t n)
-{
-	for (size_t i = 0; i < n; i++)
-		y[i] += x[i];
-}
-
-static void
 norm(const dl_net *net, const dl_norm_params *p, const dl_real *x, dl_real *y)
 {
 	const dl_config *c = &net->p->config;
@@ -155,7 +148,7 @@ attention_run(dl_net *net, int layer)
 	}
 	dense(net, &p->o, s->mix, s->mid);
 	drop_rows(net, layer, DL_SITE_O, s->mid);
-	add(s->mid, net->x[layer], elements(net, c->hidden));
+	dl_add_scaled(s->mid, net->x[layer], 1, elements(net, c->hidden));
 }
 
 /* out = stream + drop(down(act)) */
@@ -175,7 +168,7 @@ ffn_run(dl_net *net, int layer)
 		s->act[i] *= s->up[i];
 	dense(net, &p->down, s->act, s->out);
 	drop_rows(net, layer, DL_SITE_DOWN, s->out);
-	add(s->out, c->pre_norm ? s->mid : s->f, elements(net, c->hidden));
+	dl_add_scaled(s->out, c->pre_norm ? s->mid : s->f, 1, elements(net, c->hidden));
 }
 
 void
@@ -289,9 +282,9 @@ dl_layer_back(dl_net *net, int layer)
 	{
 		norm_back(net, &p->ffn_norm, s->out, w->g, false, w->g);
 		ffn_back(net, layer);
-		add(w->g, w->d, size);
+		dl_add_scaled(w->g, w->d, 1, size);
 		norm_back(net, &p->attn_norm, s->mid, w->g, false, w->g);
 		attention_back(net, layer);
-		add(w->g, w->d, size);
+		dl_add_scaled(w->g, w->d, 1, size);
 	}
 }

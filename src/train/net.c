@@ -135,18 +135,19 @@ layout(dl_net *net, void *base)
 }
 
 static dl_net
-empty_net(const dl_params *p, const dl_net_limits *limits)
+empty_net(dl_params *p, const dl_net_limits *limits)
 {
 	return (dl_net) {
-		.p = (dl_params *) p, .limits = *limits, .query_dim = (int) (p->config.heads * p->config.head_dim),
+		.p = p, .limits = *limits, .query_dim = (int) (p->config.heads * p->config.head_dim),
 		.key_dim = (int) (p->config.kv_heads * p->config.head_dim)
 	};
 }
 
 size_t
-dl_net_bytes(const dl_params *p, const dl_net_limits *limits)
+dl_net_bytes(const dl_config *config, int rank, const dl_net_limits *limits)
 {
-	dl_net		net = empty_net(p, limits);
+	dl_params	p = {.config = *config, .rank = rank};
+	dl_net		net = empty_net(&p, limits);
 
 	return dl_block_bytes(layout(&net, NULL));
 }

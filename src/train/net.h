@@ -44,8 +44,8 @@ typedef struct dl_loss
 
 typedef struct dl_net dl_net;
 
-/* Bytes that dl_net_create takes from the arena; nothing is taken later. */
-size_t		dl_net_bytes(const dl_params *p, const dl_net_limits *limits);
+/* Bytes that dl_net_create takes from the arena; nothing is taken later. rank: of LoRA, 0 without. */
+size_t		dl_net_bytes(const dl_config *config, int rank, const dl_net_limits *limits);
 
 /* The parameters are borrowed. DLM_ENOMEM, DLM_EINVAL. */
 dlm_status	dl_net_create(dl_params *p, const dl_net_limits *limits, dl_net **out, dlm_error *err);

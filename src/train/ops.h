@@ -12,6 +12,37 @@
 #include "dropout.h"
 #include "params.h"
 
+#define DL_DOT_LANES	16
+
+/*
+ * Sum of x[i] y[i]: sixteen partial sums, which a compiler may keep in vectors
+ * without reordering anything.
+ */
+static inline dl_real
+dl_dot(const dl_real *x, const dl_real *y, int n)
+{
+	dl_real		lane[DL_DOT_LANES] = {0};
+	dl_real		sum = 0;
+	int			i = 0;
+
+	for (; i + DL_DOT_LANES <= n; i += DL_DOT_LANES)
+		for (int l = 0; l < DL_DOT_LANES; l++)
+			lane[l] += x[i + l] * y[i + l];
+	for (; i < n; i++)
+		sum += x[i] * y[i];
+	for (int l = 0; l < DL_DOT_LANES; l++)
+		sum += lane[l];
+	return sum;
+}
+
+/* y[n] += scale x */
+static inline void
+dl_add_scaled(dl_real *restrict y, const dl_real *restrict x, dl_real scale, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		y[i] += scale * x[i];
+}
+
 /* y[m, n] = x[m, k] w[n, k]^T; add: y += */
 void		dl_product_nt(const dl_real *x, const dl_real *w, int m, int n, int k, bool add, dl_real *y);
 /* y[m, k] += scale x[m, n] w[n, k] */

@@ -12,23 +12,6 @@ sees(const dl_attention_row *r, int query, int key)
 	return r->live == NULL || r->live[query] || (!r->live[key] && key <= query);
 }
 
-static dl_real
-dot(const dl_real *x, const dl_real *y, int n)
-{
-	dl_real		sum = 0;
-
-	for (int i = 0; i < n; i++)
-		sum += x[i] * y[i];
-	return sum;
-}
-
-static void
-add_scaled(dl_real *restrict y, const dl_real *restrict x, dl_real scale, int n)
-{
-	for (int i = 0; i < n; i++)
-		y[i] += scale * x[i];
-}
-
 /* p[n] = the probabilities of one query q [dim]; k is the head's column, stride ldk. Every query sees itself. */
 static void
 probabilities(const dl_attention_row *r, int query, const dl_real *q, const dl_real *k, size_t ldk, dl_real *p)
@@ -38,7 +21,7 @@ probabilities(const dl_attention_row *r, int query, const dl_real *q, const dl_r
 
 	for (int j = 0; j < r->n; j++)
 	{
-		p[j] = sees(r, query, j) ? dot(q, k + (size_t) j * ldk, r->dim) : -INFINITY;
+		p[j] = sees(r, query, j) ? dl_dot(q, k + (size_t) j * ldk, r->dim) : -INFINITY;
 		most = p[j] > most ? p[j] : most;
 	}
 	for (int j = 0; j < r->n; j++)
@@ -76,7 +59,7 @@ dl_attend_row(const dl_attention_row *r, const dl_real *q, const dl_real *k, con
 			for (int d = 0; d < r->dim; d++)
 				out[at + (size_t) d] = 0;
 			for (int j = 0; j < r->n; j++)
-				add_scaled(out + at, v + (size_t) j * ldk + column, scores[j], r->dim);
+				dl_add_scaled(out + at, v + (size_t) j * ldk + column, scores[j], (size_t) r->dim);
 		}
 }
 
@@ -95,21 +78,21 @@ query_back(const dl_attention_row *r, int query, int head, const dl_real *q, con
 	for (int j = 0; j < r->n; j++)
 	{
 		dropped[j] = p[j];
-		dp[j] = dot(dy, v + (size_t) j * ldk, r->dim);
+		dp[j] = dl_dot(dy, v + (size_t) j * ldk, r->dim);
 	}
 	drop_line(r, query, head, dropped);
 	drop_line(r, query, head, dp);
 	for (int j = 0; j < r->n; j++)
 	{
-		add_scaled(dv + (size_t) j * ldk, dy, dropped[j], r->dim);
+		dl_add_scaled(dv + (size_t) j * ldk, dy, dropped[j], (size_t) r->dim);
 		sum += p[j] * dp[j];
 	}
 	for (int j = 0; j < r->n; j++)
 	{
 		dl_real		ds = p[j] * (dp[j] - sum);
 
-		add_scaled(dq, k + (size_t) j * ldk, ds, r->dim);
-		add_scaled(dk + (size_t) j * ldk, q, ds, r->dim);
+		dl_add_scaled(dq, k + (size_t) j * ldk, ds, (size_t) r->dim);
+		dl_add_scaled(dk + (size_t) j * ldk, q, ds, (size_t) r->dim);
 	}
 }
 

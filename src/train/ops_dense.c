@@ -1,38 +1,12 @@
 /*
  * ops_dense.c - products and linear layers; see ops.h.
  *
- * Plain loops that a compiler turns into vectors without reordering a sum: a
- * dot product keeps sixteen partial sums, the other two products add rows.
+ * Plain loops that a compiler turns into vectors: a dot product in lanes, or
+ * rows added.
  */
 #include "ops.h"
 
 #include <string.h>
-
-#define LANES	16
-
-static dl_real
-dot(const dl_real *x, const dl_real *y, int n)
-{
-	dl_real		lane[LANES] = {0};
-	dl_real		sum = 0;
-	int			i = 0;
-
-	for (; i + LANES <= n; i += LANES)
-		for (int l = 0; l < LANES; l++)
-			lane[l] += x[i + l] * y[i + l];
-	for (; i < n; i++)
-		sum += x[i] * y[i];
-	for (int l = 0; l < LANES; l++)
-		sum += lane[l];
-	return sum;
-}
-
-static void
-add_scaled(dl_real *restrict y, const dl_real *restrict x, dl_real scale, int n)
-{
-	for (int i = 0; i < n; i++)
-		y[i] += scale * x[i];
-}
 
 void
 dl_product_nt(const dl_real *x, const dl_real *w, int m, int n, int k, bool add, dl_real *y)
@@ -40,7 +14,7 @@ dl_product_nt(const dl_real *x, const dl_real *w, int m, int n, int k, bool add,
 	for (int i = 0; i < m; i++)
 		for (int j = 0; j < n; j++)
 		{
-			dl_real		sum = dot(x + (size_t) i * (size_t) k, w + (size_t) j * (size_t) k, k);
+			dl_real		sum = dl_dot(x + (size_t) i * (size_t) k, w + (size_t) j * (size_t) k, k);
 			dl_real    *at = y + (size_t) i * (size_t) n + j;
 
 			*at = add ? *at + sum : sum;
@@ -52,8 +26,8 @@ dl_product_nn(const dl_real *x, const dl_real *w, int m, int n, int k, dl_real s
 {
 	for (int i = 0; i < m; i++)
 		for (int j = 0; j < n; j++)
-			add_scaled(y + (size_t) i * (size_t) k, w + (size_t) j * (size_t) k,
-					   scale * x[(size_t) i * (size_t) n + (size_t) j], k);
+			dl_add_scaled(y + (size_t) i * (size_t) k, w + (size_t) j * (size_t) k,
+					   scale * x[(size_t) i * (size_t) n + (size_t) j], (size_t) k);
 }
 
 void
@@ -61,8 +35,8 @@ dl_product_tn(const dl_real *a, const dl_real *x, int m, int n, int k, dl_real s
 {
 	for (int i = 0; i < m; i++)
 		for (int j = 0; j < n; j++)
-			add_scaled(y + (size_t) j * (size_t) k, x + (size_t) i * (size_t) k,
-					   scale * a[(size_t) i * (size_t) n + (size_t) j], k);
+			dl_add_scaled(y + (size_t) j * (size_t) k, x + (size_t) i * (size_t) k,
+					   scale * a[(size_t) i * (size_t) n + (size_t) j], (size_t) k);
 }
 
 void
@@ -73,7 +47,7 @@ dl_dense_forward(const dl_dense *d, dl_real s, const dl_real *x, int m, dl_real 
 
 	dl_product_nt(x, d->w->value, m, n, k, false, y);
 	for (int i = 0; d->b != NULL && i < m; i++)
-		add_scaled(y + (size_t) i * (size_t) n, d->b->value, 1, n);
+		dl_add_scaled(y + (size_t) i * (size_t) n, d->b->value, 1, (size_t) n);
 	if (d->lora_a != NULL)
 	{
 		int			rank = d->lora_a->rows;
@@ -114,7 +88,7 @@ dl_dense_backward(const dl_dense *d, dl_real s, const dl_real *x, const dl_real 
 	if (d->w->grad != NULL)
 		dl_product_tn(dy, x, m, n, k, 1, d->w->grad);
 	for (int i = 0; d->b != NULL && d->b->grad != NULL && i < m; i++)
-		add_scaled(d->b->grad, dy + (size_t) i * (size_t) n, 1, n);
+		dl_add_scaled(d->b->grad, dy + (size_t) i * (size_t) n, 1, (size_t) n);
 	if (d->lora_a != NULL)
 		factors_backward(d, s, x, dy, m, u, dx);
 	if (dx != NULL)

@@ -9,16 +9,6 @@
 
 #define PI	3.14159265358979323846
 
-static size_t
-trained(const dl_params *p)
-{
-	size_t		n = 0;
-
-	for (int i = 0; i < p->n; i++)
-		n += p->list[i].grad != NULL ? p->list[i].n : 0;
-	return n;
-}
-
 /* base NULL only counts. */
 static size_t
 layout(dl_adamw *o, void *base)
@@ -31,11 +21,21 @@ layout(dl_adamw *o, void *base)
 }
 
 size_t
-dl_adamw_bytes(const dl_params *p)
+dl_adamw_bytes(size_t trained)
 {
-	dl_adamw	count = {.n = trained(p)};
+	dl_adamw	count = {.n = trained};
 
 	return dl_block_bytes(layout(&count, NULL));
+}
+
+size_t
+dl_train_bytes(const dlm_model *model, const dl_train_options *options, const dl_net_limits *limits)
+{
+	int			rank = options->mode == DL_TRAIN_LORA ? options->rank : 0;
+	size_t		trained;
+	size_t		params = dl_params_bytes(model, options, &trained);
+
+	return params + dl_net_bytes(&model->config, rank, limits) + dl_adamw_bytes(trained);
 }
 
 static bool
@@ -47,7 +47,7 @@ within(double x, double least, double below)
 dlm_status
 dl_adamw_create(dl_params *p, const dl_adamw_options *options, dl_adamw **out, dlm_error *err)
 {
-	dl_adamw	count = {.n = trained(p)};
+	dl_adamw	count = {.n = p->trained};
 	size_t		bytes = layout(&count, NULL);
 	dl_adamw   *o;
 

@@ -5,7 +5,7 @@
 #ifndef DL_OPTIMIZER_H
 #define DL_OPTIMIZER_H
 
-#include "params.h"
+#include "net.h"
 
 typedef struct dl_adamw_options
 {
@@ -30,8 +30,11 @@ typedef struct dl_adamw
 	dl_real    *v;				/* [n] and of its square */
 } dl_adamw;
 
-/* Bytes that dl_adamw_create takes from the arena. */
-size_t		dl_adamw_bytes(const dl_params *p);
+/* Bytes that dl_adamw_create takes from the arena; trained: as in dl_params. */
+size_t		dl_adamw_bytes(size_t trained);
+
+/* The peak of a run, before anything is taken: parameters, gradients, activations, optimiser. */
+size_t		dl_train_bytes(const dlm_model *model, const dl_train_options *options, const dl_net_limits *limits);
 
 /* DLM_ENOMEM; DLM_EINVAL: an option out of its range. */
 dlm_status	dl_adamw_create(dl_params *p, const dl_adamw_options *options, dl_adamw **out, dlm_error *err);

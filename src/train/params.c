@@ -75,7 +75,10 @@ append(dl_params *p, void *base, size_t *at, dl_param param, bool trained)
 	param.n = (size_t) param.rows * (size_t) param.cols;
 	param.value = dl_carve_reals(base, at, param.n);
 	if (trained)
+	{
 		param.grad = dl_carve_reals(base, at, param.n);
+		p->trained += param.n;
+	}
 	if (base == NULL)
 	{
 		p->n++;
@@ -124,7 +127,7 @@ append_factors(dl_params *p, void *base, size_t *at, const dl_entry *e, const dl
 		added->value[i] = (dl_real) (bound * (2 * dl_rng_uniform(&key, e->role, e->layer, (uint32_t) i, 0) - 1));
 }
 
-/* The whole block: structures first. Sets p->n; base NULL only counts. */
+/* The whole block: structures first. Sets p->n and p->trained; base NULL only counts. */
 static size_t
 layout(dl_params *p, void *base, int n_params, const dl_train_options *o)
 {
@@ -135,6 +138,7 @@ layout(dl_params *p, void *base, int n_params, const dl_train_options *o)
 	p->list = dl_carve_bytes(base, &at, (size_t) n_params * sizeof(dl_param));
 	p->layers = dl_carve_bytes(base, &at, p->config.layers * sizeof(dl_layer_params));
 	p->n = 0;
+	p->trained = 0;
 	for (int i = 0; i < n; i++)
 		if (is_parameter(&e[i]))
 			append_tensor(p, base, &at, &e[i], o);
@@ -144,22 +148,26 @@ layout(dl_params *p, void *base, int n_params, const dl_train_options *o)
 	return at;
 }
 
-static size_t
-count_bytes(const dlm_model *model, const dl_train_options *o, int *n_params)
+/* What a model's parameters are, without their arrays; *bytes gets what those take. */
+static dl_params
+count_params(const dlm_model *model, const dl_train_options *o, size_t *bytes)
 {
 	dl_params	count = {.model = model, .config = model->config};
 
 	layout(&count, NULL, 0, o);
-	*n_params = count.n;
-	return layout(&count, NULL, count.n, o);
+	*bytes = layout(&count, NULL, count.n, o);
+	return count;
 }
 
 size_t
-dl_params_bytes(const dlm_model *model, const dl_train_options *o)
+dl_params_bytes(const dlm_model *model, const dl_train_options *o, size_t *trained)
 {
-	int			n;
+	size_t		bytes;
+	dl_params	count = count_params(model, o, &bytes);
 
-	return dl_block_bytes(count_bytes(model, o, &n));
+	if (trained != NULL)
+		*trained = count.trained;
+	return dl_block_bytes(bytes);
 }
 
 dl_param *
@@ -237,14 +245,16 @@ dlm_status
 dl_params_create(const dlm_model *model, const dl_train_options *o, dl_arena *a, dl_params **out, dlm_error *err)
 {
 	dlm_status	st = check_options(model, o, err);
-	int			n;
 	size_t		bytes;
+	dl_params	count;
 	dl_params  *p;
-	bool		trains = false;
 
 	if (st != DLM_OK)
 		return st;
-	bytes = count_bytes(model, o, &n);
+	count = count_params(model, o, &bytes);
+	if (count.trained == 0)
+		return dl_fail(err, DLM_EINVAL, "", o->mode == DL_TRAIN_BIAS ? "model has no biases to train" :
+					   "no linear layer of the model is to get LoRA factors");
 	p = dl_arena_block(a, bytes);
 	if (p == NULL)
 		return dl_fail_memory(err);
@@ -254,16 +264,8 @@ dl_params_create(const dlm_model *model, const dl_train_options *o, dl_arena *a,
 	p->model = model;
 	p->rank = o->mode == DL_TRAIN_LORA ? o->rank : 0;
 	p->scale = p->rank > 0 ? (dl_real) (o->alpha / o->rank) : 0;
-	layout(p, p, n, o);
+	layout(p, p, count.n, o);
 	bind(p);
-	for (int i = 0; i < p->n; i++)
-		trains = trains || p->list[i].grad != NULL;
-	if (!trains)
-	{
-		dl_params_free(p);
-		return dl_fail(err, DLM_EINVAL, "", o->mode == DL_TRAIN_BIAS ? "model has no biases to train" :
-					   "no linear layer of the model is to get LoRA factors");
-	}
 	*out = p;
 	return DLM_OK;
 }

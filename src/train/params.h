@@ -83,6 +83,7 @@ typedef struct dl_params
 	const dlm_model *model;		/* borrowed: RoPE's tables */
 	int			rank;			/* of LoRA, 0: none */
 	dl_real		scale;			/* alpha / rank */
+	size_t		trained;		/* numbers that have a gradient */
 	int			n;
 	dl_param   *list;			/* [n], in the file's order, LoRA factors last */
 	dl_layer_params *layers;	/* [config.layers] */
@@ -97,8 +98,8 @@ typedef struct dl_params
 	dl_dense	head;			/* w is embed where tied; never with LoRA */
 } dl_params;
 
-/* Bytes that dl_params_create takes from the arena. */
-size_t		dl_params_bytes(const dlm_model *model, const dl_train_options *options);
+/* Bytes that dl_params_create takes from the arena; *trained (may be NULL) gets how many numbers have a gradient. */
+size_t		dl_params_bytes(const dlm_model *model, const dl_train_options *options, size_t *trained);
 
 /*
  * The model is borrowed and must outlive the parameters. Gradients begin at

@@ -56,6 +56,7 @@ typedef double dl_real;
 #define dl_head_back		dl_head_back_f64
 #define dl_dropout			dl_dropout_f64
 #define dl_adamw_bytes		dl_adamw_bytes_f64
+#define dl_train_bytes		dl_train_bytes_f64
 #define dl_adamw_create		dl_adamw_create_f64
 #define dl_adamw_free		dl_adamw_free_f64
 #define dl_adamw_step		dl_adamw_step_f64

@@ -173,7 +173,8 @@ recompute_gives_the_same_bits(trial *t)
 			n += t->p->list[i].n;
 		}
 	limits.recompute = true;
-	CHECK(dl_net_bytes(t->p, &limits) < dl_net_bytes(t->p, &t->b.limits), "%s: no memory is saved", t->name);
+	CHECK(dl_net_bytes(&t->p->config, t->p->rank, &limits) <
+		  dl_net_bytes(&t->p->config, t->p->rank, &t->b.limits), "%s: no memory is saved", t->name);
 	CHECK(dl_net_create(t->p, &limits, &t->net, &err) == DLM_OK, "%s: %s", t->name, err.message);
 	add_gradients(t);
 	n = 0;

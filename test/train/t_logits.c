@@ -78,9 +78,9 @@ compare(dlm_model *m, const char *name, dl_arena *a)
 
 	batch_make(&m->config, 7, &b);
 	CHECK(dl_params_create(m, &options, a, &p, &err) == DLM_OK, "%s: %s", name, err.message);
-	CHECK(dl_arena_used(a) == dl_params_bytes(m, &options), "%s: %zu bytes", name, dl_arena_used(a));
+	CHECK(dl_arena_used(a) == dl_params_bytes(m, &options, NULL), "%s: %zu bytes", name, dl_arena_used(a));
 	CHECK(dl_net_create(p, &b.limits, &net, &err) == DLM_OK, "%s: %s", name, err.message);
-	CHECK(dl_arena_used(a) == dl_params_bytes(m, &options) + dl_net_bytes(p, &b.limits), "%s: %zu bytes", name,
+	CHECK(dl_arena_used(a) == dl_params_bytes(m, &options, NULL) + dl_net_bytes(&m->config, 0, &b.limits), "%s: %zu bytes", name,
 		  dl_arena_used(a));
 	if (engine_logits(m, &b, o))
 	{

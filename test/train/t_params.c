@@ -77,7 +77,7 @@ factors_begin_at_the_model(const char *name)
 
 		lora.seed = i < 2 ? 1 : 2;
 		CHECK(dl_params_create(f.model, &lora, a, &p[i], &err) == DLM_OK, "%s: %s", name, err.message);
-		CHECK(dl_arena_used(a) - used == dl_params_bytes(f.model, &lora), "%s: %zu bytes", name, dl_arena_used(a) - used);
+		CHECK(dl_arena_used(a) - used == dl_params_bytes(f.model, &lora, NULL), "%s: %zu bytes", name, dl_arena_used(a) - used);
 	}
 	CHECK(p[0]->scale == 2, "%s: scale %g", name, (double) p[0]->scale);
 	for (int i = 0; i < p[0]->n; i++)

@@ -58,8 +58,7 @@ train(const dlm_model *m, const dl_train_options *options, bool recompute, doubl
 			r->first = r->last;
 	}
 	CHECK(st == DLM_OK, "%s", err.message);
-	CHECK(st != DLM_OK || dl_arena_peak(r->a) == dl_params_bytes(m, options) + dl_net_bytes(r->p, &b.limits) +
-		  dl_adamw_bytes(r->p), "peak %zu", dl_arena_peak(r->a));
+	CHECK(st != DLM_OK || dl_arena_peak(r->a) == dl_train_bytes(m, options, &b.limits), "peak %zu", dl_arena_peak(r->a));
 	return st == DLM_OK;
 }
 
