@@ -11,4 +11,9 @@ for library in build/libdlm_engine.a build/libdlm_loader.a build/libdlm_train.a;
     other=$(nm --defined-only "$library" 2>/dev/null | awk 'NF == 3 && $2 ~ /[A-TV-Z]/ {print $3}' | grep -vE '^(dlm_|dl_)')
     if [ -n "$other" ]; then echo "$library defines:"; echo "$other"; bad=1; fi
 done
+# the trainer's double build may lie beside the float one
+if [ -f build/libdlm_train_f64.a ]; then
+    other=$(nm --defined-only build/libdlm_train_f64.a 2>/dev/null | awk 'NF == 3 && $2 ~ /[A-TV-Z]/ {print $3}' | grep -vE '_f64$')
+    if [ -n "$other" ]; then echo "src/train/real.h does not rename:"; echo "$other"; bad=1; fi
+fi
 exit $bad

@@ -4,12 +4,16 @@
 #ifndef BATCHES_H
 #define BATCHES_H
 
+#include "files.h"
 #include "fixture.h"
 #include "net.h"
 
+/* The tiny families; REPLACED is llama with rows of its input embedding replaced. */
+#define REPLACED	"replaced"
+
 static const char *const tiny_models[] = {
 	"bert", "roberta", "xlm-roberta", "xlm-roberta-xl", "paper", "llama", "context", "untied", "bf16", "qwen2",
-	"qwen3", "llada"
+	"qwen3", "llada", REPLACED
 };
 
 #define N_TINY_MODELS	((int) (sizeof(tiny_models) / sizeof(tiny_models[0])))
@@ -27,6 +31,32 @@ typedef struct batch
 	dl_net_limits limits;		/* exactly this batch */
 } batch;
 
+/* llama whose input embedding reads a norm's weights at the mask and at another token; the output projection does not. */
+static inline bool
+replaced_open(dlm_weights weights, fixture *f)
+{
+	static const char settings[] = "{\"format\": 1, \"mask_token\": \"<|mask|>\", \"begin\": \"<|endoftext|>\", "
+		"\"stop_tokens\": [\"<|im_end|>\"], \"embedding_rows\": {\"<|mask|>\": \"norm.weight\", "
+		"\"<|im_end|>\": \"layers.0.input_layernorm.weight\"}}";
+	dlm_convert_options options = {.weights = weights};
+	char		folder[256];
+	bool		ok;
+
+	files_folder(folder);
+	files_copy_folder("test/models/llama", folder);
+	files_write(folder, "dlm.json", settings, sizeof(settings) - 1);
+	ok = fixture_convert(folder, &options, f);
+	files_remove(folder);
+	CHECK(!ok || f->model->config.n_replaced == 2, "%u rows are replaced", f->model->config.n_replaced);
+	return ok;
+}
+
+static inline bool
+tiny_open(const char *name, dlm_weights weights, fixture *f)
+{
+	return strcmp(name, REPLACED) == 0 ? replaced_open(weights, f) : fixture_open(name, weights, f);
+}
+
 /* Uniform in [0, 1): a generator of the test's own. */
 static inline double
 batch_uniform(uint64_t *state)
@@ -37,7 +67,7 @@ batch_uniform(uint64_t *state)
 
 /*
  * Rows of 2, 5, 7 and 12 tokens; about half of the positions live and about half asked for, the first row's last
- * always. Two masks, so that replaced rows of the embedding are read where a model has them.
+ * always. Masks, and the replaced rows of the embedding where a model has them.
  */
 static inline void
 batch_make(const dl_config *c, uint64_t seed, batch *b)

@@ -233,7 +233,7 @@ main(void)
 		fixture		f;
 		uint32_t	own;
 
-		if (!fixture_open(name, strcmp(name, "bf16") == 0 ? DLM_WEIGHTS_BF16 : DLM_WEIGHTS_F32, &f))
+		if (!tiny_open(name, strcmp(name, "bf16") == 0 ? DLM_WEIGHTS_BF16 : DLM_WEIGHTS_F32, &f))
 			continue;
 		own = f.model->config.attention;
 		gradients_are_differences(f.model, name, &all, NULL);

@@ -107,7 +107,7 @@ logits_equal_the_engines(const char *name, dlm_weights weights)
 	dl_arena   *a = dl_arena_create(0);
 	fixture		f;
 
-	if (fixture_open(name, weights, &f))
+	if (tiny_open(name, weights, &f))
 	{
 		uint32_t	own = f.model->config.attention;
 
