@@ -14,6 +14,21 @@
 #include "logprob.h"
 #include "status.h"
 
+/* What LoRA's B reads. */
+static void
+project_down(dl_net *net)
+{
+	const dl_params *p = net->p;
+	dl_head_state *h = &net->head;
+	size_t		size = (size_t) net->n_asks * (size_t) p->rank;
+
+	if (p->head.lora_a == NULL)
+		return;
+	dl_product_nt(h->x, p->head.lora_a->value, net->n_asks, p->rank, (int) p->config.hidden, false, h->u);
+	for (size_t i = 0; i < size; i++)
+		h->u[i] *= p->scale;
+}
+
 /* What is normed, transformed and projected. */
 void
 dl_head_run(dl_net *net)
@@ -36,6 +51,7 @@ dl_head_run(dl_net *net)
 		dl_act_forward(DL_ACT_GELU_ERF, h->dense, size, h->act);
 		dl_norm_forward(DL_NORM_LAYER, &p->head_norm, c->norm_eps, h->act, n, hidden, h->x);
 	}
+	project_down(net);
 }
 
 /* logits [asks, ids] of asks from `ask` on and ids from `id` on */
@@ -44,9 +60,13 @@ project(const dl_net *net, int ask, int asks, int id, int ids, dl_real *logits)
 {
 	const dl_params *p = net->p;
 	size_t		hidden = p->config.hidden;
+	size_t		rank = (size_t) p->rank;
 
 	dl_product_nt(net->head.x + (size_t) ask * hidden, p->head.w->value + (size_t) id * hidden, asks, ids, (int) hidden,
 				  false, logits);
+	if (p->head.lora_b != NULL)
+		dl_product_nt(net->head.u + (size_t) ask * rank, p->head.lora_b->value + (size_t) id * rank, asks, ids, p->rank,
+					  true, logits);
 	for (int i = 0; p->head.b != NULL && i < asks; i++)
 		for (int j = 0; j < ids; j++)
 			logits[(size_t) i * (size_t) ids + (size_t) j] += p->head.b->value[id + j];
@@ -163,6 +183,29 @@ block_back(dl_net *net, int ask, int asks, int id, int ids)
 	if (p->head.w->grad != NULL)
 		dl_product_tn(h->logits, h->x + (size_t) ask * hidden, asks, ids, (int) hidden, 1,
 					  p->head.w->grad + (size_t) id * hidden);
+	if (p->head.lora_b != NULL)
+	{
+		size_t		rank = (size_t) p->rank;
+
+		dl_product_tn(h->logits, h->u + (size_t) ask * rank, asks, ids, p->rank, 1,
+					  p->head.lora_b->grad + (size_t) id * rank);
+		dl_product_nn(h->logits, p->head.lora_b->value + (size_t) id * rank, asks, ids, p->rank, 1,
+					  h->du + (size_t) ask * rank);
+	}
+}
+
+/* dA, and its share of dx, once du is complete. */
+static void
+project_down_back(dl_net *net)
+{
+	const dl_params *p = net->p;
+	dl_head_state *h = &net->head;
+	int			hidden = (int) p->config.hidden;
+
+	if (p->head.lora_a == NULL)
+		return;
+	dl_product_tn(h->du, h->x, net->n_asks, p->rank, hidden, p->scale, p->head.lora_a->grad);
+	dl_product_nn(h->du, p->head.lora_a->value, net->n_asks, p->rank, hidden, p->scale, h->dx);
 }
 
 void
@@ -178,7 +221,9 @@ dl_head_back(dl_net *net)
 
 	memset(h->dx, 0, size * sizeof(dl_real));
 	memset(net->work.g, 0, (size_t) net->n_tokens * (size_t) hidden * sizeof(dl_real));
+	memset(h->du, 0, (size_t) n * (size_t) p->rank * sizeof(dl_real));
 	walk_vocabulary(net, block_back);
+	project_down_back(net);
 	if (c->head_transform)
 	{
 		dl_norm_backward(DL_NORM_LAYER, &p->head_norm, c->norm_eps, h->act, d, n, hidden, false, d);

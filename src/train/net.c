@@ -94,6 +94,8 @@ carve_head(dl_net *net, void *base, size_t *at)
 	h->z_target = dl_carve_bytes(base, at, n * sizeof(double));
 	h->z_sum = dl_carve_bytes(base, at, n * sizeof(double));
 	h->logits = dl_carve_reals(base, at, side * block);
+	h->u = dl_carve_reals(base, at, n * (size_t) net->p->rank);
+	h->du = dl_carve_reals(base, at, n * (size_t) net->p->rank);
 	h->dx = dl_carve_reals(base, at, size);
 	h->state = dl_carve_reals(base, at, size);
 	h->normed = c->final_norm ? dl_carve_reals(base, at, size) : h->state;

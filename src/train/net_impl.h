@@ -58,6 +58,8 @@ typedef struct dl_head_state
 	dl_real    *x;				/* [A, hidden] what the output projection reads */
 	dl_real    *dx;				/* [A, hidden] its gradient, and those before it */
 	dl_real    *dnormed;		/* [A, hidden] */
+	dl_real    *u;				/* [A, rank] scale x A^T of the output projection's LoRA, or NULL */
+	dl_real    *du;				/* [A, rank] gradient of x A^T, without scale */
 	dl_real    *logits;			/* [min(A, DL_LOSS_ASKS), DL_VOCAB_BLOCK] */
 	double	   *most;			/* [A] largest logit */
 	double	   *sum;			/* [A] of exp(logit - most); then the log-sum-exp */

@@ -20,7 +20,7 @@ static const struct
 }			dense_roles[] = {
 	{DL_DENSE_Q, DL_T_Q_W}, {DL_DENSE_K, DL_T_K_W}, {DL_DENSE_V, DL_T_V_W}, {DL_DENSE_O, DL_T_O_W},
 	{DL_DENSE_GATE, DL_T_GATE_W}, {DL_DENSE_UP, DL_T_UP_W}, {DL_DENSE_DOWN, DL_T_DOWN_W},
-	{DL_DENSE_HEAD, DL_T_HEAD_DENSE_W}
+	{DL_DENSE_HEAD, DL_T_HEAD_DENSE_W}, {DL_DENSE_OUTPUT, DL_T_HEAD_W}
 };
 
 #define N_DENSE_ROLES	(sizeof(dense_roles) / sizeof(dense_roles[0]))
@@ -60,8 +60,10 @@ is_matrix(const dl_entry *e)
 }
 
 static bool
-has_factors(const dl_train_options *o, uint32_t role)
+has_factors(const dl_config *c, const dl_train_options *o, uint32_t role)
 {
+	if (c->tied && role == DL_T_EMBED)
+		role = DL_T_HEAD_W;
 	for (size_t i = 0; o->mode == DL_TRAIN_LORA && i < N_DENSE_ROLES; i++)
 		if (dense_roles[i].role == role)
 			return (o->lora & dense_roles[i].bit) != 0;
@@ -143,7 +145,7 @@ layout(dl_params *p, void *base, int n_params, const dl_train_options *o)
 		if (is_parameter(&e[i]))
 			append_tensor(p, base, &at, &e[i], o);
 	for (int i = 0; i < n; i++)
-		if (has_factors(o, e[i].role))
+		if (has_factors(&p->config, o, e[i].role))
 			append_factors(p, base, &at, &e[i], o);
 	return at;
 }
@@ -223,7 +225,11 @@ bind(dl_params *p)
 	p->head_dense = find_dense(p, DL_T_HEAD_DENSE_W, DL_T_HEAD_DENSE_B, 0);
 	p->head = find_dense(p, DL_T_HEAD_W, DL_T_HEAD_B, 0);
 	if (p->config.tied)
+	{
 		p->head.w = p->embed;
+		p->head.lora_a = dl_params_find(p, DL_T_EMBED, 0, DL_PART_LORA_A);
+		p->head.lora_b = dl_params_find(p, DL_T_EMBED, 0, DL_PART_LORA_B);
+	}
 }
 
 static dlm_status

@@ -25,7 +25,8 @@ typedef enum dl_dense_bit
 {
 	DL_DENSE_Q = 1, DL_DENSE_K = 2, DL_DENSE_V = 4, DL_DENSE_O = 8,
 	DL_DENSE_GATE = 16, DL_DENSE_UP = 32, DL_DENSE_DOWN = 64,
-	DL_DENSE_HEAD = 128			/* the head's transform, where there is one */
+	DL_DENSE_HEAD = 128,		/* the head's transform, where there is one */
+	DL_DENSE_OUTPUT = 256		/* the output projection; where it is tied, the embedding stays as it is */
 } dl_dense_bit;
 
 typedef struct dl_train_options
@@ -41,7 +42,7 @@ typedef enum dl_param_part { DL_PART_TENSOR = 0, DL_PART_LORA_A, DL_PART_LORA_B 
 
 typedef struct dl_param
 {
-	dl_role		role;			/* of LoRA: the matrix it belongs to */
+	dl_role		role;			/* of LoRA: the matrix it belongs to (DL_T_EMBED: the tied output projection) */
 	int			layer;
 	dl_param_part part;
 	bool		matrix;			/* of a product or an embedding: what weight decay is for */
@@ -95,7 +96,7 @@ typedef struct dl_params
 				final_norm,
 				head_norm;
 	dl_dense	head_dense;
-	dl_dense	head;			/* w is embed where tied; never with LoRA */
+	dl_dense	head;			/* w is embed where tied */
 } dl_params;
 
 /* Bytes that dl_params_create takes from the arena; *trained (may be NULL) gets how many numbers have a gradient. */

@@ -224,7 +224,7 @@ main(void)
 {
 	const dl_train_options all = {.mode = DL_TRAIN_ALL};
 	const dl_train_options bias = {.mode = DL_TRAIN_BIAS};
-	const dl_train_options lora = {.mode = DL_TRAIN_LORA, .lora = 255, .rank = 3, .alpha = 5, .seed = 1};
+	const dl_train_options lora = {.mode = DL_TRAIN_LORA, .lora = 511, .rank = 3, .alpha = 5, .seed = 1};
 	const dl_drop drop = {.seed = 5, .step = 9, .hidden = 0.2, .attention = 0.3};
 
 	for (int i = 0; i < N_TINY_MODELS; i++)

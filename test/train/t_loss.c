@@ -37,14 +37,15 @@ widen(wide *w, dl_param *e, int rows, int cols)
 	e->cols = cols;
 	e->n = (size_t) rows * (size_t) cols;
 	e->value = dl_arena_calloc(w->a, e->n, sizeof(double));
-	e->grad = dl_arena_calloc(w->a, e->n, sizeof(double));
+	if (e->grad != NULL)
+		e->grad = dl_arena_calloc(w->a, e->n, sizeof(double));
 	for (size_t i = 0; i < e->n; i++)
 		e->value[i] = batch_uniform(&w->random) - 0.5;
 }
 
 /* RoBERTa (tied, with a bias) with WIDE ids; every position but one in seven asked for. */
 static bool
-wide_open(wide *w)
+wide_open(wide *w, const dl_train_options *options)
 {
 	dl_net_limits limits = {.tokens = LONG * LONG_ROWS, .rows = LONG_ROWS};
 	dlm_error	err = {0};
@@ -53,11 +54,13 @@ wide_open(wide *w)
 	w->random = 5;
 	w->a = dl_arena_create(0);
 	if (!fixture_open("roberta", DLM_WEIGHTS_F32, &w->f) ||
-		dl_params_create(w->f.model, &(dl_train_options) {.mode = DL_TRAIN_ALL}, w->a, &w->p, &err) != DLM_OK)
+		dl_params_create(w->f.model, options, w->a, &w->p, &err) != DLM_OK)
 		return false;
 	w->p->config.vocab = WIDE;
 	widen(w, w->p->embed, WIDE, (int) w->p->config.hidden);
 	widen(w, w->p->head.b, 1, WIDE);
+	if (w->p->head.lora_b != NULL)
+		widen(w, w->p->head.lora_b, WIDE, w->p->rank);
 	for (int r = 0; r < LONG_ROWS; r++)
 	{
 		w->rows[r] = (dl_example) {LONG, w->ids[r], NULL, 0, w->ask[r], w->target[r], w->weight[r]};
@@ -232,9 +235,11 @@ what_is_not_finite_is_an_error(wide *w)
 int
 main(void)
 {
+	const dl_train_options all = {.mode = DL_TRAIN_ALL};
+	const dl_train_options lora = {.mode = DL_TRAIN_LORA, .lora = DL_DENSE_OUTPUT | DL_DENSE_Q, .rank = 3, .alpha = 2};
 	wide		w;
 
-	if (wide_open(&w))
+	if (wide_open(&w, &all))
 	{
 		blocks_give_the_whole(&w, 0);
 		blocks_give_the_whole(&w, 0.1);
@@ -243,6 +248,15 @@ main(void)
 		derivative(&w, w.p->layers[0].q.w, "query");
 		by_hand(&w);
 		what_is_not_finite_is_an_error(&w);
+		wide_close(&w);
+	}
+	if (wide_open(&w, &lora))
+	{
+		blocks_give_the_whole(&w, 0.1);
+		derivative(&w, w.p->head.lora_a, "projection's A");
+		derivative(&w, w.p->head.lora_b, "projection's B");
+		derivative(&w, w.p->layers[0].q.lora_b, "query's B");
+		CHECK(w.p->embed->grad == NULL && w.p->head.b->grad == NULL, "frozen weights have gradients");
 		wide_close(&w);
 	}
 	return harness_end("t_loss");
