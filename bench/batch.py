@@ -13,11 +13,11 @@ import pathlib
 import re
 import statistics
 import subprocess
-import sys
+
+from database import LABELS, classify, psql
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-LABELS = ("weather", "alarm", "book flight", "pay bill", "recipe", "directions", "translate", "shopping list", "credit score", "tell joke")
-CALL = "dlm_classify(body, ARRAY[" + ", ".join(f"'{label}'" for label in LABELS) + "])"
+CALL = classify("body")
 STATEMENTS = {
     "UPDATE": "UPDATE rows SET label = {call}",
     "CREATE TABLE AS": "CREATE TABLE copied AS SELECT id, {call} AS label FROM rows",
@@ -29,13 +29,6 @@ SETTINGS = {
     "SELECT, parallel plan": "SET max_parallel_workers_per_gather = {workers}; SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0;",
     "SELECT, row by row": "SET dlm.enable_batching = off;",
 }
-
-
-def psql(script):
-    done = subprocess.run(["psql", "-qXAt", "-v", "ON_ERROR_STOP=1"], input=script, capture_output=True, text=True)
-    if done.returncode:
-        sys.exit(done.stderr)
-    return done.stdout.splitlines()
 
 
 def make_rows(n, words):

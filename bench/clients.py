@@ -15,9 +15,9 @@ import time
 
 import machine
 import models
+from database import classify, psql
 
-LABELS = ("weather", "alarm", "book flight", "pay bill", "recipe", "directions", "translate", "shopping list", "credit score", "tell joke")
-CALL = "dlm_classify(body, ARRAY[" + ", ".join(f"'{label}'" for label in LABELS) + "])"
+CALL = classify("body")
 SELECT = f"SELECT count({CALL}) FROM work_{{}};"
 NO_WORKERS = "SET max_parallel_workers_per_gather = 0;"
 PLANS = {
@@ -28,11 +28,6 @@ PLANS = {
 }
 
 
-def psql(script):
-    done = subprocess.run(["psql", "-qXAt", "-v", "ON_ERROR_STOP=1"], input=script, capture_output=True, text=True, check=True)
-    return done.stdout.split()
-
-
 def make_tables(clients, rows):
     """Tables of several pages, so that a scan can be shared out."""
     script = ""
@@ -40,7 +35,7 @@ def make_tables(clients, rows):
         script += f"DROP TABLE IF EXISTS work_{i}; CREATE TABLE work_{i} WITH (fillfactor = 20) AS SELECT id, body, NULL::text AS answer FROM messages " \
                   f"WHERE kind = 'label' AND id % {clients} = {i} ORDER BY id LIMIT {rows // clients}; ANALYZE work_{i};"
     psql(script)
-    return sum(int(n) for i in range(clients) for n in psql(f"SELECT count(*) FROM work_{i};"))
+    return sum(int(psql(f"SELECT count(*) FROM work_{i};")[0]) for i in range(clients))
 
 
 class Watch(threading.Thread):

@@ -9,7 +9,6 @@ rows and writing answers back is not counted against the peer. Printed: rows a s
 import argparse
 import json
 import os
-import subprocess
 
 import numpy as np
 
@@ -18,23 +17,18 @@ import machine
 import models
 import nets
 import rows as rows_module
+from database import LABELS, classify, psql
 
 contenders.quiet()
-LABELS = ("weather", "alarm", "book flight", "pay bill", "recipe", "directions", "translate", "shopping list", "credit score", "tell joke")
 TABLE = "FROM (SELECT * FROM messages WHERE kind = 'label' ORDER BY id LIMIT {n}) q"
 BATCH = 32
 
 
-def psql(script):
-    done = subprocess.run(["psql", "-qXAt", "-v", "ON_ERROR_STOP=1"], input=script, capture_output=True, text=True, check=True)
-    return done.stdout.splitlines()
-
-
 def run_sql(n, threads):
     """(seconds, answers) of one statement, after one row of warming up in the same session."""
-    call = "dlm_classify({}, ARRAY[" + ", ".join(f"'{label}'" for label in LABELS) + "])"
-    lines = psql(f"SET dlm.max_threads = {threads};\nSELECT {call.format(repr('warm'))};\nSELECT extract(epoch FROM clock_timestamp()) AS t0 \\gset\n"
-                 f"SELECT {call.format('body')} {TABLE.format(n=n)};\nSELECT extract(epoch FROM clock_timestamp()) - :t0;\n")
+    warm = classify("'warm'")
+    lines = psql(f"SET dlm.max_threads = {threads};\nSELECT {warm};\nSELECT extract(epoch FROM clock_timestamp()) AS t0 \\gset\n"
+                 f"SELECT {classify('body')} {TABLE.format(n=n)};\nSELECT extract(epoch FROM clock_timestamp()) - :t0;\n")
     return float(lines[-1]), lines[1:-1]
 
 

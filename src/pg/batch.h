@@ -38,6 +38,7 @@
 #include "functions.h"
 
 #define DLM_BATCH_NODE	"DlmBatch"
+#define DLM_LEAST_ROWS	2		/* the planner expects so many, or nothing is collected */
 
 /* What is kept over the treatment of one statement. */
 typedef struct DlmRewrite
@@ -111,9 +112,11 @@ extern void dlm_batch_use_columns(Plan *plan, const List *found);
 /* At most so many rows are wanted of the nodes under `plan` that pass their rows on to it. */
 extern void dlm_batch_bound(Plan *plan, const Limit *limit);
 
-/* Where a node's parts lie in custom_exprs and custom_private. */
+/* Where a node's parts lie in custom_exprs. The calls' levels are its custom_private. */
 typedef enum DlmBatchExprs { DLM_BATCH_CALLS, DLM_BATCH_GUARDS, DLM_BATCH_LIMIT } DlmBatchExprs;
-typedef enum DlmBatchPrivate { DLM_BATCH_CHILD_COLUMNS, DLM_BATCH_LEVELS } DlmBatchPrivate;
+
+/* The executor's parameters (PARAM_EXEC) that an expression reads. */
+extern Bitmapset *dlm_exec_params(Node *expression);
 
 /* -- batch_filter.c -- */
 

@@ -152,7 +152,7 @@ scan_tlist(Builder *b)
 	return result;
 }
 
-/* custom_exprs and custom_private, as the enums of batch.h number their parts. */
+/* custom_exprs, as the enum of batch.h numbers its parts, and custom_private. */
 static void
 set_parts(CustomScan *node, Builder *b)
 {
@@ -170,7 +170,7 @@ set_parts(CustomScan *node, Builder *b)
 		levels = lappend_int(levels, entry->level);
 	}
 	node->custom_exprs = list_make3(calls, guards, NIL);
-	node->custom_private = list_make2(list_make1_int(list_length(b->columns)), levels);
+	node->custom_private = levels;
 }
 
 /* What evaluating a target list costs for one row. */
@@ -317,13 +317,22 @@ dlm_batch_use_columns(Plan *plan, const List *found)
 /* ------------------------------------------------------------------- limits */
 
 static bool
-exec_param_walker(Node *node, void *context)
+exec_param_walker(Node *node, Bitmapset **params)
 {
 	if (node == NULL)
 		return false;
 	if (IsA(node, Param) && ((Param *) node)->paramkind == PARAM_EXEC)
-		return true;
-	return expression_tree_walker(node, exec_param_walker, context);
+		*params = bms_add_member(*params, ((Param *) node)->paramid);
+	return expression_tree_walker(node, exec_param_walker, params);
+}
+
+Bitmapset *
+dlm_exec_params(Node *expression)
+{
+	Bitmapset  *params = NULL;
+
+	exec_param_walker(expression, &params);
+	return params;
 }
 
 /* May the node evaluate it too? Values of PARAM_EXEC need not have reached a worker. */
@@ -331,7 +340,7 @@ static bool
 usable_limit(Node *expression)
 {
 	return !contain_volatile_functions(expression) && !contain_subplans(expression) &&
-		!exec_param_walker(expression, NULL);
+		bms_is_empty(dlm_exec_params(expression));
 }
 
 static void

@@ -21,8 +21,6 @@
 
 #include "batch.h"
 
-#define LEAST_ROWS	2
-
 /*
  * Rows that the condition is evaluated for, by the planner's own estimate: it
  * has told only how many pass, but the calls make up the costs.
@@ -59,7 +57,7 @@ dlm_batch_filter(DlmRewrite *rewrite, Plan *plan, bool below_gather)
 	{
 		List	   *found = NIL;
 
-		if (rows_before(plan, lfirst(cell)) < LEAST_ROWS)
+		if (rows_before(plan, lfirst(cell)) < DLM_LEAST_ROWS)
 			continue;
 		dlm_batch_find(rewrite, lfirst(cell), &found);
 		found = dlm_batch_settle(rewrite, found);

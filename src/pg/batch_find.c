@@ -62,7 +62,7 @@ refuse_walker(Node *node, Refusal *refusal)
 {
 	if (node == NULL)
 		return false;
-	if (IsA(node, FuncExpr) && dlm_function_of(((FuncExpr *) node)->funcid))
+	if (dlm_called(node))
 		add_reason(refusal->rewrite, ((FuncExpr *) node)->funcid, refusal->reason);
 	return expression_tree_walker(node, refuse_walker, refusal);
 }
@@ -352,7 +352,7 @@ find_walker(Node *node, Finder *f)
 	switch (nodeTag(node))
 	{
 		case T_FuncExpr:
-			if (dlm_function_of(((FuncExpr *) node)->funcid))
+			if (dlm_called(node))
 				return find_call((FuncExpr *) node, f);
 			break;
 		case T_CaseExpr:

@@ -15,9 +15,6 @@
 #include <limits.h>
 
 #include "access/parallel.h"
-#include "access/relation.h"
-#include "access/table.h"
-#include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
 #include "commands/explain.h"
 #include "executor/executor.h"
@@ -25,13 +22,11 @@
 #include "lib/ilist.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
-#include "nodes/nodeFuncs.h"
 #include "optimizer/cost.h"
 #include "optimizer/plancat.h"
 #include "optimizer/planner.h"
 #include "tcop/tcopprot.h"
 #include "utils/memutils.h"
-#include "utils/rel.h"
 
 #include "batch.h"
 #include "budget.h"
@@ -124,18 +119,6 @@ batch_executor_end(QueryDesc *query)
 
 /* ------------------------------------------------------------------- planner */
 
-static bool
-call_walker(Node *node, void *context)
-{
-	if (node == NULL)
-		return false;
-	if (IsA(node, FuncExpr) && dlm_function_of(((FuncExpr *) node)->funcid))
-		return true;
-	if (IsA(node, Query))
-		return query_tree_walker((Query *) node, call_walker, context, 0);
-	return expression_tree_walker(node, call_walker, context);
-}
-
 /* Is a column of a sub-query, or of one that could be pulled up into it, a call? */
 static bool
 has_call_column(const Query *query)
@@ -143,7 +126,7 @@ has_call_column(const Query *query)
 	ListCell   *cell;
 
 	check_stack_depth();
-	if (call_walker((Node *) query->targetList, NULL))
+	if (dlm_calls_models((Node *) query->targetList))
 		return true;
 	foreach(cell, query->rtable)
 	{
@@ -223,7 +206,7 @@ batch_relation_info(PlannerInfo *root, Oid relation, bool inhparent, RelOptInfo 
 		previous_relation_info(root, relation, inhparent, rel);
 	if (!dlm_guc_parallel_small_tables || inhparent || rel->rel_parallel_workers != -1 ||
 		root->parse->commandType != CMD_SELECT || max_parallel_workers_per_gather == 0 || rel->pages < 2 ||
-		!call_walker((Node *) root->parse, NULL))
+		!dlm_calls_models((Node *) root->parse))
 		return;
 	rel->rel_parallel_workers = wanted_workers(rel->pages);
 }

@@ -112,16 +112,6 @@ row_outputs(Plan *plan)
 	return NIL;
 }
 
-static bool
-call_walker(Node *node, void *context)
-{
-	if (node == NULL)
-		return false;
-	if (IsA(node, FuncExpr) && dlm_function_of(((FuncExpr *) node)->funcid))
-		return true;
-	return expression_tree_walker(node, call_walker, context);
-}
-
 /* Expressions for the columns of a sub-select, NIL where it must stay one. */
 static List *
 inlined_columns(const PlannedStmt *stmt, SubPlan *subplan)
@@ -133,7 +123,7 @@ inlined_columns(const PlannedStmt *stmt, SubPlan *subplan)
 	if (subplan->subLinkType != EXPR_SUBLINK && subplan->subLinkType != MULTIEXPR_SUBLINK)
 		return NIL;
 	targets = row_outputs(list_nth(stmt->subplans, subplan->plan_id - 1));
-	if (!call_walker((Node *) targets, NULL) || contain_volatile_functions((Node *) targets) ||
+	if (!dlm_calls_models((Node *) targets) || contain_volatile_functions((Node *) targets) ||
 		contain_subplans((Node *) targets) || contain_volatile_functions((Node *) subplan->args))
 		return NIL;
 	foreach(cell, targets)

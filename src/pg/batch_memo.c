@@ -14,13 +14,12 @@
 #include "common/hashfn.h"
 #include "utils/memutils.h"
 
-#include "batch_memo.h"
+#include "batch_state.h"
 #include "guc.h"
 
 #define MAX_PATTERNS		64
 #define LONGEST_PATTERN		16384	/* bytes */
 #define SHARE				4	/* of dlm.batch_mem: one part of so many */
-#define LARGEST_BLOCK		(256 * 1024)
 
 typedef struct MemoEntry
 {
@@ -102,13 +101,12 @@ forget_memo(void *arg)
 	}
 }
 
-/* Blocks of a small part of the limit, so that the last one goes little beyond it. */
 static void
 begin_answers(DlmMemo *memo)
 {
 	Size		limit = (Size) dlm_guc_batch_mem * 1024 / SHARE;
 	MemoryContext context = AllocSetContextCreate(memo->estate->es_query_cxt, "dlm answers", 0, 1024,
-												  Min(MAXALIGN(limit / 16), LARGEST_BLOCK));
+												  dlm_batch_block(limit));
 	DlmAnswers *answers = MemoryContextAllocZero(context, sizeof(DlmAnswers));
 
 	answers->context = context;

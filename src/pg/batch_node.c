@@ -63,16 +63,6 @@ begin_args(DlmBatchState *b, DlmBatchCall *call, List *args)
 	}
 }
 
-static bool
-param_walker(Node *node, Bitmapset **params)
-{
-	if (node == NULL)
-		return false;
-	if (IsA(node, Param) && ((Param *) node)->paramkind == PARAM_EXEC)
-		*params = bms_add_member(*params, ((Param *) node)->paramid);
-	return expression_tree_walker(node, param_walker, params);
-}
-
 static void
 begin_call(DlmBatchState *b, DlmBatchCall *call, FuncExpr *expression, Node *guard, int level)
 {
@@ -87,8 +77,8 @@ begin_call(DlmBatchState *b, DlmBatchCall *call, FuncExpr *expression, Node *gua
 	if (guard)
 		call->guard = ExecInitQual(list_make1(guard), &b->css.ss.ps);
 	b->guarded |= guard != NULL;
-	param_walker(guard, &call->guard_params);
-	param_walker((Node *) expression->args, &call->arg_params);
+	call->guard_params = dlm_exec_params(guard);
+	call->arg_params = dlm_exec_params((Node *) expression->args);
 	begin_args(b, call, expression->args);
 	if (call->function->composite)
 		call->desc = lookup_rowtype_tupdesc_copy(expression->funcresulttype, -1);
@@ -102,15 +92,14 @@ begin_scan(CustomScanState *node, EState *estate, int eflags)
 	List	   *calls = list_nth(plan->custom_exprs, DLM_BATCH_CALLS);
 	List	   *guards = list_nth(plan->custom_exprs, DLM_BATCH_GUARDS);
 	List	   *limit = list_nth(plan->custom_exprs, DLM_BATCH_LIMIT);
-	List	   *levels = list_nth(plan->custom_private, DLM_BATCH_LEVELS);
 
 	outerPlanState(node) = ExecInitNode(outerPlan(plan), estate, eflags & ~(EXEC_FLAG_BACKWARD | EXEC_FLAG_MARK));
-	b->n_columns = linitial_int(list_nth(plan->custom_private, DLM_BATCH_CHILD_COLUMNS));
+	b->n_columns = list_length(outerPlan(plan)->targetlist);
 	b->row_slot = ExecInitExtraTupleSlot(estate, ExecGetResultType(outerPlanState(node)), &TTSOpsMinimalTuple);
 	b->n_calls = list_length(calls);
 	b->calls = palloc0(b->n_calls * sizeof(DlmBatchCall));
 	for (int i = 0; i < b->n_calls; i++)
-		begin_call(b, &b->calls[i], list_nth(calls, i), list_nth(guards, i), list_nth_int(levels, i));
+		begin_call(b, &b->calls[i], list_nth(calls, i), list_nth(guards, i), list_nth_int(plan->custom_private, i));
 	/* a scan that a sub-query's argument opens in a subtransaction would outlive it */
 	if (contain_subplans((Node *) calls))
 		b->guarded = false;
@@ -121,8 +110,8 @@ begin_scan(CustomScanState *node, EState *estate, int eflags)
 	}
 	b->ahead = 1;
 	b->bound = -1;
-	b->read = AllocSetContextCreate(estate->es_query_cxt, "dlm rows", 0, 1024, dlm_batch_block());
-	b->batch = AllocSetContextCreate(estate->es_query_cxt, "dlm batch", 0, 1024, dlm_batch_block());
+	b->read = AllocSetContextCreate(estate->es_query_cxt, "dlm rows", 0, 1024, dlm_batch_block(dlm_batch_room()));
+	b->batch = AllocSetContextCreate(estate->es_query_cxt, "dlm batch", 0, 1024, dlm_batch_block(dlm_batch_room()));
 	b->memo = dlm_memo_of(estate);
 }
 

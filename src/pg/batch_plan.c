@@ -3,8 +3,9 @@
  *
  * Children first, then the node itself: its aggregates' inputs get a batch
  * node below, its conditions and its target list one above. All other places
- * where a call may stand (join conditions, RETURNING, MERGE actions, functions in FROM) keep
- * PostgreSQL's row by row evaluation; why is said in the list of reasons.
+ * where a call may stand (join conditions, RETURNING, MERGE actions, functions
+ * in FROM) keep PostgreSQL's row by row evaluation; why is said in the list of
+ * reasons.
  */
 #include "dlm_pg.h"
 
@@ -18,8 +19,6 @@
 
 #include "batch.h"
 #include "budget.h"
-
-#define LEAST_ROWS	2			/* the planner expects so many, or nothing is collected */
 
 typedef struct Place
 {
@@ -272,7 +271,7 @@ why_no_node(const DlmRewrite *r, const Plan *rows, bool with_targets, Place plac
 {
 	if (place.marked)
 		return "under a merge join that reads rows again";
-	if (expected_rows(rows) < LEAST_ROWS)
+	if (expected_rows(rows) < DLM_LEAST_ROWS)
 		return "for one row";
 	if (mixes_order(r, rows, with_targets))
 		return "between volatile functions of two nodes";

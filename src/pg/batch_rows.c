@@ -30,9 +30,9 @@ dlm_batch_room(void)
 }
 
 Size
-dlm_batch_block(void)
+dlm_batch_block(Size room)
 {
-	return Min(MAXALIGN(dlm_batch_room() / 16), LARGEST_BLOCK);
+	return Min(MAXALIGN(room / 16), LARGEST_BLOCK);
 }
 
 /* Rows that may be read for the next batch. */

@@ -104,8 +104,8 @@ extern void dlm_batch_restart(DlmBatchState *b);
 /* Bytes that the rows read may take, and as many the arguments and answers of a batch. */
 extern Size dlm_batch_room(void);
 
-/* The largest blocks for one of them, so small that the last goes little beyond it. */
-extern Size dlm_batch_block(void);
+/* The largest blocks of a context that may take `room` bytes, so small that the last goes little beyond it. */
+extern Size dlm_batch_block(Size room);
 
 /* -- batch_eval.c -- */
 

@@ -3,15 +3,10 @@
  */
 #include "dlm_pg.h"
 
-#include "access/genam.h"
 #include "access/htup_details.h"
-#include "access/table.h"
-#include "catalog/dependency.h"
-#include "catalog/pg_depend.h"
-#include "catalog/pg_extension.h"
 #include "catalog/pg_proc.h"
+#include "nodes/nodeFuncs.h"
 #include "utils/builtins.h"
-#include "utils/fmgroids.h"
 #include "utils/inval.h"
 #include "utils/syscache.h"
 
@@ -50,15 +45,17 @@ static void
 remember(Oid oid)
 {
 	HeapTuple	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(oid));
-	Datum		symbol;
+	Datum		prosrc;
 	bool		isnull;
+	char	   *symbol;
 
 	if (!HeapTupleIsValid(tuple))
 		return;
-	symbol = SysCacheGetAttr(PROCOID, tuple, Anum_pg_proc_prosrc, &isnull);
-	for (int i = 0; i < lengthof(batchable) && !isnull; i++)
+	prosrc = SysCacheGetAttr(PROCOID, tuple, Anum_pg_proc_prosrc, &isnull);
+	symbol = isnull ? NULL : TextDatumGetCString(prosrc);
+	for (int i = 0; i < lengthof(batchable) && symbol; i++)
 	{
-		if (n_known < lengthof(known) && strcmp(TextDatumGetCString(symbol), batchable[i]->symbol) == 0)
+		if (n_known < lengthof(known) && strcmp(symbol, batchable[i]->symbol) == 0)
 		{
 			known[n_known].oid = oid;
 			known[n_known].hash = GetSysCacheHashValue1(PROCOID, ObjectIdGetDatum(oid));
@@ -72,30 +69,12 @@ remember(Oid oid)
 static void
 fill_table(void)
 {
-	Oid			extension = dlm_extension_oid();
-	Relation	rel;
-	SysScanDesc scan;
-	ScanKeyData key[2];
-	HeapTuple	tuple;
+	ListCell   *cell;
 
 	n_known = 0;
 	valid = true;				/* first: an invalidation that comes in below must not be lost */
-	if (!OidIsValid(extension))
-		return;
-	ScanKeyInit(&key[0], Anum_pg_depend_refclassid, BTEqualStrategyNumber, F_OIDEQ,
-				ObjectIdGetDatum(ExtensionRelationId));
-	ScanKeyInit(&key[1], Anum_pg_depend_refobjid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(extension));
-	rel = table_open(DependRelationId, AccessShareLock);
-	scan = systable_beginscan(rel, DependReferenceIndexId, true, NULL, 2, key);
-	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
-	{
-		Form_pg_depend depend = (Form_pg_depend) GETSTRUCT(tuple);
-
-		if (depend->classid == ProcedureRelationId && depend->deptype == DEPENDENCY_EXTENSION)
-			remember(depend->objid);
-	}
-	systable_endscan(scan);
-	table_close(rel, AccessShareLock);
+	foreach(cell, dlm_extension_members(ProcedureRelationId))
+		remember(lfirst_oid(cell));
 }
 
 const DlmFunction *
@@ -109,6 +88,30 @@ dlm_function_of(Oid function)
 			return known[i].function;
 	}
 	return NULL;
+}
+
+const DlmFunction *
+dlm_called(const Node *node)
+{
+	return node && IsA(node, FuncExpr) ? dlm_function_of(((const FuncExpr *) node)->funcid) : NULL;
+}
+
+static bool
+call_walker(Node *node, void *context)
+{
+	if (node == NULL)
+		return false;
+	if (dlm_called(node))
+		return true;
+	if (IsA(node, Query))
+		return query_tree_walker((Query *) node, call_walker, context, 0);
+	return expression_tree_walker(node, call_walker, context);
+}
+
+bool
+dlm_calls_models(const Node *node)
+{
+	return call_walker((Node *) node, NULL);
 }
 
 bool

@@ -15,6 +15,12 @@
 /* The description of a function that the batch node can collect; NULL for any other. */
 extern const DlmFunction *dlm_function_of(Oid function);
 
+/* ... of the function that a node calls; NULL for any other node, and for no node. */
+extern const DlmFunction *dlm_called(const Node *node);
+
+/* Does an expression, or a query, call one of them anywhere? */
+extern bool dlm_calls_models(const Node *node);
+
 /*
  * Does a finished plan call one of them anywhere? Answered from the plan's
  * list of dependencies, so it costs next to nothing for other plans.

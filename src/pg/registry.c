@@ -79,26 +79,18 @@ dlm_extension_schema(void)
 	return schema;
 }
 
-/*
- * The wrapper is the one that belongs to the extension, whatever its name:
- * a superuser may rename it.
- */
-Oid
-dlm_registry_wrapper(void)
+List *
+dlm_extension_members(Oid catalog)
 {
-	Oid			extension;
+	Oid			extension = dlm_extension_oid();
 	Relation	rel;
 	SysScanDesc scan;
 	ScanKeyData key[2];
 	HeapTuple	tuple;
-	Oid			found = InvalidOid;
+	List	   *result = NIL;
 
-	if (OidIsValid(wrapper_oid))
-		return wrapper_oid;
-	extension = dlm_extension_oid();
 	if (!OidIsValid(extension))
-		return InvalidOid;
-
+		return NIL;
 	ScanKeyInit(&key[0], Anum_pg_depend_refclassid, BTEqualStrategyNumber, F_OIDEQ,
 				ObjectIdGetDatum(ExtensionRelationId));
 	ScanKeyInit(&key[1], Anum_pg_depend_refobjid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(extension));
@@ -108,14 +100,28 @@ dlm_registry_wrapper(void)
 	{
 		Form_pg_depend depend = (Form_pg_depend) GETSTRUCT(tuple);
 
-		if (depend->classid == ForeignDataWrapperRelationId && depend->deptype == DEPENDENCY_EXTENSION)
-			found = depend->objid;
+		if (depend->classid == catalog && depend->deptype == DEPENDENCY_EXTENSION)
+			result = lappend_oid(result, depend->objid);
 	}
 	systable_endscan(scan);
 	table_close(rel, AccessShareLock);
+	return result;
+}
 
-	wrapper_oid = found;
-	return found;
+/*
+ * The wrapper is the one that belongs to the extension, whatever its name:
+ * a superuser may rename it.
+ */
+Oid
+dlm_registry_wrapper(void)
+{
+	List	   *wrappers;
+
+	if (OidIsValid(wrapper_oid))
+		return wrapper_oid;
+	wrappers = dlm_extension_members(ForeignDataWrapperRelationId);
+	wrapper_oid = wrappers ? llast_oid(wrappers) : InvalidOid;
+	return wrapper_oid;
 }
 
 void

@@ -50,6 +50,9 @@ extern Oid	dlm_registry_wrapper(void);
 extern Oid	dlm_extension_oid(void);
 extern Oid	dlm_extension_schema(void);
 
+/* OIDs of the extension's members in one catalog (ProcedureRelationId, ...); NIL if the extension is missing. */
+extern List *dlm_extension_members(Oid catalog);
+
 /* What a server's options say. file and digest are palloc'd, NULL if missing. */
 typedef struct DlmServerOptions
 {
