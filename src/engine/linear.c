@@ -205,7 +205,7 @@ multiply_part(const work *s, const part *t)
 	{
 		case DL_F32:
 			s->kernels->gemm_f32(x, s->p->ldx, t->rows, w->k, panels,
-								 (size_t) w->k * DL_PANEL, DL_PANEL, t->panels, t->columns, y, t->out->ldy, false);
+								 (size_t) w->k * DL_PANEL, DL_PANEL, t->panels, t->columns, y, t->out->ldy, s->p->add);
 			add_bias(s, t);
 			break;
 		case DL_BF16:

@@ -29,6 +29,7 @@ typedef struct dl_product
 	int			rows;
 	int			n_outputs;
 	bool		abreast;		/* outputs have the same n; else they follow one another */
+	bool		add;			/* to what the outputs hold; f32 matrices without bias only */
 	dl_output	out[DL_OUTPUTS];
 	/* NULL, or the rest of the work on rows [row, row + rows), columns [column, column + columns) of the
 	 * outputs: abreast or single only. Called on any thread; touches nothing outside that tile. */

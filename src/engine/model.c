@@ -143,12 +143,11 @@ dlm_model_describe(const dlm_model *m, dlm_model_info *info)
 	info->length_head = m->config.length_classes > 0;
 }
 
-/* Row `id` of a matrix in panels, widened exactly (int8: the product with the group's scale, rounded once, then rotated back). */
-static void
-matrix_row(const dl_matrix *w, int id, float *x)
+void
+dl_matrix_row(const dl_matrix *w, int row, float *x)
 {
-	size_t		panel = (size_t) id / DL_PANEL;
-	size_t		lane = (size_t) id % DL_PANEL;
+	size_t		panel = (size_t) row / DL_PANEL;
+	size_t		lane = (size_t) row % DL_PANEL;
 	size_t		k = (size_t) w->k;
 
 	if (w->dtype == DL_F32)
@@ -194,5 +193,5 @@ dl_model_embed(const dlm_model *m, int32_t id, float *x)
 			memcpy(x, m->replaced + (size_t) i * m->config.hidden, m->config.hidden * sizeof(float));
 			return;
 		}
-	matrix_row(&m->embed, id, x);
+	dl_matrix_row(&m->embed, id, x);
 }

@@ -90,6 +90,9 @@ struct dlm_model
 	char	   *about[2];		/* malloc'd: license, source */
 };
 
+/* x[k] = row (output) `row` of a matrix, widened exactly; int8: the byte times its group's scale, rounded once, then rotated back. */
+void		dl_matrix_row(const dl_matrix *w, int row, float *x);
+
 /* x[hidden] = the input embedding of a token, replaced rows considered, dequantised exactly. id < vocab is the caller's duty. */
 void		dl_model_embed(const dlm_model *model, int32_t id, float *x);
 

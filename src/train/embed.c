@@ -3,23 +3,33 @@
  */
 #include "net_impl.h"
 
-/* The row of the input embedding: some ids of a model read another one than the output projection does. */
-static dl_real *
-embedding_row(const dl_params *p, int32_t id, bool grad)
-{
-	size_t		hidden = p->config.hidden;
-	const dl_param *param = p->embed;
-	size_t		row = (size_t) id;
+#include <string.h>
 
+/* The row of the input embedding: some ids of a model read another one than the output projection does. */
+static dl_param *
+embedding_of(const dl_params *p, int32_t id, size_t *row)
+{
 	for (uint32_t i = 0; i < p->config.n_replaced; i++)
 		if (p->config.replaced[i] == (uint32_t) id)
 		{
-			param = p->replaced;
-			row = i;
+			*row = i;
+			return p->replaced;
 		}
-	if (grad)
-		return param->grad != NULL ? param->grad + row * hidden : NULL;
-	return param->value + row * hidden;
+	*row = (size_t) id;
+	return p->embed;
+}
+
+static void
+look_up(const dl_params *p, int32_t id, dl_real *x)
+{
+	size_t		hidden = p->config.hidden;
+	size_t		row;
+	const dl_param *e = embedding_of(p, id, &row);
+
+	if (e->value != NULL)
+		memcpy(x, e->value + row * hidden, hidden * sizeof(dl_real));
+	else
+		dl_weight_row(&p->model->embed, (int) row, x);
 }
 
 static size_t
@@ -28,53 +38,91 @@ position_row(const dl_net *net, int token)
 	return ((size_t) net->position[token] + net->p->config.position_offset) * net->p->config.hidden;
 }
 
-void
-dl_embed_run(dl_net *net)
+static void
+drop_row(const dl_net *net, int token, dl_real *x)
+{
+	dl_dropout(&net->drop, net->drop.hidden, DL_SITE_EMBED, (uint32_t) token, x, (int) net->p->config.hidden);
+}
+
+static void
+embed(dl_net *net, const dl_span *s)
 {
 	const dl_params *p = net->p;
 	const dl_config *c = &p->config;
 	size_t		hidden = c->hidden;
 
-	for (int t = 0; t < net->n_tokens; t++)
+	for (int t = s->first; t < s->end; t++)
 	{
-		dl_real    *x = net->sum + (size_t) t * hidden;
-		const dl_real *row = embedding_row(p, net->id[t], false);
+		dl_real    *x = dl_row(net->sum, t);
 
-		for (size_t i = 0; i < hidden; i++)
-			x[i] = row[i];
+		look_up(p, net->id[t], x);
 		if (p->position != NULL)
 			dl_add_scaled(x, p->position->value + position_row(net, t), 1, hidden);
 		if (p->type != NULL)
 			dl_add_scaled(x, p->type->value, 1, hidden);
+		if (c->embed_norm)
+			dl_norm_forward(c->norm, &p->embed_norm, c->norm_eps, x, (int) hidden, dl_row(net->x[0], t));
+		drop_row(net, t, dl_row(net->x[0], t));
 	}
-	if (c->embed_norm)
-		dl_norm_forward(c->norm, &p->embed_norm, c->norm_eps, net->sum, net->n_tokens, (int) hidden, net->x[0]);
-	for (int t = 0; t < net->n_tokens; t++)
-		dl_dropout(&net->drop, net->drop.hidden, DL_SITE_EMBED, (uint32_t) t, net->x[0] + (size_t) t * hidden,
-				   (int) hidden);
 }
 
 void
-dl_embed_back(dl_net *net)
+dl_embed_run(dl_net *net)
+{
+	dl_stage(net, 0, embed);
+}
+
+static void
+norm_back(dl_net *net, const dl_span *s)
+{
+	const dl_config *c = &net->p->config;
+	const dl_norm_params *p = &net->p->embed_norm;
+	int			hidden = (int) c->hidden;
+
+	for (int t = s->first; t < s->end; t++)
+	{
+		dl_real    *g = dl_row(net->work.g, t);
+
+		drop_row(net, t, g);
+		if (c->embed_norm)
+			dl_norm_backward(c->norm, p, c->norm_eps, dl_row(net->sum, t), g, hidden, false, g,
+							 dl_norm_sums_w(net, p, hidden, s->item), dl_norm_sums_b(net, p, hidden, s->item));
+	}
+}
+
+/* Rows of embeddings, token after token: tokens may be equal. */
+static void
+add_to_rows(dl_net *net)
 {
 	const dl_params *p = net->p;
-	const dl_config *c = &p->config;
-	size_t		hidden = c->hidden;
-	dl_real    *g = net->work.g;
+	size_t		hidden = p->config.hidden;
 
 	for (int t = 0; t < net->n_tokens; t++)
-		dl_dropout(&net->drop, net->drop.hidden, DL_SITE_EMBED, (uint32_t) t, g + (size_t) t * hidden, (int) hidden);
-	if (c->embed_norm)
-		dl_norm_backward(c->norm, &p->embed_norm, c->norm_eps, net->sum, g, net->n_tokens, (int) hidden, false, g);
-	for (int t = 0; t < net->n_tokens; t++, g += hidden)
 	{
-		dl_real    *row = embedding_row(p, net->id[t], true);
+		const dl_real *g = dl_row(net->work.g, t);
+		size_t		row;
+		dl_param   *e = embedding_of(p, net->id[t], &row);
 
-		if (row != NULL)
-			dl_add_scaled(row, g, 1, hidden);
+		if (e->grad != NULL)
+			dl_add_scaled(e->grad + row * hidden, g, 1, hidden);
 		if (p->position != NULL && p->position->grad != NULL)
 			dl_add_scaled(p->position->grad + position_row(net, t), g, 1, hidden);
 		if (p->type != NULL && p->type->grad != NULL)
 			dl_add_scaled(p->type->grad, g, 1, hidden);
 	}
+}
+
+void
+dl_embed_back(dl_net *net)
+{
+	const dl_norm_params *p = &net->p->embed_norm;
+	int			hidden = (int) net->p->config.hidden;
+
+	if (net->p->config.embed_norm)
+		dl_norm_sums_clear(net, p, hidden);
+	dl_stage(net, 0, norm_back);
+	if (net->p->config.embed_norm)
+		dl_norm_sums_add(net, p, hidden);
+	if (!net->exec.stopped)
+		add_to_rows(net);
 }

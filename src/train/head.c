@@ -14,22 +14,13 @@
 #include "logprob.h"
 #include "status.h"
 
-/* What LoRA's B reads. */
-static void
-project_down(dl_net *net)
+static size_t
+row_bytes(const dl_net *net)
 {
-	const dl_params *p = net->p;
-	dl_head_state *h = &net->head;
-	size_t		size = (size_t) net->n_asks * (size_t) p->rank;
-
-	if (p->head.lora_a == NULL)
-		return;
-	dl_product_nt(h->x, p->head.lora_a->value, net->n_asks, p->rank, (int) p->config.hidden, false, h->u);
-	for (size_t i = 0; i < size; i++)
-		h->u[i] *= p->scale;
+	return net->p->config.hidden * sizeof(dl_real);
 }
 
-/* What is normed, transformed and projected. */
+/* What is normed, transformed and projected. Asks are few: one thread does what is not a product. */
 void
 dl_head_run(dl_net *net)
 {
@@ -38,50 +29,66 @@ dl_head_run(dl_net *net)
 	dl_head_state *h = &net->head;
 	int			hidden = (int) c->hidden;
 	int			n = net->n_asks;
-	size_t		size = (size_t) n * (size_t) hidden;
 
 	for (int i = 0; i < n; i++)
-		memcpy(h->state + (size_t) i * (size_t) hidden, net->x[c->layers] + (size_t) h->token[i] * (size_t) hidden,
-			   (size_t) hidden * sizeof(dl_real));
-	if (c->final_norm)
-		dl_norm_forward(c->norm, &p->final_norm, c->norm_eps, h->state, n, hidden, h->normed);
-	if (c->head_transform)
 	{
-		dl_dense_forward(&p->head_dense, p->scale, h->normed, n, net->work.u, h->dense);
-		dl_act_forward(DL_ACT_GELU_ERF, h->dense, size, h->act);
-		dl_norm_forward(DL_NORM_LAYER, &p->head_norm, c->norm_eps, h->act, n, hidden, h->x);
+		memcpy(dl_row(h->state, i), dl_row(net->x[c->layers], h->token[i]), row_bytes(net));
+		if (c->final_norm)
+			dl_norm_forward(c->norm, &p->final_norm, c->norm_eps, dl_row(h->state, i), hidden, dl_row(h->normed, i));
 	}
-	project_down(net);
+	if (!c->head_transform)
+		return;
+	dl_dense_forward(&net->exec, &p->head_dense, p->scale, h->normed, n, &net->work.dense, h->dense);
+	for (int i = 0; i < n; i++)
+	{
+		dl_act_forward(&net->exec, DL_ACT_GELU_ERF, dl_row(h->dense, i), hidden, dl_row(h->act, i));
+		dl_norm_forward(DL_NORM_LAYER, &p->head_norm, c->norm_eps, dl_row(h->act, i), hidden, dl_row(h->x, i));
+	}
+}
+
+/* The output projection without its bias, whose part is added by whoever takes a part of the rows. */
+static dl_dense
+part_of(const dl_dense *d)
+{
+	dl_dense	part = *d;
+
+	part.b = NULL;
+	return part;
 }
 
 /* logits [asks, ids] of asks from `ask` on and ids from `id` on */
 static void
-project(const dl_net *net, int ask, int asks, int id, int ids, dl_real *logits)
+project(dl_net *net, int ask, int asks, int id, int ids, dl_rows logits)
 {
 	const dl_params *p = net->p;
-	size_t		hidden = p->config.hidden;
-	size_t		rank = (size_t) p->rank;
+	dl_exec    *e = &net->exec;
+	dl_dense	d = part_of(&p->head);
+	const dl_dense_scratch *s = &net->work.dense;
 
-	dl_product_nt(net->head.x + (size_t) ask * hidden, p->head.w->value + (size_t) id * hidden, asks, ids, (int) hidden,
-				  false, logits);
-	if (p->head.lora_b != NULL)
-		dl_product_nt(net->head.u + (size_t) ask * rank, p->head.lora_b->value + (size_t) id * rank, asks, ids, p->rank,
-					  true, logits);
+	dl_panels_forward(e, &d, p->scale, id, ids, s->side, s->panels);
+	dl_multiply_panels(e, dl_rows_from(net->head.x, ask), asks, (int) p->config.hidden, s->panels, ids, logits, false);
 	for (int i = 0; p->head.b != NULL && i < asks; i++)
-		for (int j = 0; j < ids; j++)
-			logits[(size_t) i * (size_t) ids + (size_t) j] += p->head.b->value[id + j];
+		dl_add_scaled(dl_row(logits, i), p->head.b->value + id, 1, (size_t) ids);
 }
 
 void
-dl_net_logits(const dl_net *net, int i, dl_real *logits)
+dl_net_logits(dl_net *net, int i, dl_real *logits)
 {
-	project(net, i, 1, 0, (int) net->p->config.vocab, logits);
+	int			vocab = (int) net->p->config.vocab;
+
+	for (int id = 0; id < vocab; id += DL_VOCAB_BLOCK)
+	{
+		int			ids = vocab - id < DL_VOCAB_BLOCK ? vocab - id : DL_VOCAB_BLOCK;
+
+		project(net, i, 1, id, ids, (dl_rows) {logits + id, (size_t) ids});
+	}
 }
 
-/* Fold logits [n] of ids from `id` on into ask i: running maximum, sum around it, target, sum of all. */
+/* Fold logits [n] of ids from `id` on into ask i: running maximum, sum around it, target, sum of all. z is lost. */
 static void
-fold(dl_head_state *h, int i, int id, int n, const dl_real *z)
+fold(dl_net *net, int i, int id, int n, dl_real *z)
 {
+	dl_head_state *h = &net->head;
 	double		most = h->most[i];
 	double		sum = 0;
 
@@ -92,14 +99,12 @@ fold(dl_head_state *h, int i, int id, int n, const dl_real *z)
 			h->best[i] = id + j;
 		}
 	for (int j = 0; j < n; j++)
-	{
-		sum += dl_real_exp(z[j] - (dl_real) most);
 		h->z_sum[i] += z[j];
-	}
-	h->sum[i] = h->sum[i] * exp(h->most[i] - most) + sum;
-	h->most[i] = most;
 	if (h->target[i] >= id && h->target[i] < id + n)
 		h->z_target[i] = z[h->target[i] - id];
+	sum = dl_exp_row(&net->exec, z, (dl_real) most, n, z);
+	h->sum[i] = h->sum[i] * exp(h->most[i] - most) + sum;
+	h->most[i] = most;
 }
 
 static void
@@ -118,11 +123,36 @@ walk_vocabulary(dl_net *net, void (*visit) (dl_net *, int ask, int asks, int id,
 		}
 }
 
+/* A block of logits, row by row on all threads. */
+typedef struct block_job
+{
+	dl_net	   *net;
+	int			ask,
+				id,
+				ids;
+} block_job;
+
+static void
+fold_item(void *arg, int item, int thread)
+{
+	const block_job *j = arg;
+
+	fold(j->net, j->ask + item, j->id, j->ids, dl_row(j->net->head.logits, item));
+}
+
+static void
+for_rows(dl_net *net, int ask, int asks, int id, int ids, void (*item) (void *, int, int))
+{
+	block_job	j = {net, ask, id, ids};
+
+	if (!dl_exec_stop(&net->exec))
+		dl_parallel(net->exec.team, asks, item, &j);
+}
+
 static void
 fold_block(dl_net *net, int ask, int asks, int id, int ids)
 {
-	for (int i = 0; i < asks; i++)
-		fold(&net->head, ask + i, id, ids, net->head.logits + (size_t) i * (size_t) ids);
+	for_rows(net, ask, asks, id, ids, fold_item);
 }
 
 dlm_status
@@ -150,62 +180,100 @@ dl_net_loss(dl_net *net, double smoothing, dl_loss *out, dlm_error *err)
 		out->weight += (double) h->weight[i];
 		out->correct += h->best[i] == h->target[i];
 	}
+	if (net->exec.stopped)
+		return dl_fail(err, DLM_EINTR, "", "training was stopped");
 	if (!isfinite(out->loss))
 		return dl_fail(err, DLM_EDAMAGED, "Lower the learning rate, or look for damage in the model.",
 					   "loss is not a finite number");
 	return DLM_OK;
 }
 
-/* dz = weight (softmax - (1 - smoothing) [target] - smoothing / vocab), and where it goes. */
+/* dz = weight (softmax - (1 - smoothing) [target] - smoothing / vocab) of one ask */
+static void
+slope_item(void *arg, int item, int thread)
+{
+	const block_job *j = arg;
+	const dl_net *net = j->net;
+	const dl_head_state *h = &net->head;
+	dl_real    *z = dl_row(h->logits, item);
+	dl_real		even = (dl_real) (net->smoothing / net->p->config.vocab);
+	dl_real		weight = (dl_real) h->weight[j->ask + item];
+	int			target = h->target[j->ask + item] - j->id;
+
+	(void) dl_exp_row(&net->exec, z, (dl_real) h->sum[j->ask + item], j->ids, z);
+	for (int i = 0; i < j->ids; i++)
+		z[i] = weight * (z[i] - even);
+	if (target >= 0 && target < j->ids)
+		z[target] -= weight * (dl_real) (1 - net->smoothing);
+}
+
+/* Gradients of the factors' and the matrix' rows of a block, from dz. */
+static void
+weights_back(dl_net *net, int ask, int asks, int id, int ids)
+{
+	const dl_params *p = net->p;
+	const dl_head_state *h = &net->head;
+	const dl_dense_scratch *s = &net->work.dense;
+	size_t		hidden = p->config.hidden;
+	dl_dense	d = part_of(&p->head);
+	dl_param	w,
+				b;
+
+	if (p->head.b != NULL && p->head.b->grad != NULL)
+		dl_add_column_sums(&net->exec, h->logits, asks, ids, p->head.b->grad + id);
+	if (p->head.w->grad != NULL)
+	{
+		dl_rows		turned = {s->turned, s->ld_turned};
+
+		dl_transpose(&net->exec, h->logits.at, h->logits.ld, asks, ids, 1, turned.at, turned.ld);
+		dl_multiply_turned(&net->exec, turned, ids, asks, dl_rows_from(h->x, ask), (int) hidden,
+						   (dl_rows) {p->head.w->grad + (size_t) id * hidden, hidden});
+	}
+	if (p->head.lora_b == NULL)
+		return;
+	w = *p->head.w;
+	b = *p->head.lora_b;
+	w.rows = b.rows = ids;
+	b.value += (size_t) id * (size_t) p->rank;
+	b.grad += (size_t) id * (size_t) p->rank;
+	d.w = &w;
+	d.lora_b = &b;
+	dl_factors_backward(&net->exec, &d, p->scale, dl_rows_from(h->x, ask), h->logits, asks, s);
+}
+
 static void
 block_back(dl_net *net, int ask, int asks, int id, int ids)
 {
 	const dl_params *p = net->p;
-	dl_head_state *h = &net->head;
-	size_t		hidden = p->config.hidden;
-	dl_real		even = (dl_real) (net->smoothing / p->config.vocab);
+	const dl_head_state *h = &net->head;
+	const dl_dense_scratch *s = &net->work.dense;
+	dl_dense	d = part_of(&p->head);
 
-	for (int i = 0; i < asks; i++)
-	{
-		dl_real    *z = h->logits + (size_t) i * (size_t) ids;
-		dl_real		weight = (dl_real) h->weight[ask + i];
-		int			target = h->target[ask + i] - id;
-
-		for (int j = 0; j < ids; j++)
-			z[j] = weight * (dl_real_exp(z[j] - (dl_real) h->sum[ask + i]) - even);
-		if (target >= 0 && target < ids)
-			z[target] -= weight * (dl_real) (1 - net->smoothing);
-		for (int j = 0; p->head.b != NULL && p->head.b->grad != NULL && j < ids; j++)
-			p->head.b->grad[id + j] += z[j];
-	}
-	dl_product_nn(h->logits, p->head.w->value + (size_t) id * hidden, asks, ids, (int) hidden, 1,
-				  h->dx + (size_t) ask * hidden);
-	if (p->head.w->grad != NULL)
-		dl_product_tn(h->logits, h->x + (size_t) ask * hidden, asks, ids, (int) hidden, 1,
-					  p->head.w->grad + (size_t) id * hidden);
-	if (p->head.lora_b != NULL)
-	{
-		size_t		rank = (size_t) p->rank;
-
-		dl_product_tn(h->logits, h->u + (size_t) ask * rank, asks, ids, p->rank, 1,
-					  p->head.lora_b->grad + (size_t) id * rank);
-		dl_product_nn(h->logits, p->head.lora_b->value + (size_t) id * rank, asks, ids, p->rank, 1,
-					  h->du + (size_t) ask * rank);
-	}
+	for_rows(net, ask, asks, id, ids, slope_item);
+	weights_back(net, ask, asks, id, ids);
+	dl_panels_back(&net->exec, &d, p->scale, id, ids, s->side, s->panels);
+	dl_multiply_panels(&net->exec, h->logits, asks, ids, s->panels, (int) p->config.hidden, dl_rows_from(h->dx, ask), true);
 }
 
-/* dA, and its share of dx, once du is complete. */
+/* The gradient of what the transform reads, h->dnormed, from h->dx. */
 static void
-project_down_back(dl_net *net)
+transform_back(dl_net *net)
 {
 	const dl_params *p = net->p;
+	const dl_config *c = &p->config;
 	dl_head_state *h = &net->head;
-	int			hidden = (int) p->config.hidden;
+	int			hidden = (int) c->hidden;
 
-	if (p->head.lora_a == NULL)
-		return;
-	dl_product_tn(h->du, h->x, net->n_asks, p->rank, hidden, p->scale, p->head.lora_a->grad);
-	dl_product_nn(h->du, p->head.lora_a->value, net->n_asks, p->rank, hidden, p->scale, h->dx);
+	for (int i = 0; i < net->n_asks; i++)
+	{
+		dl_real    *d = dl_row(h->dx, i);
+
+		dl_norm_backward(DL_NORM_LAYER, &p->head_norm, c->norm_eps, dl_row(h->act, i), d, hidden, false, d,
+						 p->head_norm.w->grad, p->head_norm.b != NULL ? p->head_norm.b->grad : NULL);
+		dl_act_backward(&net->exec, DL_ACT_GELU_ERF, dl_row(h->dense, i), d, hidden, d);
+	}
+	dl_dense_backward(&net->exec, &p->head_dense, p->scale, h->normed, h->dx, net->n_asks, &net->work.dense, h->dnormed,
+					  false);
 }
 
 void
@@ -215,26 +283,22 @@ dl_head_back(dl_net *net)
 	const dl_config *c = &p->config;
 	dl_head_state *h = &net->head;
 	int			hidden = (int) c->hidden;
-	int			n = net->n_asks;
-	size_t		size = (size_t) n * (size_t) hidden;
-	dl_real    *d = h->dx;
+	dl_rows		d = c->head_transform ? h->dnormed : h->dx;
 
-	memset(h->dx, 0, size * sizeof(dl_real));
-	memset(net->work.g, 0, (size_t) net->n_tokens * (size_t) hidden * sizeof(dl_real));
-	memset(h->du, 0, (size_t) n * (size_t) p->rank * sizeof(dl_real));
+	for (int i = 0; i < net->n_asks; i++)
+		memset(dl_row(h->dx, i), 0, row_bytes(net));
+	for (int i = 0; i < net->n_tokens; i++)
+		memset(dl_row(net->work.g, i), 0, row_bytes(net));
 	walk_vocabulary(net, block_back);
-	project_down_back(net);
 	if (c->head_transform)
+		transform_back(net);
+	for (int i = 0; i < net->n_asks && !net->exec.stopped; i++)
 	{
-		dl_norm_backward(DL_NORM_LAYER, &p->head_norm, c->norm_eps, h->act, d, n, hidden, false, d);
-		dl_act_backward(DL_ACT_GELU_ERF, h->dense, d, size, d);
-		memset(h->dnormed, 0, size * sizeof(dl_real));
-		dl_dense_backward(&p->head_dense, p->scale, h->normed, d, n, net->work.u, h->dnormed);
-		d = h->dnormed;
+		dl_real    *at = dl_row(d, i);
+
+		if (c->final_norm)
+			dl_norm_backward(c->norm, &p->final_norm, c->norm_eps, dl_row(h->state, i), at, hidden, false, at,
+							 p->final_norm.w->grad, p->final_norm.b != NULL ? p->final_norm.b->grad : NULL);
+		dl_add_scaled(dl_row(net->work.g, h->token[i]), at, 1, (size_t) hidden);
 	}
-	if (c->final_norm)
-		dl_norm_backward(c->norm, &p->final_norm, c->norm_eps, h->state, d, n, hidden, false, d);
-	for (int i = 0; i < n; i++)
-		for (int j = 0; j < hidden; j++)
-			net->work.g[(size_t) h->token[i] * (size_t) hidden + (size_t) j] += d[(size_t) i * (size_t) hidden + (size_t) j];
 }

@@ -5,26 +5,25 @@
  *		post-norm:	mid = x + o(attend(x))			f = norm(mid)		out = norm(f + ffn(f))
  *
  * Both are one code: what a block reads is the normed stream or the stream
- * itself, and the gradient of what it reads goes back the same way.
+ * itself, and the gradient of what it reads goes back the same way. Between
+ * two products, what is to be done with each token is one *stage*.
  */
 #include "net_impl.h"
 
 #include <string.h>
 
-static size_t
-elements(const dl_net *net, size_t width)
+static const dl_layer_params *
+layer_of(const dl_net *net, const dl_span *s)
 {
-	return (size_t) net->n_tokens * width;
+	return &net->p->layers[s->layer];
 }
 
 static void
-drop_rows(const dl_net *net, int layer, dl_site site, dl_real *x)
+drop_row(const dl_net *net, int layer, dl_site site, int token, dl_real *x)
 {
-	size_t		hidden = net->p->config.hidden;
 	uint32_t	at = DL_SITE_LAYER + (uint32_t) layer * DL_SITES_A_LAYER + site;
 
-	for (int i = 0; i < net->n_tokens; i++)
-		dl_dropout(&net->drop, net->drop.hidden, at, (uint32_t) i, x + (size_t) i * hidden, (int) hidden);
+	dl_dropout(&net->drop, net->drop.hidden, at, (uint32_t) token, x, (int) net->p->config.hidden);
 }
 
 static void
@@ -32,27 +31,31 @@ norm(const dl_net *net, const dl_norm_params *p, const dl_real *x, dl_real *y)
 {
 	const dl_config *c = &net->p->config;
 
-	dl_norm_forward(c->norm, p, c->norm_eps, x, net->n_tokens, (int) c->hidden, y);
+	dl_norm_forward(c->norm, p, c->norm_eps, x, (int) c->hidden, y);
 }
 
+/* The gradient of a norm's input, for the tokens of a span. */
 static void
-norm_back(const dl_net *net, const dl_norm_params *p, const dl_real *x, const dl_real *dy, bool add_to, dl_real *dx)
+norm_back(dl_net *net, const dl_span *s, const dl_norm_params *p, dl_rows x, dl_rows dy, bool add, dl_rows dx)
 {
 	const dl_config *c = &net->p->config;
+	int			hidden = (int) c->hidden;
 
-	dl_norm_backward(c->norm, p, c->norm_eps, x, dy, net->n_tokens, (int) c->hidden, add_to, dx);
+	for (int i = s->first; i < s->end; i++)
+		dl_norm_backward(c->norm, p, c->norm_eps, dl_row(x, i), dl_row(dy, i), hidden, add, dl_row(dx, i),
+						 dl_norm_sums_w(net, p, hidden, s->item), dl_norm_sums_b(net, p, hidden, s->item));
 }
 
 static void
-dense(dl_net *net, const dl_dense *d, const dl_real *x, dl_real *y)
+dense(dl_net *net, const dl_dense *d, dl_rows x, dl_rows y)
 {
-	dl_dense_forward(d, net->p->scale, x, net->n_tokens, net->work.u, y);
+	dl_dense_forward(&net->exec, d, net->p->scale, x, net->n_tokens, &net->work.dense, y);
 }
 
 static void
-dense_back(dl_net *net, const dl_dense *d, const dl_real *x, const dl_real *dy, dl_real *dx)
+dense_back(dl_net *net, const dl_dense *d, dl_rows x, dl_rows dy, dl_rows dx, bool add)
 {
-	dl_dense_backward(d, net->p->scale, x, dy, net->n_tokens, net->work.u, dx);
+	dl_dense_backward(&net->exec, d, net->p->scale, x, dy, net->n_tokens, &net->work.dense, dx, add);
 }
 
 /* ------------------------------------------------------- queries and keys */
@@ -63,45 +66,57 @@ query_scale(const dl_net *net)
 	return 1 / dl_real_sqrt((dl_real) net->p->config.head_dim);
 }
 
-/* Rotate all heads of [T, heads * head_dim], forward or back. */
+/* Rotate all heads of a token, forward or back. */
 static void
-rotate(const dl_net *net, dl_real *x, int heads, void (*turn) (dl_real *, const float *, const float *, int))
+rotate(const dl_net *net, int token, dl_real *x, int heads, void (*turn) (dl_real *, const float *, const float *, int))
 {
 	const dlm_model *m = net->p->model;
 	size_t		dim = net->p->config.head_dim;
-	size_t		half = dim / 2;
+	size_t		at = (size_t) net->position[token] * (dim / 2);
 
-	if (net->p->config.position != DL_POS_ROPE)
-		return;
-	for (int i = 0; i < net->n_tokens; i++)
-		for (int head = 0; head < heads; head++, x += dim)
-			turn(x, m->rope_cos + (size_t) net->position[i] * half, m->rope_sin + (size_t) net->position[i] * half,
-				 (int) half);
+	for (int head = 0; net->p->config.position == DL_POS_ROPE && head < heads; head++, x += dim)
+		turn(x, m->rope_cos + at, m->rope_sin + at, (int) dim / 2);
 }
 
-/* x [T, heads * head_dim] from raw, which may be x */
+/* x [heads * head_dim] of a token from raw, which may be x; times scale */
 static void
-turn_heads(const dl_net *net, dl_param *norm_w, const dl_real *raw, int heads, dl_real *x)
+turn_heads(const dl_net *net, dl_param *norm_w, int token, const dl_real *raw, int heads, dl_real scale, dl_real *x)
 {
 	const dl_config *c = &net->p->config;
+	int			dim = (int) c->head_dim;
 	dl_norm_params p = {norm_w, NULL};
 
-	if (norm_w != NULL)
-		dl_norm_forward(DL_NORM_RMS, &p, c->norm_eps, raw, net->n_tokens * heads, (int) c->head_dim, x);
-	rotate(net, x, heads, dl_rope_turn);
+	for (int head = 0; norm_w != NULL && head < heads; head++)
+		dl_norm_forward(DL_NORM_RMS, &p, c->norm_eps, raw + head * dim, dim, x + head * dim);
+	rotate(net, token, x, heads, dl_rope_turn);
+	for (int i = 0; scale != 1 && i < heads * dim; i++)
+		x[i] *= scale;
 }
 
 /* The gradient of x becomes that of raw. */
 static void
-turn_heads_back(const dl_net *net, dl_param *norm_w, const dl_real *raw, int heads, dl_real *dx)
+turn_heads_back(dl_net *net, dl_param *norm_w, int token, const dl_real *raw, int heads, dl_real scale, dl_real *dx, int item)
 {
 	const dl_config *c = &net->p->config;
+	int			dim = (int) c->head_dim;
 	dl_norm_params p = {norm_w, NULL};
 
-	rotate(net, dx, heads, dl_rope_back);
-	if (norm_w != NULL)
-		dl_norm_backward(DL_NORM_RMS, &p, c->norm_eps, raw, dx, net->n_tokens * heads, (int) c->head_dim, false, dx);
+	for (int i = 0; scale != 1 && i < heads * dim; i++)
+		dx[i] *= scale;
+	rotate(net, token, dx, heads, dl_rope_back);
+	for (int head = 0; norm_w != NULL && head < heads; head++)
+		dl_norm_backward(DL_NORM_RMS, &p, c->norm_eps, raw + head * dim, dx + head * dim, dim, false, dx + head * dim,
+						 dl_norm_sums_w(net, &p, dim, item), NULL);
 }
+
+/* --------------------------------------------------------------- attention */
+
+/* A work item of attention: one key head of one row of the batch. */
+typedef struct attention_job
+{
+	dl_net	   *net;
+	int			layer;
+} attention_job;
 
 static dl_attention_row
 attention_row(const dl_net *net, int row, int layer)
@@ -118,173 +133,338 @@ attention_row(const dl_net *net, int row, int layer)
 	};
 }
 
-/* ----------------------------------------------------------------- forward */
-
-/* mid = x + drop(o(attend(h))) */
-static void
-attention_run(dl_net *net, int layer)
+static dl_real *
+attention_scratch(const dl_net *net, int thread)
 {
-	const dl_config *c = &net->p->config;
-	const dl_layer_params *p = &net->p->layers[layer];
-	dl_saved   *s = &net->saved[layer];
-	dl_real		scale = query_scale(net);
-	size_t		query_size = elements(net, (size_t) net->query_dim);
+	int			longest = net->limits.tokens < (int) net->p->config.context ? net->limits.tokens : (int) net->p->config.context;
 
-	dense(net, &p->q, s->h, s->q_raw);
-	dense(net, &p->k, s->h, s->k_raw);
-	dense(net, &p->v, s->h, s->v);
-	turn_heads(net, p->q_norm, s->q_raw, (int) c->heads, s->q);
-	turn_heads(net, p->k_norm, s->k_raw, (int) c->kv_heads, s->k);
-	for (size_t i = 0; i < query_size; i++)
-		s->q[i] *= scale;
-	for (int row = 0; row < net->n_rows; row++)
-	{
-		dl_attention_row r = attention_row(net, row, layer);
-		size_t		at = (size_t) net->first[row];
-		size_t		q = at * (size_t) net->query_dim;
-		size_t		k = at * (size_t) net->key_dim;
-
-		dl_attend_row(&r, s->q + q, s->k + k, s->v + k, net->work.scores, s->mix + q);
-	}
-	dense(net, &p->o, s->mix, s->mid);
-	drop_rows(net, layer, DL_SITE_O, s->mid);
-	dl_add_scaled(s->mid, net->x[layer], 1, elements(net, c->hidden));
+	return net->work.attention + (size_t) thread * dl_attention_scratch(longest, (int) net->p->config.head_dim);
 }
 
-/* out = stream + drop(down(act)) */
 static void
-ffn_run(dl_net *net, int layer)
+attend_item(void *arg, int item, int thread)
+{
+	const attention_job *j = arg;
+	const dl_net *net = j->net;
+	const dl_saved *s = &net->saved[j->layer];
+	int			kv_heads = (int) net->p->config.kv_heads;
+	int			row = item / kv_heads;
+	int			at = net->first[row];
+	dl_attention_row r = attention_row(net, row, j->layer);
+
+	dl_attend_head(&net->exec, &r, item % kv_heads, dl_rows_from(s->q, at), dl_rows_from(s->k, at), dl_rows_from(s->v, at),
+			  attention_scratch(net, thread), dl_rows_from(s->mix, at));
+}
+
+static void
+attend_back_item(void *arg, int item, int thread)
+{
+	const attention_job *j = arg;
+	const dl_net *net = j->net;
+	const dl_saved *s = &net->saved[j->layer];
+	const dl_work *w = &net->work;
+	int			kv_heads = (int) net->p->config.kv_heads;
+	int			row = item / kv_heads;
+	int			at = net->first[row];
+	dl_attention_row r = attention_row(net, row, j->layer);
+
+	dl_attend_head_back(&net->exec, &r, item % kv_heads, dl_rows_from(s->q, at), dl_rows_from(s->k, at),
+				   dl_rows_from(s->v, at), dl_rows_from(w->dmix, at), attention_scratch(net, thread),
+				   dl_rows_from(w->dq, at), dl_rows_from(w->dk, at), dl_rows_from(w->dv, at));
+}
+
+static void
+for_all_heads(dl_net *net, int layer, void (*item) (void *, int, int))
+{
+	attention_job j = {net, layer};
+
+	if (!dl_exec_stop(&net->exec))
+		dl_parallel(net->exec.team, net->n_rows * (int) net->p->config.kv_heads, item, &j);
+}
+
+/* ----------------------------------------------------------------- forward */
+
+static void
+norm_input(dl_net *net, const dl_span *s)
+{
+	for (int i = s->first; i < s->end; i++)
+		norm(net, &layer_of(net, s)->attn_norm, dl_row(net->x[s->layer], i), dl_row(net->saved[s->layer].h, i));
+}
+
+static void
+turn_queries_and_keys(dl_net *net, const dl_span *s)
 {
 	const dl_config *c = &net->p->config;
-	const dl_layer_params *p = &net->p->layers[layer];
-	dl_saved   *s = &net->saved[layer];
-	size_t		size = elements(net, c->ffn);
+	const dl_layer_params *p = layer_of(net, s);
+	const dl_saved *v = &net->saved[s->layer];
 
-	dense(net, &p->up, s->f, s->up);
-	if (c->gated)
-		dense(net, &p->gate, s->f, s->gate);
-	dl_act_forward(c->act, c->gated ? s->gate : s->up, size, s->act);
-	for (size_t i = 0; c->gated && i < size; i++)
-		s->act[i] *= s->up[i];
-	dense(net, &p->down, s->act, s->out);
-	drop_rows(net, layer, DL_SITE_DOWN, s->out);
-	dl_add_scaled(s->out, c->pre_norm ? s->mid : s->f, 1, elements(net, c->hidden));
+	for (int i = s->first; i < s->end; i++)
+	{
+		turn_heads(net, p->q_norm, i, dl_row(v->q_raw, i), (int) c->heads, query_scale(net), dl_row(v->q, i));
+		turn_heads(net, p->k_norm, i, dl_row(v->k_raw, i), (int) c->kv_heads, 1, dl_row(v->k, i));
+	}
+}
+
+/* mid = x + drop(mid), f = norm(mid) */
+static void
+end_attention(dl_net *net, const dl_span *s)
+{
+	const dl_config *c = &net->p->config;
+	const dl_layer_params *p = layer_of(net, s);
+	const dl_saved *v = &net->saved[s->layer];
+
+	for (int i = s->first; i < s->end; i++)
+	{
+		dl_real    *mid = dl_row(v->mid, i);
+
+		drop_row(net, s->layer, DL_SITE_O, i, mid);
+		dl_add_scaled(mid, dl_row(net->x[s->layer], i), 1, c->hidden);
+		norm(net, c->pre_norm ? &p->ffn_norm : &p->attn_norm, mid, dl_row(v->f, i));
+	}
+}
+
+/* act = a(gate) up, or a(up) */
+static void
+activate(dl_net *net, const dl_span *s)
+{
+	const dl_config *c = &net->p->config;
+	const dl_saved *v = &net->saved[s->layer];
+
+	for (int i = s->first; i < s->end; i++)
+	{
+		dl_real    *act = dl_row(v->act, i);
+		const dl_real *up = dl_row(v->up, i);
+
+		dl_act_forward(&net->exec, c->act, c->gated ? dl_row(v->gate, i) : up, (int) c->ffn, act);
+		for (uint32_t j = 0; c->gated && j < c->ffn; j++)
+			act[j] *= up[j];
+	}
+}
+
+/* out = stream + drop(out); post-norm: the layer's output is its norm */
+static void
+end_layer(dl_net *net, const dl_span *s)
+{
+	const dl_config *c = &net->p->config;
+	const dl_saved *v = &net->saved[s->layer];
+
+	for (int i = s->first; i < s->end; i++)
+	{
+		dl_real    *out = dl_row(v->out, i);
+
+		drop_row(net, s->layer, DL_SITE_DOWN, i, out);
+		dl_add_scaled(out, dl_row(c->pre_norm ? v->mid : v->f, i), 1, c->hidden);
+		if (!c->pre_norm)
+			norm(net, &layer_of(net, s)->ffn_norm, out, dl_row(net->x[s->layer + 1], i));
+	}
 }
 
 void
 dl_layer_run(dl_net *net, int layer)
 {
+	const dl_config *c = &net->p->config;
 	const dl_layer_params *p = &net->p->layers[layer];
-	dl_saved   *s = &net->saved[layer];
-	bool		pre = net->p->config.pre_norm;
+	const dl_saved *s = &net->saved[layer];
 
-	if (pre)
-		norm(net, &p->attn_norm, net->x[layer], s->h);
-	attention_run(net, layer);
-	norm(net, pre ? &p->ffn_norm : &p->attn_norm, s->mid, s->f);
-	ffn_run(net, layer);
-	if (!pre)
-		norm(net, &p->ffn_norm, s->out, net->x[layer + 1]);
+	if (c->pre_norm)
+		dl_stage(net, layer, norm_input);
+	dense(net, &p->q, s->h, s->q_raw);
+	dense(net, &p->k, s->h, s->k_raw);
+	dense(net, &p->v, s->h, s->v);
+	dl_stage(net, layer, turn_queries_and_keys);
+	for_all_heads(net, layer, attend_item);
+	dense(net, &p->o, s->mix, s->mid);
+	dl_stage(net, layer, end_attention);
+	dense(net, &p->up, s->f, s->up);
+	if (c->gated)
+		dense(net, &p->gate, s->f, s->gate);
+	dl_stage(net, layer, activate);
+	dense(net, &p->down, s->act, s->out);
+	dl_stage(net, layer, end_layer);
 }
 
 /* -------------------------------------------------------------------- back */
 
-/* work.t = the gradient of a block's output before dropout, from that of the stream. */
+/* work.t = the gradient of a block's output before dropout, from that of the stream */
 static void
-enter_block(dl_net *net, int layer, dl_site site)
+enter_block(dl_net *net, const dl_span *s, dl_site site)
 {
-	memcpy(net->work.t, net->work.g, elements(net, net->p->config.hidden) * sizeof(dl_real));
-	drop_rows(net, layer, site, net->work.t);
-	memset(net->work.d, 0, elements(net, net->p->config.hidden) * sizeof(dl_real));
+	for (int i = s->first; i < s->end; i++)
+	{
+		memcpy(dl_row(net->work.t, i), dl_row(net->work.g, i), net->p->config.hidden * sizeof(dl_real));
+		drop_row(net, s->layer, site, i, dl_row(net->work.t, i));
+	}
 }
 
-/* work.d = the gradient of f, from work.g of out */
+/* Post-norm: work.g of the layer's output becomes that of its second residual. */
+static void
+norm_output_back(dl_net *net, const dl_span *s)
+{
+	norm_back(net, s, &layer_of(net, s)->ffn_norm, net->saved[s->layer].out, net->work.g, false, net->work.g);
+}
+
+static void
+enter_ffn(dl_net *net, const dl_span *s)
+{
+	enter_block(net, s, DL_SITE_DOWN);
+}
+
+/* work.dup of what down reads becomes that of up; work.dgate. Saved up is lost: nothing asks for it any more. */
+static void
+activate_back(dl_net *net, const dl_span *s)
+{
+	const dl_config *c = &net->p->config;
+	const dl_saved *v = &net->saved[s->layer];
+	int			ffn = (int) c->ffn;
+
+	for (int i = s->first; i < s->end; i++)
+	{
+		dl_real    *dup = dl_row(net->work.dup, i);
+		const dl_real *up = dl_row(v->up, i);
+		const dl_real *gate;
+		dl_real    *dgate;
+
+		if (!c->gated)
+		{
+			dl_act_backward(&net->exec, c->act, up, dup, ffn, dup);
+			continue;
+		}
+		gate = dl_row(v->gate, i);
+		dgate = dl_row(net->work.dgate, i);
+		for (int j = 0; j < ffn; j++)
+			dgate[j] = dup[j] * up[j];
+		dl_act_backward(&net->exec, c->act, gate, dgate, ffn, dgate);
+		dl_act_forward(&net->exec, c->act, gate, ffn, dl_row(v->up, i));
+		for (int j = 0; j < ffn; j++)
+			dup[j] *= up[j];
+	}
+}
+
+/* work.g of mid, from work.d of f and work.g of the second residual; then work.t of attention's output */
+static void
+leave_ffn(dl_net *net, const dl_span *s)
+{
+	const dl_layer_params *p = layer_of(net, s);
+	const dl_saved *v = &net->saved[s->layer];
+	dl_rows		g = net->work.g;
+
+	if (net->p->config.pre_norm)
+		norm_back(net, s, &p->ffn_norm, v->mid, net->work.d, true, g);
+	else
+	{
+		for (int i = s->first; i < s->end; i++)
+			dl_add_scaled(dl_row(g, i), dl_row(net->work.d, i), 1, net->p->config.hidden);
+		norm_back(net, s, &p->attn_norm, v->mid, g, false, g);
+	}
+	enter_block(net, s, DL_SITE_O);
+}
+
+static void
+clear_keys_and_values(dl_net *net, const dl_span *s)
+{
+	for (int i = s->first; i < s->end; i++)
+	{
+		memset(dl_row(net->work.dk, i), 0, (size_t) net->key_dim * sizeof(dl_real));
+		memset(dl_row(net->work.dv, i), 0, (size_t) net->key_dim * sizeof(dl_real));
+	}
+}
+
+static void
+turn_queries_back(dl_net *net, const dl_span *s)
+{
+	for (int i = s->first; i < s->end; i++)
+		turn_heads_back(net, layer_of(net, s)->q_norm, i, dl_row(net->saved[s->layer].q_raw, i),
+						(int) net->p->config.heads, query_scale(net), dl_row(net->work.dq, i), s->item);
+}
+
+static void
+turn_keys_back(dl_net *net, const dl_span *s)
+{
+	for (int i = s->first; i < s->end; i++)
+		turn_heads_back(net, layer_of(net, s)->k_norm, i, dl_row(net->saved[s->layer].k_raw, i),
+						(int) net->p->config.kv_heads, 1, dl_row(net->work.dk, i), s->item);
+}
+
+/* work.g of the layer's input */
+static void
+leave_attention(dl_net *net, const dl_span *s)
+{
+	if (net->p->config.pre_norm)
+		norm_back(net, s, &layer_of(net, s)->attn_norm, net->x[s->layer], net->work.d, true, net->work.g);
+	else
+		for (int i = s->first; i < s->end; i++)
+			dl_add_scaled(dl_row(net->work.g, i), dl_row(net->work.d, i), 1, net->p->config.hidden);
+}
+
+/* A stage that sends gradients through a norm: what its weights get is added up item by item. */
+static void
+norm_stage(dl_net *net, int layer, const dl_norm_params *p, int width, void (*fn) (dl_net *, const dl_span *))
+{
+	dl_norm_sums_clear(net, p, width);
+	dl_stage(net, layer, fn);
+	dl_norm_sums_add(net, p, width);
+}
+
+static void
+head_norm_stage(dl_net *net, int layer, dl_param *w, void (*fn) (dl_net *, const dl_span *))
+{
+	dl_norm_params p = {w, NULL};
+
+	if (w == NULL)
+		dl_stage(net, layer, fn);
+	else
+		norm_stage(net, layer, &p, (int) net->p->config.head_dim, fn);
+}
+
+/* work.d of f, from work.t */
 static void
 ffn_back(dl_net *net, int layer)
 {
-	const dl_config *c = &net->p->config;
 	const dl_layer_params *p = &net->p->layers[layer];
 	const dl_saved *s = &net->saved[layer];
 	dl_work    *w = &net->work;
-	size_t		size = elements(net, c->ffn);
+	bool		gated = net->p->config.gated;
 
-	enter_block(net, layer, DL_SITE_DOWN);
-	memset(w->dup, 0, size * sizeof(dl_real));
-	dense_back(net, &p->down, s->act, w->t, w->dup);
-	if (c->gated)
-	{
-		/* act = a(gate) up */
-		for (size_t i = 0; i < size; i++)
-			w->dgate[i] = w->dup[i] * s->up[i];
-		dl_act_backward(c->act, s->gate, w->dgate, size, w->dgate);
-		dense_back(net, &p->gate, s->f, w->dgate, w->d);
-		dl_act_forward(c->act, s->gate, size, w->dgate);
-		for (size_t i = 0; i < size; i++)
-			w->dup[i] *= w->dgate[i];
-	}
-	else
-		dl_act_backward(c->act, s->up, w->dup, size, w->dup);
-	dense_back(net, &p->up, s->f, w->dup, w->d);
+	dense_back(net, &p->down, s->act, w->t, w->dup, false);
+	dl_stage(net, layer, activate_back);
+	if (gated)
+		dense_back(net, &p->gate, s->f, w->dgate, w->d, false);
+	dense_back(net, &p->up, s->f, w->dup, w->d, gated);
 }
 
-/* work.d = the gradient of h, from work.g of mid */
+/* work.d of h, from work.t */
 static void
 attention_back(dl_net *net, int layer)
 {
-	const dl_config *c = &net->p->config;
 	const dl_layer_params *p = &net->p->layers[layer];
 	const dl_saved *s = &net->saved[layer];
 	dl_work    *w = &net->work;
-	dl_real		scale = query_scale(net);
-	size_t		query_size = elements(net, (size_t) net->query_dim);
-	size_t		key_size = elements(net, (size_t) net->key_dim);
 
-	enter_block(net, layer, DL_SITE_O);
-	memset(w->dmix, 0, query_size * sizeof(dl_real));
-	memset(w->dq, 0, query_size * sizeof(dl_real));
-	memset(w->dk, 0, key_size * sizeof(dl_real));
-	memset(w->dv, 0, key_size * sizeof(dl_real));
-	dense_back(net, &p->o, s->mix, w->t, w->dmix);
-	for (int row = 0; row < net->n_rows; row++)
-	{
-		dl_attention_row r = attention_row(net, row, layer);
-		size_t		at = (size_t) net->first[row];
-		size_t		q = at * (size_t) net->query_dim;
-		size_t		k = at * (size_t) net->key_dim;
-
-		dl_attend_row_back(&r, s->q + q, s->k + k, s->v + k, w->dmix + q, w->scores, w->dq + q, w->dk + k, w->dv + k);
-	}
-	for (size_t i = 0; i < query_size; i++)
-		w->dq[i] *= scale;
-	turn_heads_back(net, p->q_norm, s->q_raw, (int) c->heads, w->dq);
-	turn_heads_back(net, p->k_norm, s->k_raw, (int) c->kv_heads, w->dk);
-	dense_back(net, &p->q, s->h, w->dq, w->d);
-	dense_back(net, &p->k, s->h, w->dk, w->d);
-	dense_back(net, &p->v, s->h, w->dv, w->d);
+	dense_back(net, &p->o, s->mix, w->t, w->dmix, false);
+	dl_stage(net, layer, clear_keys_and_values);
+	for_all_heads(net, layer, attend_back_item);
+	head_norm_stage(net, layer, p->q_norm, turn_queries_back);
+	head_norm_stage(net, layer, p->k_norm, turn_keys_back);
+	dense_back(net, &p->q, s->h, w->dq, w->d, false);
+	dense_back(net, &p->k, s->h, w->dk, w->d, true);
+	dense_back(net, &p->v, s->h, w->dv, w->d, true);
 }
 
 void
 dl_layer_back(dl_net *net, int layer)
 {
 	const dl_layer_params *p = &net->p->layers[layer];
-	const dl_saved *s = &net->saved[layer];
-	dl_work    *w = &net->work;
-	size_t		size = elements(net, net->p->config.hidden);
+	int			hidden = (int) net->p->config.hidden;
+	bool		pre = net->p->config.pre_norm;
 
-	if (net->p->config.pre_norm)
-	{
-		ffn_back(net, layer);
-		norm_back(net, &p->ffn_norm, s->mid, w->d, true, w->g);
-		attention_back(net, layer);
-		norm_back(net, &p->attn_norm, net->x[layer], w->d, true, w->g);
-	}
+	if (!pre)
+		norm_stage(net, layer, &p->ffn_norm, hidden, norm_output_back);
+	dl_stage(net, layer, enter_ffn);
+	ffn_back(net, layer);
+	norm_stage(net, layer, pre ? &p->ffn_norm : &p->attn_norm, hidden, leave_ffn);
+	attention_back(net, layer);
+	if (pre)
+		norm_stage(net, layer, &p->attn_norm, hidden, leave_attention);
 	else
-	{
-		norm_back(net, &p->ffn_norm, s->out, w->g, false, w->g);
-		ffn_back(net, layer);
-		dl_add_scaled(w->g, w->d, 1, size);
-		norm_back(net, &p->attn_norm, s->mid, w->g, false, w->g);
-		attention_back(net, layer);
-		dl_add_scaled(w->g, w->d, 1, size);
-	}
+		dl_stage(net, layer, leave_attention);
 }

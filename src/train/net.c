@@ -5,34 +5,43 @@
 
 #include <string.h>
 
+#include "linear.h"
 #include "logprob.h"
 #include "status.h"
 
 /* ------------------------------------------------------------------ memory */
+
+/* Rows of `width` numbers at a stride that suits the caches. */
+static dl_rows
+carve_rows(void *base, size_t *at, size_t rows, uint32_t width)
+{
+	size_t		ld = dl_row_stride((int) width);
+
+	return (dl_rows) {dl_carve_reals(base, at, rows * ld), ld};
+}
 
 static void
 carve_layer(dl_net *net, void *base, size_t *at, dl_saved *s)
 {
 	const dl_config *c = &net->p->config;
 	size_t		t = (size_t) net->limits.tokens;
-	size_t		stream = t * c->hidden;
-	size_t		q = t * (size_t) net->query_dim;
-	size_t		k = t * (size_t) net->key_dim;
-	size_t		ffn = t * c->ffn;
+	uint32_t	query = (uint32_t) net->query_dim;
+	uint32_t	key = (uint32_t) net->key_dim;
 
 	*s = (dl_saved) {
-		.q = dl_carve_reals(base, at, q), .k = dl_carve_reals(base, at, k), .v = dl_carve_reals(base, at, k),
-		.mix = dl_carve_reals(base, at, q), .mid = dl_carve_reals(base, at, stream),
-		.f = dl_carve_reals(base, at, stream), .up = dl_carve_reals(base, at, ffn),
-		.act = dl_carve_reals(base, at, ffn)
+		.q = carve_rows(base, at, t, query), .k = carve_rows(base, at, t, key), .v = carve_rows(base, at, t, key),
+		.mix = carve_rows(base, at, t, query), .mid = carve_rows(base, at, t, c->hidden),
+		.f = carve_rows(base, at, t, c->hidden), .up = carve_rows(base, at, t, c->ffn),
+		.act = carve_rows(base, at, t, c->ffn)
 	};
-	s->gate = c->gated ? dl_carve_reals(base, at, ffn) : NULL;
-	s->q_raw = c->qk_norm ? dl_carve_reals(base, at, q) : s->q;
-	s->k_raw = c->qk_norm ? dl_carve_reals(base, at, k) : s->k;
+	if (c->gated)
+		s->gate = carve_rows(base, at, t, c->ffn);
+	s->q_raw = c->qk_norm ? carve_rows(base, at, t, query) : s->q;
+	s->k_raw = c->qk_norm ? carve_rows(base, at, t, key) : s->k;
 	if (c->pre_norm)
-		s->h = dl_carve_reals(base, at, stream);
+		s->h = carve_rows(base, at, t, c->hidden);
 	else
-		s->out = dl_carve_reals(base, at, stream);
+		s->out = carve_rows(base, at, t, c->hidden);
 }
 
 /* Saved activations of all layers; what is the stream itself points to it. */
@@ -56,23 +65,62 @@ carve_layers(dl_net *net, void *base, size_t *at)
 	}
 }
 
+static int
+longest_row(const dl_net *net)
+{
+	uint32_t	context = net->p->config.context;
+
+	return (uint32_t) net->limits.tokens < context ? net->limits.tokens : (int) context;
+}
+
+static int
+most_of(int a, int b)
+{
+	return a > b ? a : b;
+}
+
+/* The widest of a model's linear layers, and of a block of its output projection. */
+static dl_dense_sizes
+dense_sizes(const dl_net *net)
+{
+	const dl_config *c = &net->p->config;
+	int			hidden = (int) c->hidden;
+	int			ffn = (int) c->ffn;
+	int			block = c->vocab < DL_VOCAB_BLOCK ? (int) c->vocab : DL_VOCAB_BLOCK;
+	int			wide = most_of(ffn, net->query_dim);
+	dl_dense_sizes s = {
+		.rows = most_of(net->limits.tokens, net->limits.asks), .most_n = most_of(most_of(wide, hidden), block),
+		.most_k = most_of(wide, hidden), .rank = net->p->rank, .threads = net->threads, .weights = net->p->whole
+	};
+
+	s.most_panels = dl_panels_size(most_of(wide, block), hidden);
+	if (dl_panels_size(hidden, wide) > s.most_panels)
+		s.most_panels = dl_panels_size(hidden, wide);
+	return s;
+}
+
 static void
 carve_work(dl_net *net, void *base, size_t *at)
 {
 	const dl_config *c = &net->p->config;
 	size_t		t = (size_t) net->limits.tokens;
-	size_t		most = net->limits.tokens > net->limits.asks ? t : (size_t) net->limits.asks;
-	size_t		q = t * (size_t) net->query_dim;
-	size_t		k = t * (size_t) net->key_dim;
+	size_t		items = (size_t) dl_divide_up(net->limits.tokens, DL_STAGE_TOKENS);
+	uint32_t	query = (uint32_t) net->query_dim;
+	uint32_t	key = (uint32_t) net->key_dim;
+	dl_dense_sizes sizes = dense_sizes(net);
 
 	net->work = (dl_work) {
-		.g = dl_carve_reals(base, at, t * c->hidden), .t = dl_carve_reals(base, at, t * c->hidden),
-		.d = dl_carve_reals(base, at, t * c->hidden), .dq = dl_carve_reals(base, at, q),
-		.dmix = dl_carve_reals(base, at, q), .dk = dl_carve_reals(base, at, k), .dv = dl_carve_reals(base, at, k),
-		.dup = dl_carve_reals(base, at, t * c->ffn), .scores = dl_carve_reals(base, at, 3 * t),
-		.u = dl_carve_reals(base, at, 2 * most * (size_t) net->p->rank)
+		.g = carve_rows(base, at, t, c->hidden), .t = carve_rows(base, at, t, c->hidden),
+		.d = carve_rows(base, at, t, c->hidden), .dq = carve_rows(base, at, t, query),
+		.dmix = carve_rows(base, at, t, query), .dk = carve_rows(base, at, t, key), .dv = carve_rows(base, at, t, key),
+		.dup = carve_rows(base, at, t, c->ffn),
+		.attention = dl_carve_reals(base, at, (size_t) net->threads *
+									dl_attention_scratch(longest_row(net), (int) c->head_dim)),
+		.norm_sums = dl_carve_reals(base, at, net->p->whole ? items * 2 * (size_t) most_of((int) c->hidden, (int) c->head_dim) : 0)
 	};
-	net->work.dgate = c->gated ? dl_carve_reals(base, at, t * c->ffn) : NULL;
+	if (c->gated)
+		net->work.dgate = carve_rows(base, at, t, c->ffn);
+	dl_dense_scratch_carve(&net->work.dense, base, at, &sizes);
 }
 
 static void
@@ -81,9 +129,7 @@ carve_head(dl_net *net, void *base, size_t *at)
 	const dl_config *c = &net->p->config;
 	dl_head_state *h = &net->head;
 	size_t		n = (size_t) net->limits.asks;
-	size_t		size = n * c->hidden;
 	size_t		side = n < DL_LOSS_ASKS ? n : DL_LOSS_ASKS;
-	size_t		block = c->vocab < DL_VOCAB_BLOCK ? c->vocab : DL_VOCAB_BLOCK;
 
 	h->token = dl_carve_bytes(base, at, n * sizeof(int));
 	h->target = dl_carve_bytes(base, at, n * sizeof(int32_t));
@@ -93,19 +139,17 @@ carve_head(dl_net *net, void *base, size_t *at)
 	h->sum = dl_carve_bytes(base, at, n * sizeof(double));
 	h->z_target = dl_carve_bytes(base, at, n * sizeof(double));
 	h->z_sum = dl_carve_bytes(base, at, n * sizeof(double));
-	h->logits = dl_carve_reals(base, at, side * block);
-	h->u = dl_carve_reals(base, at, n * (size_t) net->p->rank);
-	h->du = dl_carve_reals(base, at, n * (size_t) net->p->rank);
-	h->dx = dl_carve_reals(base, at, size);
-	h->state = dl_carve_reals(base, at, size);
-	h->normed = c->final_norm ? dl_carve_reals(base, at, size) : h->state;
+	h->logits = carve_rows(base, at, side, c->vocab < DL_VOCAB_BLOCK ? c->vocab : DL_VOCAB_BLOCK);
+	h->dx = carve_rows(base, at, n, c->hidden);
+	h->state = carve_rows(base, at, n, c->hidden);
+	h->normed = c->final_norm ? carve_rows(base, at, n, c->hidden) : h->state;
 	h->x = h->normed;
 	if (c->head_transform)
 	{
-		h->dense = dl_carve_reals(base, at, size);
-		h->act = dl_carve_reals(base, at, size);
-		h->x = dl_carve_reals(base, at, size);
-		h->dnormed = dl_carve_reals(base, at, size);
+		h->dense = carve_rows(base, at, n, c->hidden);
+		h->act = carve_rows(base, at, n, c->hidden);
+		h->x = carve_rows(base, at, n, c->hidden);
+		h->dnormed = carve_rows(base, at, n, c->hidden);
 	}
 }
 
@@ -120,53 +164,68 @@ layout(dl_net *net, void *base)
 	net->first = dl_carve_bytes(base, &at, (size_t) net->limits.rows * sizeof(int));
 	net->id = dl_carve_bytes(base, &at, t * sizeof(int32_t));
 	net->position = dl_carve_bytes(base, &at, t * sizeof(int));
-	net->x = dl_carve_bytes(base, &at, (c->layers + 1) * sizeof(dl_real *));
+	net->x = dl_carve_bytes(base, &at, (c->layers + 1) * sizeof(dl_rows));
 	net->saved = dl_carve_bytes(base, &at, c->layers * sizeof(dl_saved));
 	for (int i = 0; i <= (int) c->layers; i++)
 	{
-		dl_real    *x = dl_carve_reals(base, &at, t * c->hidden);
+		dl_rows		x = carve_rows(base, &at, t, c->hidden);
 
 		if (base != NULL)
 			net->x[i] = x;
 	}
-	net->sum = c->embed_norm ? dl_carve_reals(base, &at, t * c->hidden) : base != NULL ? net->x[0] : NULL;
+	if (c->embed_norm)
+		net->sum = carve_rows(base, &at, t, c->hidden);
+	else if (base != NULL)
+		net->sum = net->x[0];
 	carve_layers(net, base, &at);
 	carve_work(net, base, &at);
 	carve_head(net, base, &at);
+	dl_carve_bytes(base, &at, DL_PANEL * sizeof(dl_real));	/* products read 16 numbers at a time */
 	return at;
 }
 
 static dl_net
-empty_net(dl_params *p, const dl_net_limits *limits)
+empty_net(dl_params *p, const dl_net_limits *limits, int threads)
 {
 	return (dl_net) {
-		.p = p, .limits = *limits, .query_dim = (int) (p->config.heads * p->config.head_dim),
+		.p = p, .limits = *limits, .threads = threads > 1 ? threads : 1,
+		.query_dim = (int) (p->config.heads * p->config.head_dim),
 		.key_dim = (int) (p->config.kv_heads * p->config.head_dim)
 	};
 }
 
 size_t
-dl_net_bytes(const dl_config *config, int rank, const dl_net_limits *limits)
+dl_net_bytes(const dlm_model *model, const dl_train_options *options, const dl_net_limits *limits, int threads)
 {
-	dl_params	p = {.config = *config, .rank = rank};
-	dl_net		net = empty_net(&p, limits);
+	dl_params	p = {.config = model->config};
+	dl_net		net;
 
+	p.rank = options->mode == DL_TRAIN_LORA ? options->rank : 0;
+	p.whole = options->mode != DL_TRAIN_LORA;
+	net = empty_net(&p, limits, threads);
 	return dl_block_bytes(layout(&net, NULL));
 }
 
 dlm_status
-dl_net_create(dl_params *p, const dl_net_limits *limits, dl_net **out, dlm_error *err)
+dl_net_create(dl_params *p, const dl_net_limits *limits, const dlm_env *env, dl_net **out, dlm_error *err)
 {
-	dl_net		count = empty_net(p, limits);
+	dlm_env		none = {0};
+	dl_net		count = empty_net(p, limits, env != NULL ? env->threads : 1);
 	dl_net	   *net;
+	size_t		bytes;
 
 	if (limits->tokens < 1 || limits->rows < 1 || limits->asks < 1)
 		return dl_fail(err, DLM_EINVAL, "", "a batch needs at least one token, one row and one asked position");
-	net = dl_arena_block(p->arena, layout(&count, NULL));
+	bytes = layout(&count, NULL);
+	net = dl_arena_block(p->arena, bytes);
 	if (net == NULL)
 		return dl_fail_memory(err);
-	*net = empty_net(p, limits);
+	memset(net, 0, bytes);
+	*net = empty_net(p, limits, env != NULL ? env->threads : 1);
 	layout(net, net);
+	net->exec.env = env != NULL ? *env : none;
+	net->exec.kernels = dl_kernels_get(net->exec.env.cpu_mask);
+	net->exec.team = dl_team_create(net->threads);
 	*out = net;
 	return DLM_OK;
 }
@@ -174,8 +233,83 @@ dl_net_create(dl_params *p, const dl_net_limits *limits, dl_net **out, dlm_error
 void
 dl_net_free(dl_net *net)
 {
-	if (net != NULL)
-		dl_arena_block_free(net->p->arena, net);
+	if (net == NULL)
+		return;
+	dl_team_free(net->exec.team);
+	dl_arena_block_free(net->p->arena, net);
+}
+
+/* ------------------------------------------------------------------ stages */
+
+typedef struct stage
+{
+	dl_net	   *net;
+	int			layer;
+	void		(*fn) (dl_net *net, const dl_span *span);
+} stage;
+
+static void
+stage_item(void *arg, int item, int thread)
+{
+	const stage *s = arg;
+	dl_span		span = {.layer = s->layer, .first = item * DL_STAGE_TOKENS, .item = item};
+
+	span.end = span.first + DL_STAGE_TOKENS < s->net->n_tokens ? span.first + DL_STAGE_TOKENS : s->net->n_tokens;
+	s->fn(s->net, &span);
+}
+
+void
+dl_stage(dl_net *net, int layer, void (*fn) (dl_net *net, const dl_span *span))
+{
+	stage		s = {net, layer, fn};
+
+	if (!dl_exec_stop(&net->exec))
+		dl_parallel(net->exec.team, dl_divide_up(net->n_tokens, DL_STAGE_TOKENS), stage_item, &s);
+}
+
+static dl_real *
+norm_sums(dl_net *net, int width, int item)
+{
+	return net->work.norm_sums + (size_t) item * 2 * (size_t) width;
+}
+
+dl_real *
+dl_norm_sums_w(dl_net *net, const dl_norm_params *p, int width, int item)
+{
+	return p->w->grad != NULL ? norm_sums(net, width, item) : NULL;
+}
+
+dl_real *
+dl_norm_sums_b(dl_net *net, const dl_norm_params *p, int width, int item)
+{
+	return p->b != NULL && p->b->grad != NULL ? norm_sums(net, width, item) + width : NULL;
+}
+
+static bool
+trains(const dl_norm_params *p)
+{
+	return p->w->grad != NULL || (p->b != NULL && p->b->grad != NULL);
+}
+
+void
+dl_norm_sums_clear(dl_net *net, const dl_norm_params *p, int width)
+{
+	int			items = dl_divide_up(net->n_tokens, DL_STAGE_TOKENS);
+
+	if (trains(p))
+		memset(net->work.norm_sums, 0, (size_t) items * 2 * (size_t) width * sizeof(dl_real));
+}
+
+void
+dl_norm_sums_add(dl_net *net, const dl_norm_params *p, int width)
+{
+	int			items = dl_divide_up(net->n_tokens, DL_STAGE_TOKENS);
+	size_t		ld = 2 * (size_t) width;
+
+	if (p->w->grad != NULL)
+		dl_add_column_sums(&net->exec, (dl_rows) {net->work.norm_sums, ld}, items, width, p->w->grad);
+	if (p->b != NULL && p->b->grad != NULL)
+		dl_add_column_sums(&net->exec, (dl_rows) {net->work.norm_sums + width, ld}, items, width, p->b->grad);
 }
 
 /* ------------------------------------------------------------------- batch */
@@ -237,15 +371,16 @@ dl_net_forward(dl_net *net, const dl_example *rows, int n_rows, const dl_drop *d
 		add_example(net, i, &rows[i]);
 		net->n_rows++;
 	}
+	net->exec.stopped = false;
 	dl_embed_run(net);
 	for (int i = 0; i < (int) net->p->config.layers; i++)
 		dl_layer_run(net, i);
 	dl_head_run(net);
-	return DLM_OK;
+	return net->exec.stopped ? dl_fail(err, DLM_EINTR, "", "training was stopped") : DLM_OK;
 }
 
-void
-dl_net_backward(dl_net *net)
+dlm_status
+dl_net_backward(dl_net *net, dlm_error *err)
 {
 	int			layers = (int) net->p->config.layers;
 
@@ -257,4 +392,5 @@ dl_net_backward(dl_net *net)
 		dl_layer_back(net, i);
 	}
 	dl_embed_back(net);
+	return net->exec.stopped ? dl_fail(err, DLM_EINTR, "", "training was stopped") : DLM_OK;
 }

@@ -44,22 +44,27 @@ typedef struct dl_loss
 
 typedef struct dl_net dl_net;
 
-/* Bytes that dl_net_create takes from the arena; nothing is taken later. rank: of LoRA, 0 without. */
-size_t		dl_net_bytes(const dl_config *config, int rank, const dl_net_limits *limits);
+/* Bytes that dl_net_create takes from the arena; nothing is taken later. */
+size_t		dl_net_bytes(const dlm_model *model, const dl_train_options *options, const dl_net_limits *limits, int threads);
 
-/* The parameters are borrowed. DLM_ENOMEM, DLM_EINVAL. */
-dlm_status	dl_net_create(dl_params *p, const dl_net_limits *limits, dl_net **out, dlm_error *err);
+/*
+ * The parameters are borrowed; env is copied (NULL: one thread): threads,
+ * cpu_mask, and stop, which is asked every few milliseconds. No bit depends on
+ * threads or cpu_mask. DLM_ENOMEM, DLM_EINVAL.
+ */
+dlm_status	dl_net_create(dl_params *p, const dl_net_limits *limits, const dlm_env *env, dl_net **out, dlm_error *err);
 void		dl_net_free(dl_net *net);
 
 /*
  * rows are read here and in dl_net_loss and dl_net_backward: borrowed until
  * the last of them. drop: NULL = none. DLM_EINVAL: a row is not
- * one of the model's, or a rate out of range; DLM_ETOOLONG: beyond the limits.
+ * one of the model's, or a rate out of range; DLM_ETOOLONG: beyond the limits;
+ * DLM_EINTR, here and in the other two: env.stop said so, begin the batch anew.
  */
 dlm_status	dl_net_forward(dl_net *net, const dl_example *rows, int n_rows, const dl_drop *drop, dlm_error *err);
 
 /* logits [vocab] of ask i of the batch, counted through all rows. */
-void		dl_net_logits(const dl_net *net, int i, dl_real *logits);
+void		dl_net_logits(dl_net *net, int i, dl_real *logits);
 
 /*
  * Cross-entropy with label smoothing (Szegedy et al. 2016), of logits z at one ask:
@@ -69,7 +74,7 @@ void		dl_net_logits(const dl_net *net, int i, dl_real *logits);
  */
 dlm_status	dl_net_loss(dl_net *net, double smoothing, dl_loss *out, dlm_error *err);
 
-/* Gradients of that loss' sum, added. After dl_net_loss on the same batch, once. */
-void		dl_net_backward(dl_net *net);
+/* Gradients of that loss' sum, added (DLM_EINTR: a part of them). After dl_net_loss on the same batch, once. */
+dlm_status	dl_net_backward(dl_net *net, dlm_error *err);
 
 #endif							/* DL_NET_H */

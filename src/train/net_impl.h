@@ -1,5 +1,8 @@
 /*
  * net_impl.h - between net.c (memory, batch), layer.c, embed.c and head.c.
+ *
+ * Activations are rows: [T, hidden] and so on, with a stride a little wider
+ * than the row where that spares the caches (linear.h, dl_row_stride).
  */
 #ifndef DL_NET_IMPL_H
 #define DL_NET_IMPL_H
@@ -11,38 +14,42 @@
 enum { DL_SITE_EMBED = 0, DL_SITE_LAYER = 1, DL_SITES_A_LAYER = 3 };
 typedef enum dl_site { DL_SITE_ATTENTION = 0, DL_SITE_O, DL_SITE_DOWN } dl_site;
 
+#define DL_STAGE_TOKENS	16		/* of one work item of a stage */
+#define DL_LOSS_ASKS	256		/* asks whose logits of a block lie side by side */
+
 /* What a layer keeps for its derivative. T tokens, Q = heads * head_dim, K = kv_heads * head_dim, F = ffn. */
 typedef struct dl_saved
 {
-	dl_real    *h;				/* [T, hidden] what q, k, v read: the normed stream (pre-norm), else the layer's input */
-	dl_real    *q_raw;			/* [T, Q] before the query norm; q itself without one */
-	dl_real    *k_raw;			/* [T, K] */
-	dl_real    *q;				/* [T, Q] normed, rotated, scaled */
-	dl_real    *k;				/* [T, K] normed, rotated */
-	dl_real    *v;				/* [T, K] */
-	dl_real    *mix;			/* [T, Q] attention's output */
-	dl_real    *mid;			/* [T, hidden] the stream after attention's residual, before post-norm */
-	dl_real    *f;				/* [T, hidden] what the feed-forward block reads */
-	dl_real    *gate;			/* [T, F] before the activation, or NULL */
-	dl_real    *up;				/* [T, F] */
-	dl_real    *act;			/* [T, F] what down reads */
-	dl_real    *out;			/* [T, hidden] the stream after the second residual; the layer's output if pre-norm */
+	dl_rows		h,				/* [T, hidden] what q, k, v read: the normed stream (pre-norm), else the layer's input */
+				q_raw,			/* [T, Q] before the query norm; q itself without one */
+				k_raw,			/* [T, K] */
+				q,				/* [T, Q] normed, rotated, scaled */
+				k,				/* [T, K] normed, rotated */
+				v,				/* [T, K] */
+				mix,			/* [T, Q] attention's output */
+				mid,			/* [T, hidden] the stream after attention's residual, before post-norm */
+				f,				/* [T, hidden] what the feed-forward block reads */
+				gate,			/* [T, F] before the activation, or NULL */
+				up,				/* [T, F] */
+				act,			/* [T, F] what down reads */
+				out;			/* [T, hidden] the stream after the second residual; the layer's output if pre-norm */
 } dl_saved;
 
 /* Gradients on the way back, and scratch. */
 typedef struct dl_work
 {
-	dl_real    *g;				/* [T, hidden] of the stream */
-	dl_real    *t;				/* [T, hidden] of a block's output; on the way forward, the output itself */
-	dl_real    *d;				/* [T, hidden] of a block's input */
-	dl_real    *dq;				/* [T, Q] */
-	dl_real    *dmix;			/* [T, Q] */
-	dl_real    *dk;				/* [T, K] */
-	dl_real    *dv;				/* [T, K] */
-	dl_real    *dup;			/* [T, F] */
-	dl_real    *dgate;			/* [T, F] or NULL */
-	dl_real    *scores;			/* [3, T] */
-	dl_real    *u;				/* [2, max(T, A), rank] */
+	dl_rows		g,				/* [T, hidden] of the stream */
+				t,				/* [T, hidden] of a block's output */
+				d,				/* [T, hidden] of a block's input */
+				dq,				/* [T, Q] */
+				dmix,			/* [T, Q] */
+				dk,				/* [T, K] */
+				dv,				/* [T, K] */
+				dup,			/* [T, F] */
+				dgate;			/* [T, F] or NULL */
+	dl_real    *attention;		/* [threads, dl_attention_scratch] */
+	dl_real    *norm_sums;		/* [ceil(T / DL_STAGE_TOKENS), 2 width]: gradients of a norm's weights and biases by stage item */
+	dl_dense_scratch dense;
 } dl_work;
 
 /* A asked positions: the head's activations. Arrays that are equal in a model without a part are one array. */
@@ -51,16 +58,14 @@ typedef struct dl_head_state
 	int		   *token;			/* [A] token whose state predicts it */
 	int32_t    *target;			/* [A] */
 	float	   *weight;			/* [A] */
-	dl_real    *state;			/* [A, hidden] last states */
-	dl_real    *normed;			/* [A, hidden] after the final norm */
-	dl_real    *dense;			/* [A, hidden] after the head's dense */
-	dl_real    *act;			/* [A, hidden] after its activation */
-	dl_real    *x;				/* [A, hidden] what the output projection reads */
-	dl_real    *dx;				/* [A, hidden] its gradient, and those before it */
-	dl_real    *dnormed;		/* [A, hidden] */
-	dl_real    *u;				/* [A, rank] scale x A^T of the output projection's LoRA, or NULL */
-	dl_real    *du;				/* [A, rank] gradient of x A^T, without scale */
-	dl_real    *logits;			/* [min(A, DL_LOSS_ASKS), DL_VOCAB_BLOCK] */
+	dl_rows		state,			/* [A, hidden] last states */
+				normed,			/* [A, hidden] after the final norm */
+				dense,			/* [A, hidden] after the head's dense */
+				act,			/* [A, hidden] after its activation */
+				x,				/* [A, hidden] what the output projection reads */
+				dx,				/* [A, hidden] its gradient, and those before it */
+				dnormed;		/* [A, hidden] */
+	dl_rows		logits;			/* [min(A, DL_LOSS_ASKS), DL_VOCAB_BLOCK] */
 	double	   *most;			/* [A] largest logit */
 	double	   *sum;			/* [A] of exp(logit - most); then the log-sum-exp */
 	double	   *z_target;		/* [A] the target's logit */
@@ -68,12 +73,12 @@ typedef struct dl_head_state
 	int32_t    *best;			/* [A] id of the largest logit */
 } dl_head_state;
 
-#define DL_LOSS_ASKS	256		/* asks whose logits of a block lie side by side */
-
 struct dl_net
 {
 	dl_params  *p;
 	dl_net_limits limits;
+	dl_exec		exec;
+	int			threads;
 	int			query_dim,
 				key_dim;
 
@@ -88,12 +93,31 @@ struct dl_net
 	int32_t    *id;				/* [T] */
 	int		   *position;		/* [T] */
 
-	dl_real    *sum;			/* [T, hidden] of embeddings, before their norm; x[0] without one */
-	dl_real   **x;				/* [layers + 1] of [T, hidden]: input of each layer, output of the last */
+	dl_rows		sum;			/* [T, hidden] of embeddings, before their norm; x[0] without one */
+	dl_rows    *x;				/* [layers + 1] of [T, hidden]: input of each layer, output of the last */
 	dl_saved   *saved;			/* [layers]; with recompute, all the same */
 	dl_work		work;
 	dl_head_state head;
 };
+
+/* Tokens first .. end - 1 of the batch; item: how many stages' items come before. */
+typedef struct dl_span
+{
+	int			layer;
+	int			first,
+				end;
+	int			item;
+} dl_span;
+
+/* net.c: a function for all tokens, some at a time, on all threads */
+void		dl_stage(dl_net *net, int layer, void (*fn) (dl_net *net, const dl_span *span));
+
+/* net.c: where stage item `item` adds up the gradients of a norm of this width; NULL: they are not trained */
+dl_real    *dl_norm_sums_w(dl_net *net, const dl_norm_params *p, int width, int item);
+dl_real    *dl_norm_sums_b(dl_net *net, const dl_norm_params *p, int width, int item);
+/* before and after the stage */
+void		dl_norm_sums_clear(dl_net *net, const dl_norm_params *p, int width);
+void		dl_norm_sums_add(dl_net *net, const dl_norm_params *p, int width);
 
 /* layer.c: x[layer + 1] from x[layer]; work.g from the gradient of x[layer + 1] to that of x[layer] */
 void		dl_layer_run(dl_net *net, int layer);

@@ -1,18 +1,38 @@
 /*
  * ops.h - the operations of a layer, each with its derivative.
  *
- * Rows are contiguous: a matrix [m, n] has row stride n. A function named
- * *_backward takes dy, the loss' gradient with respect to its result, and adds
- * to gradients of parameters (where there are any); what it does to dx is said
- * at each.
+ * A function named *_back takes dy, the loss' gradient with respect to its
+ * result; what it does to dx is said at each. Sums over tokens run in an order
+ * that does not depend on the number of threads, so neither do the bits.
  */
 #ifndef DL_OPS_H
 #define DL_OPS_H
 
 #include "dropout.h"
+#include "exec.h"
 #include "params.h"
+#include "weights.h"
 
 #define DL_DOT_LANES	16
+
+/* Rows of numbers, `ld` apart. */
+typedef struct dl_rows
+{
+	dl_real    *at;
+	size_t		ld;
+} dl_rows;
+
+static inline dl_real *
+dl_row(dl_rows x, int i)
+{
+	return x.at + (size_t) i * x.ld;
+}
+
+static inline dl_rows
+dl_rows_from(dl_rows x, int i)
+{
+	return (dl_rows) {dl_row(x, i), x.ld};
+}
 
 /*
  * Sum of x[i] y[i]: sixteen partial sums, which a compiler may keep in vectors
@@ -43,40 +63,79 @@ dl_add_scaled(dl_real *restrict y, const dl_real *restrict x, dl_real scale, siz
 		y[i] += scale * x[i];
 }
 
-/* y[m, n] = x[m, k] w[n, k]^T; add: y += */
-void		dl_product_nt(const dl_real *x, const dl_real *w, int m, int n, int k, bool add, dl_real *y);
-/* y[m, k] += scale x[m, n] w[n, k] */
-void		dl_product_nn(const dl_real *x, const dl_real *w, int m, int n, int k, dl_real scale, dl_real *y);
-/* y[n, k] += scale a[m, n]^T x[m, k] */
-void		dl_product_tn(const dl_real *a, const dl_real *x, int m, int n, int k, dl_real scale, dl_real *y);
+/* ---------------------------------------------------------------- products */
 
-/* y[m, n] = x[m, k] W^T + b + s (x A^T) B^T; u: scratch [2, m, rank], may be NULL without LoRA */
-void		dl_dense_forward(const dl_dense *d, dl_real s, const dl_real *x, int m, dl_real *u, dl_real *y);
-/*
- * dW += dy^T x, db += sum of dy, dB += s dy^T u, dA += s (dy B)^T x, where
- * u = x A^T; dx [m, k] += dy W + s (dy B) A unless dx is NULL.
- */
-void		dl_dense_backward(const dl_dense *d, dl_real s, const dl_real *x, const dl_real *dy, int m, dl_real *u,
-							  dl_real *dx);
+/* y[m, n] = x[m, k] W, or +=; panels [ceil(n / 16)][k][16] */
+void		dl_multiply_panels(dl_exec *e, dl_rows x, int m, int k, const dl_real *panels, int n, dl_rows y, bool add);
+/* y[m, n] = x[m, k] w[k, n] for narrow n; w is read 16 numbers wide */
+void		dl_multiply_rows(dl_exec *e, dl_rows x, int m, int k, dl_rows w, int n, dl_rows y);
+/* y[a, b] += turned[a, t] x[t, b]: the gradient of weights, turned being dy^T */
+void		dl_multiply_turned(dl_exec *e, dl_rows turned, int a, int t, dl_rows x, int b, dl_rows y);
+/* sum[n] += the rows of x[m, n], ascending */
+void		dl_add_column_sums(dl_exec *e, dl_rows x, int m, int n, dl_real *sum);
 
-/* y[m, n] = norm of the rows of x; y may be x. kind: dl_norm */
-void		dl_norm_forward(uint32_t kind, const dl_norm_params *p, double eps, const dl_real *x, int m, int n, dl_real *y);
+/* Scratch of linear layers. */
+typedef struct dl_dense_sizes
+{
+	int			rows;			/* most of x */
+	int			most_n,
+				most_k;			/* outputs and inputs of the widest layers */
+	size_t		most_panels;	/* dl_panels_size of the largest */
+	int			rank;
+	int			threads;
+	bool		weights;		/* some are trained whole */
+} dl_dense_sizes;
+
+typedef struct dl_dense_scratch
+{
+	dl_real    *panels;			/* of weights */
+	dl_real    *side;			/* weights.h */
+	dl_real    *turned;			/* [n or rank, ld_turned] */
+	size_t		ld_turned;
+	dl_real    *a_panels;		/* of A */
+	dl_real    *u;				/* [rows, rank] */
+	dl_real    *db;				/* [rank, n] */
+} dl_dense_scratch;
+
+void		dl_dense_scratch_carve(dl_dense_scratch *s, void *base, size_t *at, const dl_dense_sizes *sizes);
+
+/* y[m, n] = x[m, k] (W + s B A)^T + b */
+void		dl_dense_forward(dl_exec *e, const dl_dense *d, dl_real s, dl_rows x, int m, const dl_dense_scratch *scratch,
+							 dl_rows y);
+/* dx[m, k] = dy (W + s B A), or +=; adds dW = dy^T x, db = sum of dy, dB = s dy^T (x A^T), dA = s (dy B)^T x */
+void		dl_dense_backward(dl_exec *e, const dl_dense *d, dl_real s, dl_rows x, dl_rows dy, int m,
+							  const dl_dense_scratch *scratch, dl_rows dx, bool add);
+
+/* The factors' part of it: dA and dB. */
+void		dl_factors_backward(dl_exec *e, const dl_dense *d, dl_real s, dl_rows x, dl_rows dy, int m,
+								const dl_dense_scratch *scratch);
+
+/* ---------------------------------------------------------------- one row */
+
+/* y[n] = norm of x; y may be x. kind: dl_norm */
+void		dl_norm_forward(uint32_t kind, const dl_norm_params *p, double eps, const dl_real *x, int n, dl_real *y);
 /*
  * With c = x - mean (RMS: c = x), r = 1 / sqrt(mean of c^2 + eps), h = c r,
  * e = dy w: dx = r (e - mean(e) - h mean(e h)), without mean(e) for RMS (Ba et
  * al. 2016; Zhang and Sennrich 2019). add: dx += that; else dx may be dy.
+ * dw[n] += dy h, db[n] += dy, unless NULL.
  */
 void		dl_norm_backward(uint32_t kind, const dl_norm_params *p, double eps, const dl_real *x, const dl_real *dy,
-							 int m, int n, bool add, dl_real *dx);
+							 int n, bool add, dl_real *dx, dl_real *dw, dl_real *db);
 
 /* y[n] = act(x), act a dl_act; y may be x */
-void		dl_act_forward(uint32_t act, const dl_real *x, size_t n, dl_real *y);
+void		dl_act_forward(const dl_exec *e, uint32_t act, const dl_real *x, int n, dl_real *y);
 /* dx[n] = dy act'(x); dx may be dy */
-void		dl_act_backward(uint32_t act, const dl_real *x, const dl_real *dy, size_t n, dl_real *dx);
+void		dl_act_backward(const dl_exec *e, uint32_t act, const dl_real *x, const dl_real *dy, int n, dl_real *dx);
+
+/* y[n] = exp(x - shift), y may be x; returns their sum */
+dl_real		dl_exp_row(const dl_exec *e, const dl_real *x, dl_real shift, int n, dl_real *y);
 
 /* Half-split rotation of one head [2 half] in place, and its inverse, which is its transpose. */
 void		dl_rope_turn(dl_real *x, const float *cosine, const float *sine, int half);
 void		dl_rope_back(dl_real *x, const float *cosine, const float *sine, int half);
+
+/* --------------------------------------------------------------- attention */
 
 /* One row of a batch as attention sees it. live NULL: all positions see the whole row. */
 typedef struct dl_attention_row
@@ -91,17 +150,20 @@ typedef struct dl_attention_row
 	uint32_t	first;			/* the row's first token in the batch */
 } dl_attention_row;
 
+/* Numbers of scratch for one thread and rows of at most n tokens. */
+size_t		dl_attention_scratch(int n, int dim);
+
 /*
- * out[n, heads dim] = softmax(q K^T) V per head; q [n, heads dim] scaled
- * already, k and v [n, kv_heads dim]; scores: scratch [n].
+ * The heads of one key head: out[n, heads dim] = softmax(q K^T) V; q [n, heads dim] scaled
+ * already, k and v [n, kv_heads dim].
  */
-void		dl_attend_row(const dl_attention_row *r, const dl_real *q, const dl_real *k, const dl_real *v,
-						  dl_real *scores, dl_real *out);
+void		dl_attend_head(const dl_exec *e, const dl_attention_row *r, int kv_head, dl_rows q, dl_rows k, dl_rows v,
+					  dl_real *scratch, dl_rows out);
 /*
  * With P the probabilities, computed again: dV += P^T dy, dP = dy V^T,
- * dS = P (dP - sum of P dP), dq += dS K, dk += dS^T q. scores: scratch [3, n].
+ * dS = P (dP - sum of P dP), dq = dS K, dk += dS^T q.
  */
-void		dl_attend_row_back(const dl_attention_row *r, const dl_real *q, const dl_real *k, const dl_real *v,
-							   const dl_real *dy, dl_real *scores, dl_real *dq, dl_real *dk, dl_real *dv);
+void		dl_attend_head_back(const dl_exec *e, const dl_attention_row *r, int kv_head, dl_rows q, dl_rows k, dl_rows v,
+						   dl_rows dy, dl_real *scratch, dl_rows dq, dl_rows dk, dl_rows dv);
 
 #endif							/* DL_OPS_H */

@@ -1,113 +1,208 @@
 /*
- * ops_attention.c - softmax attention of one row, query by query; see ops.h.
+ * ops_attention.c - softmax attention of one row and key head; see ops.h.
  *
- * The probabilities of one query and head are all that is ever held; the
- * backward pass computes them again from queries and keys.
+ * Queries are taken BLOCK at a time, so that scores are [BLOCK, n] however
+ * long the row; the backward pass computes the probabilities again from
+ * queries and keys. Chains over queries go on from block to block in order.
  */
 #include "ops.h"
 
-static bool
-sees(const dl_attention_row *r, int query, int key)
+#include <string.h>
+
+#define BLOCK	64
+
+/* What a thread computes with. w: n rounded up to whole panels. */
+typedef struct place
 {
-	return r->live == NULL || r->live[query] || (!r->live[key] && key <= query);
+	const dl_exec *e;
+	const dl_attention_row *r;
+	int			n,
+				w,
+				dim;
+	dl_real    *keys;			/* [w / 16][dim][16] K^T in panels */
+	dl_real    *values;			/* the same of V */
+	dl_real    *p;				/* [BLOCK, w] probabilities */
+	dl_real    *dropped;		/* [BLOCK, w] the same after dropout */
+	dl_real    *dp;				/* [BLOCK, w] their gradient, then that of the scores */
+	dl_real    *turned;			/* [w, BLOCK] */
+} place;
+
+size_t
+dl_attention_scratch(int n, int dim)
+{
+	size_t		w = (size_t) dl_panels_width(n);
+
+	return 2 * w * (size_t) dim + 4 * w * BLOCK;
 }
 
-/* p[n] = the probabilities of one query q [dim]; k is the head's column, stride ldk. Every query sees itself. */
-static void
-probabilities(const dl_attention_row *r, int query, const dl_real *q, const dl_real *k, size_t ldk, dl_real *p)
+static place
+place_of(const dl_exec *e, const dl_attention_row *r, dl_real *scratch)
 {
-	dl_real		most = -INFINITY;
-	dl_real		sum = 0;
+	place		a = {.e = e, .r = r, .n = r->n, .w = dl_panels_width(r->n), .dim = r->dim};
+	size_t		side = (size_t) a.w * BLOCK;
 
-	for (int j = 0; j < r->n; j++)
+	a.keys = scratch;
+	a.values = a.keys + (size_t) a.w * (size_t) a.dim;
+	a.p = a.values + (size_t) a.w * (size_t) a.dim;
+	a.dropped = a.p + side;
+	a.dp = a.dropped + side;
+	a.turned = a.dp + side;
+	return a;
+}
+
+/* x[n, dim] transposed, in panels of 16 rows */
+static void
+panels_of(const place *a, dl_rows x, dl_real *panels)
+{
+	for (int i = 0; i < a->w; i++)
 	{
-		p[j] = sees(r, query, j) ? dl_dot(q, k + (size_t) j * ldk, r->dim) : -INFINITY;
-		most = p[j] > most ? p[j] : most;
+		dl_real    *out = panels + (size_t) (i / DL_PANEL) * (size_t) a->dim * DL_PANEL + i % DL_PANEL;
+
+		for (int d = 0; d < a->dim; d++)
+			out[d * DL_PANEL] = i < a->n ? dl_row(x, i)[d] : 0;
 	}
-	for (int j = 0; j < r->n; j++)
-	{
-		p[j] = dl_real_exp(p[j] - most);
-		sum += p[j];
-	}
-	for (int j = 0; j < r->n; j++)
-		p[j] /= sum;
+}
+
+/* The scores that a query may not see become -inf. Every query sees itself. */
+static void
+hide(const place *a, int query, dl_real *scores)
+{
+	const uint8_t *live = a->r->live;
+
+	if (live == NULL || live[query])
+		return;
+	for (int j = 0; j < a->n; j++)
+		if (live[j] || j > query)
+			scores[j] = -INFINITY;
 }
 
 static void
-drop_line(const dl_attention_row *r, int query, int head, dl_real *p)
+softmax(const place *a, dl_real *scores)
 {
+	dl_real		most = scores[0];
+	dl_real		inverse;
+
+	for (int j = 1; j < a->n; j++)
+		most = scores[j] > most ? scores[j] : most;
+	inverse = 1 / dl_exp_row(a->e, scores, most, a->n, scores);
+	for (int j = 0; j < a->n; j++)
+		scores[j] *= inverse;
+}
+
+static void
+drop_line(const place *a, int query, int head, dl_real *p)
+{
+	const dl_attention_row *r = a->r;
+
 	if (r->drop != NULL)
 		dl_dropout(r->drop, r->drop->attention, r->site, (r->first + (uint32_t) query) * (uint32_t) r->heads +
 				   (uint32_t) head, p, r->n);
 }
 
-void
-dl_attend_row(const dl_attention_row *r, const dl_real *q, const dl_real *k, const dl_real *v, dl_real *scores,
-			  dl_real *out)
+/* p[m, n] of queries first .. first + m - 1, q being the first of them */
+static void
+probabilities(const place *a, int first, int m, dl_rows q)
 {
-	size_t		ldq = (size_t) r->heads * (size_t) r->dim;
-	size_t		ldk = (size_t) r->kv_heads * (size_t) r->dim;
+	dl_gemm(a->e, q.at, q.ld, m, a->dim, a->keys, (size_t) a->dim * DL_PANEL, DL_PANEL, a->n, a->p, (size_t) a->w, false);
+	for (int i = 0; i < m; i++)
+	{
+		dl_real    *p = a->p + (size_t) i * (size_t) a->w;
 
-	for (int i = 0; i < r->n; i++)
-		for (int head = 0; head < r->heads; head++)
+		hide(a, first + i, p);
+		softmax(a, p);
+	}
+}
+
+/* dropped = p after dropout; without dropout, p itself */
+static const dl_real *
+after_dropout(const place *a, int first, int m, int head)
+{
+	if (a->r->drop == NULL)
+		return a->p;
+	memcpy(a->dropped, a->p, (size_t) m * (size_t) a->w * sizeof(dl_real));
+	for (int i = 0; i < m; i++)
+		drop_line(a, first + i, head, a->dropped + (size_t) i * (size_t) a->w);
+	return a->dropped;
+}
+
+static dl_rows
+column(dl_rows x, int head, int dim)
+{
+	return (dl_rows) {x.at + (size_t) head * (size_t) dim, x.ld};
+}
+
+void
+dl_attend_head(const dl_exec *e, const dl_attention_row *r, int kv_head, dl_rows q, dl_rows k, dl_rows v, dl_real *scratch,
+		  dl_rows out)
+{
+	place		a = place_of(e, r, scratch);
+	int			group = r->heads / r->kv_heads;
+	dl_rows		values = column(v, kv_head, r->dim);
+
+	panels_of(&a, column(k, kv_head, r->dim), a.keys);
+	for (int head = kv_head * group; head < (kv_head + 1) * group; head++)
+		for (int first = 0; first < a.n; first += BLOCK)
 		{
-			size_t		column = (size_t) (head / (r->heads / r->kv_heads) * r->dim);
-			size_t		at = (size_t) i * ldq + (size_t) (head * r->dim);
+			int			m = a.n - first < BLOCK ? a.n - first : BLOCK;
+			dl_rows		y = dl_rows_from(column(out, head, a.dim), first);
+			const dl_real *p;
 
-			probabilities(r, i, q + at, k + column, ldk, scores);
-			drop_line(r, i, head, scores);
-			for (int d = 0; d < r->dim; d++)
-				out[at + (size_t) d] = 0;
-			for (int j = 0; j < r->n; j++)
-				dl_add_scaled(out + at, v + (size_t) j * ldk + column, scores[j], (size_t) r->dim);
+			probabilities(&a, first, m, dl_rows_from(column(q, head, a.dim), first));
+			p = after_dropout(&a, first, m, head);
+			dl_gemm(e, p, (size_t) a.w, m, a.n, values.at, DL_PANEL, values.ld, a.dim, y.at, y.ld, false);
 		}
 }
 
-/* One query and head: dy, q, dq [dim]; the others are the key head's columns. */
+/* y[n, dim] += x[m, n]^T rows[m, dim] */
 static void
-query_back(const dl_attention_row *r, int query, int head, const dl_real *q, const dl_real *k, const dl_real *v,
-		   const dl_real *dy, dl_real *scores, dl_real *dq, dl_real *dk, dl_real *dv)
+add_turned(const place *a, const dl_real *x, int m, dl_rows rows, dl_rows y)
 {
-	size_t		ldk = (size_t) r->kv_heads * (size_t) r->dim;
-	dl_real    *p = scores;
-	dl_real    *dropped = scores + r->n;
-	dl_real    *dp = scores + 2 * r->n;
-	dl_real		sum = 0;
+	for (int j = 0; j < a->n; j++)
+		for (int i = 0; i < m; i++)
+			a->turned[(size_t) j * BLOCK + (size_t) i] = x[(size_t) i * (size_t) a->w + (size_t) j];
+	dl_gemm(a->e, a->turned, BLOCK, a->n, m, rows.at, DL_PANEL, rows.ld, a->dim, y.at, y.ld, true);
+}
 
-	probabilities(r, query, q, k, ldk, p);
-	for (int j = 0; j < r->n; j++)
+/* dp becomes the gradient of the scores. */
+static void
+softmax_back(const place *a, int first, int m, int head)
+{
+	for (int i = 0; i < m; i++)
 	{
-		dropped[j] = p[j];
-		dp[j] = dl_dot(dy, v + (size_t) j * ldk, r->dim);
-	}
-	drop_line(r, query, head, dropped);
-	drop_line(r, query, head, dp);
-	for (int j = 0; j < r->n; j++)
-	{
-		dl_add_scaled(dv + (size_t) j * ldk, dy, dropped[j], (size_t) r->dim);
-		sum += p[j] * dp[j];
-	}
-	for (int j = 0; j < r->n; j++)
-	{
-		dl_real		ds = p[j] * (dp[j] - sum);
+		const dl_real *p = a->p + (size_t) i * (size_t) a->w;
+		dl_real    *dp = a->dp + (size_t) i * (size_t) a->w;
+		dl_real		along;
 
-		dl_add_scaled(dq, k + (size_t) j * ldk, ds, (size_t) r->dim);
-		dl_add_scaled(dk + (size_t) j * ldk, q, ds, (size_t) r->dim);
+		drop_line(a, first + i, head, dp);
+		along = dl_dot(p, dp, a->n);
+		for (int j = 0; j < a->n; j++)
+			dp[j] = p[j] * (dp[j] - along);
 	}
 }
 
 void
-dl_attend_row_back(const dl_attention_row *r, const dl_real *q, const dl_real *k, const dl_real *v, const dl_real *dy,
-				   dl_real *scores, dl_real *dq, dl_real *dk, dl_real *dv)
+dl_attend_head_back(const dl_exec *e, const dl_attention_row *r, int kv_head, dl_rows q, dl_rows k, dl_rows v, dl_rows dy,
+			   dl_real *scratch, dl_rows dq, dl_rows dk, dl_rows dv)
 {
-	size_t		ldq = (size_t) r->heads * (size_t) r->dim;
+	place		a = place_of(e, r, scratch);
+	int			group = r->heads / r->kv_heads;
+	dl_rows		keys = column(k, kv_head, r->dim);
 
-	for (int i = 0; i < r->n; i++)
-		for (int head = 0; head < r->heads; head++)
+	panels_of(&a, keys, a.keys);
+	panels_of(&a, column(v, kv_head, r->dim), a.values);
+	for (int head = kv_head * group; head < (kv_head + 1) * group; head++)
+		for (int first = 0; first < a.n; first += BLOCK)
 		{
-			size_t		column = (size_t) (head / (r->heads / r->kv_heads) * r->dim);
-			size_t		at = (size_t) i * ldq + (size_t) (head * r->dim);
+			int			m = a.n - first < BLOCK ? a.n - first : BLOCK;
+			dl_rows		queries = dl_rows_from(column(q, head, a.dim), first);
+			dl_rows		g = dl_rows_from(column(dy, head, a.dim), first);
+			dl_rows		out = dl_rows_from(column(dq, head, a.dim), first);
 
-			query_back(r, i, head, q + at, k + column, v + column, dy + at, scores, dq + at, dk + column, dv + column);
+			probabilities(&a, first, m, queries);
+			add_turned(&a, after_dropout(&a, first, m, head), m, g, column(dv, kv_head, a.dim));
+			dl_gemm(e, g.at, g.ld, m, a.dim, a.values, (size_t) a.dim * DL_PANEL, DL_PANEL, a.n, a.dp, (size_t) a.w, false);
+			softmax_back(&a, first, m, head);
+			dl_gemm(e, a.dp, (size_t) a.w, m, a.n, keys.at, DL_PANEL, keys.ld, a.dim, out.at, out.ld, false);
+			add_turned(&a, a.dp, m, queries, column(dk, kv_head, a.dim));
 		}
 }

@@ -1,96 +1,282 @@
 /*
  * ops_dense.c - products and linear layers; see ops.h.
- *
- * Plain loops that a compiler turns into vectors: a dot product in lanes, or
- * rows added.
  */
 #include "ops.h"
 
 #include <string.h>
 
-void
-dl_product_nt(const dl_real *x, const dl_real *w, int m, int n, int k, bool add, dl_real *y)
+#include "linear.h"
+
+#define STRETCH		DL_K_STRETCH	/* steps that a tile takes at a time, as the kernels do */
+#define TILE_ROWS	192			/* of dl_multiply_turned: rows that share a copied panel */
+#define SUM_COLUMNS	64			/* of one work item of dl_add_column_sums */
+
+/* ---------------------------------------------------------------- products */
+
+#ifdef DL_TRAIN_DOUBLE
+
+typedef struct rows_job
 {
-	for (int i = 0; i < m; i++)
-		for (int j = 0; j < n; j++)
+	const dl_exec *e;
+	dl_rows		x;
+	int			k,
+				n;
+	const dl_real *panels;
+	dl_rows		y;
+	bool		add;
+} rows_job;
+
+static void
+row_item(void *arg, int item, int thread)
+{
+	const rows_job *j = arg;
+
+	dl_gemm(j->e, dl_row(j->x, item), j->x.ld, 1, j->k, j->panels, (size_t) j->k * DL_PANEL, DL_PANEL, j->n,
+			dl_row(j->y, item), j->y.ld, j->add);
+}
+
+static void
+multiply_all(dl_exec *e, dl_rows x, int m, int k, const dl_real *panels, int n, dl_rows y, bool add)
+{
+	rows_job	j = {e, x, k, n, panels, y, add};
+
+	dl_parallel(e->team, m, row_item, &j);
+}
+
+#else
+
+static void
+multiply_all(dl_exec *e, dl_rows x, int m, int k, const dl_real *panels, int n, dl_rows y, bool add)
+{
+	dl_matrix	w = {.dtype = DL_F32, .n = n, .k = k, .data = panels};
+	dl_product	p = {.x = x.at, .ldx = x.ld, .rows = m, .n_outputs = 1, .add = add, .out = {{&w, y.at, y.ld}}};
+
+	dl_multiply(e->kernels, e->team, &p, 0, dl_product_panels(&p), NULL);
+}
+
+#endif
+
+void
+dl_multiply_panels(dl_exec *e, dl_rows x, int m, int k, const dl_real *panels, int n, dl_rows y, bool add)
+{
+	if (!dl_exec_stop(e))
+		multiply_all(e, x, m, k, panels, n, y, add);
+}
+
+typedef struct turned_job
+{
+	const dl_exec *e;
+	dl_rows		turned,
+				x,
+				y;
+	int			a,
+				b,
+				t;
+	int			blocks;			/* of rows */
+} turned_job;
+
+/* Rows of y of one block, 16 columns. A panel of x is copied together, since its steps lie pages apart. */
+static void
+turned_item(void *arg, int item, int thread)
+{
+	const turned_job *j = arg;
+	int			row = item % j->blocks * TILE_ROWS;
+	int			rows = j->a - row < TILE_ROWS ? j->a - row : TILE_ROWS;
+	int			column = item / j->blocks * DL_PANEL;
+	int			columns = j->b - column < DL_PANEL ? j->b - column : DL_PANEL;
+	dl_real		panel[STRETCH * DL_PANEL];
+
+	for (int t = 0; t < j->t; t += STRETCH)
+	{
+		int			n = j->t - t < STRETCH ? j->t - t : STRETCH;
+
+		for (int i = 0; i < n; i++)
 		{
-			dl_real		sum = dl_dot(x + (size_t) i * (size_t) k, w + (size_t) j * (size_t) k, k);
-			dl_real    *at = y + (size_t) i * (size_t) n + j;
+			const dl_real *x = dl_row(j->x, t + i) + column;
 
-			*at = add ? *at + sum : sum;
+			for (int l = 0; l < DL_PANEL; l++)
+				panel[i * DL_PANEL + l] = l < columns ? x[l] : 0;
 		}
+		dl_gemm(j->e, dl_row(j->turned, row) + t, j->turned.ld, rows, n, panel, 0, DL_PANEL, columns,
+				dl_row(j->y, row) + column, j->y.ld, true);
+	}
 }
 
 void
-dl_product_nn(const dl_real *x, const dl_real *w, int m, int n, int k, dl_real scale, dl_real *y)
+dl_multiply_turned(dl_exec *e, dl_rows turned, int a, int t, dl_rows x, int b, dl_rows y)
 {
-	for (int i = 0; i < m; i++)
-		for (int j = 0; j < n; j++)
-			dl_add_scaled(y + (size_t) i * (size_t) k, w + (size_t) j * (size_t) k,
-					   scale * x[(size_t) i * (size_t) n + (size_t) j], (size_t) k);
+	turned_job	j = {e, turned, x, y, a, b, t, dl_divide_up(a, TILE_ROWS)};
+
+	if (!dl_exec_stop(e))
+		dl_parallel(e->team, j.blocks * dl_divide_up(b, DL_PANEL), turned_item, &j);
 }
 
-void
-dl_product_tn(const dl_real *a, const dl_real *x, int m, int n, int k, dl_real scale, dl_real *y)
+typedef struct sums_job
 {
-	for (int i = 0; i < m; i++)
-		for (int j = 0; j < n; j++)
-			dl_add_scaled(y + (size_t) j * (size_t) k, x + (size_t) i * (size_t) k,
-					   scale * a[(size_t) i * (size_t) n + (size_t) j], (size_t) k);
+	dl_rows		x;
+	int			m,
+				n;
+	dl_real    *sum;
+} sums_job;
+
+static void
+sums_item(void *arg, int item, int thread)
+{
+	const sums_job *j = arg;
+	int			first = item * SUM_COLUMNS;
+	int			end = first + SUM_COLUMNS < j->n ? first + SUM_COLUMNS : j->n;
+
+	for (int i = 0; i < j->m; i++)
+	{
+		const dl_real *x = dl_row(j->x, i);
+
+		for (int c = first; c < end; c++)
+			j->sum[c] += x[c];
+	}
 }
 
 void
-dl_dense_forward(const dl_dense *d, dl_real s, const dl_real *x, int m, dl_real *u, dl_real *y)
+dl_add_column_sums(dl_exec *e, dl_rows x, int m, int n, dl_real *sum)
+{
+	sums_job	j = {x, m, n, sum};
+
+	if (!dl_exec_stop(e))
+		dl_parallel(e->team, dl_divide_up(n, SUM_COLUMNS), sums_item, &j);
+}
+
+/* ----------------------------------------------------------------- scratch */
+
+void
+dl_dense_scratch_carve(dl_dense_scratch *s, void *base, size_t *at, const dl_dense_sizes *sizes)
+{
+	size_t		t = (size_t) sizes->rows;
+	size_t		widest = (size_t) (sizes->most_n > sizes->most_k ? sizes->most_n : sizes->most_k);
+	size_t		rank = (size_t) sizes->rank;
+	size_t		turned = sizes->weights ? widest : rank;
+
+	s->ld_turned = dl_row_stride(sizes->rows);
+	s->panels = dl_carve_reals(base, at, sizes->most_panels);
+	s->side = dl_carve_reals(base, at, dl_panels_side(sizes->threads, sizes->most_k, sizes->rank));
+	s->turned = dl_carve_reals(base, at, turned * s->ld_turned);
+	s->a_panels = dl_carve_reals(base, at, (size_t) dl_panels_width(sizes->rank) * (size_t) sizes->most_k);
+	s->u = dl_carve_reals(base, at, t * rank);
+	s->db = dl_carve_reals(base, at, rank * (size_t) sizes->most_n);
+}
+
+/* ------------------------------------------------------------ linear layers */
+
+/* Is there a type of weights that the engine's kernels read where it lies? */
+static bool
+reads_file(const dl_dense *d)
+{
+#ifdef DL_TRAIN_DOUBLE
+	return false;
+#else
+	return d->w->value == NULL && d->lora_a == NULL && d->stored.dtype != DL_I8;
+#endif
+}
+
+static void
+multiply_stored(dl_exec *e, const dl_dense *d, dl_rows x, int m, dl_rows y)
+{
+#ifndef DL_TRAIN_DOUBLE
+	if (!dl_exec_stop(e))
+		dl_linear(e->kernels, e->team, &d->stored, x.at, x.ld, m, y.at, y.ld, NULL);
+#endif
+}
+
+void
+dl_dense_forward(dl_exec *e, const dl_dense *d, dl_real s, dl_rows x, int m, const dl_dense_scratch *scratch, dl_rows y)
 {
 	int			n = d->w->rows;
 	int			k = d->w->cols;
 
-	dl_product_nt(x, d->w->value, m, n, k, false, y);
-	for (int i = 0; d->b != NULL && i < m; i++)
-		dl_add_scaled(y + (size_t) i * (size_t) n, d->b->value, 1, (size_t) n);
-	if (d->lora_a != NULL)
+	if (reads_file(d))
+		multiply_stored(e, d, x, m, y);
+	else
 	{
-		int			rank = d->lora_a->rows;
-		size_t		size = (size_t) m * (size_t) rank;
-
-		dl_product_nt(x, d->lora_a->value, m, rank, k, false, u);
-		for (size_t i = 0; i < size; i++)
-			u[i] *= s;
-		dl_product_nt(u, d->lora_b->value, m, n, rank, true, y);
+		dl_panels_forward(e, d, s, 0, n, scratch->side, scratch->panels);
+		dl_multiply_panels(e, x, m, k, scratch->panels, n, y, false);
 	}
+	for (int i = 0; d->b != NULL && i < m && !e->stopped; i++)
+		dl_add_scaled(dl_row(y, i), d->b->value, 1, (size_t) n);
 }
 
-/* Gradients of A and B, and A's share of dx. */
-static void
-factors_backward(const dl_dense *d, dl_real s, const dl_real *x, const dl_real *dy, int m, dl_real *u, dl_real *dx)
+/* dB^T = s u^T dy and dA = s (dy B)^T x, with u = x A^T: the narrow matrices are the ones that are turned. */
+void
+dl_factors_backward(dl_exec *e, const dl_dense *d, dl_real s, dl_rows x, dl_rows dy, int m, const dl_dense_scratch *scratch)
 {
 	int			n = d->w->rows;
 	int			k = d->w->cols;
 	int			rank = d->lora_a->rows;
-	size_t		size = (size_t) m * (size_t) rank;
-	dl_real    *du = u + size;
+	dl_rows		u = {scratch->u, (size_t) rank};
+	dl_rows		turned = {scratch->turned, scratch->ld_turned};
+	dl_rows		db = {scratch->db, (size_t) n};
 
-	dl_product_nt(x, d->lora_a->value, m, rank, k, false, u);
-	dl_product_tn(dy, u, m, n, rank, s, d->lora_b->grad);
-	memset(du, 0, size * sizeof(dl_real));
-	dl_product_nn(dy, d->lora_b->value, m, n, rank, s, du);
-	dl_product_tn(du, x, m, rank, k, 1, d->lora_a->grad);
-	if (dx != NULL)
-		dl_product_nn(du, d->lora_a->value, m, rank, k, 1, dx);
+	dl_panels_of_rows(d->lora_a->value, rank, k, scratch->a_panels);
+	dl_multiply_panels(e, x, m, k, scratch->a_panels, rank, u, false);
+	dl_transpose(e, u.at, u.ld, m, rank, s, turned.at, turned.ld);
+	memset(db.at, 0, (size_t) rank * (size_t) n * sizeof(dl_real));
+	dl_multiply_turned(e, turned, rank, m, dy, n, db);
+	for (int i = 0; i < n; i++)
+		for (int r = 0; r < rank; r++)
+			d->lora_b->grad[(size_t) i * (size_t) rank + (size_t) r] += db.at[(size_t) r * (size_t) n + (size_t) i];
+	dl_multiply_rows(e, dy, m, n, (dl_rows) {d->lora_b->value, (size_t) rank}, rank, u);
+	dl_transpose(e, u.at, u.ld, m, rank, s, turned.at, turned.ld);
+	dl_multiply_turned(e, turned, rank, m, x, k, (dl_rows) {d->lora_a->grad, (size_t) k});
 }
 
 void
-dl_dense_backward(const dl_dense *d, dl_real s, const dl_real *x, const dl_real *dy, int m, dl_real *u, dl_real *dx)
+dl_dense_backward(dl_exec *e, const dl_dense *d, dl_real s, dl_rows x, dl_rows dy, int m, const dl_dense_scratch *scratch,
+				  dl_rows dx, bool add)
 {
 	int			n = d->w->rows;
 	int			k = d->w->cols;
 
 	if (d->w->grad != NULL)
-		dl_product_tn(dy, x, m, n, k, 1, d->w->grad);
-	for (int i = 0; d->b != NULL && d->b->grad != NULL && i < m; i++)
-		dl_add_scaled(d->b->grad, dy + (size_t) i * (size_t) n, 1, (size_t) n);
+	{
+		dl_rows		turned = {scratch->turned, scratch->ld_turned};
+
+		dl_transpose(e, dy.at, dy.ld, m, n, 1, turned.at, turned.ld);
+		dl_multiply_turned(e, turned, n, m, x, k, (dl_rows) {d->w->grad, (size_t) k});
+	}
+	if (d->b != NULL && d->b->grad != NULL)
+		dl_add_column_sums(e, dy, m, n, d->b->grad);
 	if (d->lora_a != NULL)
-		factors_backward(d, s, x, dy, m, u, dx);
-	if (dx != NULL)
-		dl_product_nn(dy, d->w->value, m, n, k, 1, dx);
+		dl_factors_backward(e, d, s, x, dy, m, scratch);
+	dl_panels_back(e, d, s, 0, n, scratch->side, scratch->panels);
+	dl_multiply_panels(e, dy, m, n, scratch->panels, k, dx, add);
+}
+
+/* ------------------------------------------------------- a few columns wide */
+
+typedef struct narrow_job
+{
+	const dl_exec *e;
+	dl_rows		x,
+				w,
+				y;
+	int			m,
+				k,
+				n;
+} narrow_job;
+
+static void
+narrow_item(void *arg, int item, int thread)
+{
+	const narrow_job *j = arg;
+	int			row = item * TILE_ROWS;
+	int			rows = j->m - row < TILE_ROWS ? j->m - row : TILE_ROWS;
+
+	dl_gemm(j->e, dl_row(j->x, row), j->x.ld, rows, j->k, j->w.at, DL_PANEL, j->w.ld, j->n, dl_row(j->y, row), j->y.ld,
+			false);
+}
+
+void
+dl_multiply_rows(dl_exec *e, dl_rows x, int m, int k, dl_rows w, int n, dl_rows y)
+{
+	narrow_job	j = {e, x, w, y, m, k, n};
+
+	if (!dl_exec_stop(e))
+		dl_parallel(e->team, dl_divide_up(m, TILE_ROWS), narrow_item, &j);
 }

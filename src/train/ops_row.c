@@ -3,6 +3,9 @@
  */
 #include "ops.h"
 
+#include <string.h>
+
+#define PIECE			256		/* numbers that an activation takes at a time */
 #define SQRT_HALF		0.70710678118654752440
 #define INV_SQRT_2PI	0.39894228040143267794
 #define GELU_SCALE		0.79788456080286535588	/* sqrt(2 / pi) */
@@ -14,120 +17,237 @@ typedef struct moments
 	dl_real		inverse;		/* 1 / sqrt(mean of squares around it + eps) */
 } moments;
 
+/* Sum of (x - mean)^2 in lanes, and of x for a mean. */
+static dl_real
+sum_around(const dl_real *x, dl_real mean, int n, bool squared)
+{
+	dl_real		lane[DL_DOT_LANES] = {0};
+	dl_real		sum = 0;
+	int			i = 0;
+
+	for (; i + DL_DOT_LANES <= n; i += DL_DOT_LANES)
+		for (int l = 0; l < DL_DOT_LANES; l++)
+			lane[l] += squared ? (x[i + l] - mean) * (x[i + l] - mean) : x[i + l];
+	for (; i < n; i++)
+		sum += squared ? (x[i] - mean) * (x[i] - mean) : x[i];
+	for (int l = 0; l < DL_DOT_LANES; l++)
+		sum += lane[l];
+	return sum;
+}
+
 static moments
 moments_of(uint32_t kind, double eps, const dl_real *x, int n)
 {
-	double		sum = 0;
-	double		squares = 0;
-	double		mean = 0;
+	dl_real		mean = kind == DL_NORM_LAYER ? sum_around(x, 0, n, false) / (dl_real) n : 0;
+	dl_real		squares = sum_around(x, mean, n, true);
 
-	for (int i = 0; kind == DL_NORM_LAYER && i < n; i++)
-		sum += x[i];
-	mean = sum / n;
+	return (moments) {mean, (dl_real) (1 / sqrt((double) squares / n + eps))};
+}
+
+void
+dl_norm_forward(uint32_t kind, const dl_norm_params *p, double eps, const dl_real *x, int n, dl_real *y)
+{
+	moments		s = moments_of(kind, eps, x, n);
+
 	for (int i = 0; i < n; i++)
-		squares += ((double) x[i] - mean) * ((double) x[i] - mean);
-	return (moments) {(dl_real) mean, (dl_real) (1 / sqrt(squares / n + eps))};
+		y[i] = (x[i] - s.mean) * s.inverse * p->w->value[i];
+	if (p->b != NULL)
+		dl_add_scaled(y, p->b->value, 1, (size_t) n);
 }
 
 void
-dl_norm_forward(uint32_t kind, const dl_norm_params *p, double eps, const dl_real *x, int m, int n, dl_real *y)
+dl_norm_backward(uint32_t kind, const dl_norm_params *p, double eps, const dl_real *x, const dl_real *dy, int n,
+				 bool add, dl_real *dx, dl_real *dw, dl_real *db)
 {
-	for (int row = 0; row < m; row++, x += n, y += n)
-	{
-		moments		s = moments_of(kind, eps, x, n);
+	moments		s = moments_of(kind, eps, x, n);
+	const dl_real *w = p->w->value;
+	dl_real		lane[2][DL_DOT_LANES] = {{0}};
+	dl_real		sum = 0;
+	dl_real		along = 0;
 
-		for (int i = 0; i < n; i++)
-			y[i] = (x[i] - s.mean) * s.inverse * p->w->value[i] + (p->b != NULL ? p->b->value[i] : 0);
+	for (int i = 0; i < n; i++)
+	{
+		dl_real		e = dy[i] * w[i];
+
+		lane[0][i % DL_DOT_LANES] += e;
+		lane[1][i % DL_DOT_LANES] += e * ((x[i] - s.mean) * s.inverse);
+	}
+	for (int l = 0; l < DL_DOT_LANES; l++)
+	{
+		sum += lane[0][l];
+		along += lane[1][l];
+	}
+	sum = kind == DL_NORM_LAYER ? sum / (dl_real) n : 0;
+	along /= (dl_real) n;
+	for (int i = 0; dw != NULL && i < n; i++)
+		dw[i] += dy[i] * ((x[i] - s.mean) * s.inverse);
+	for (int i = 0; db != NULL && i < n; i++)
+		db[i] += dy[i];
+	for (int i = 0; i < n; i++)
+	{
+		dl_real		d = s.inverse * (dy[i] * w[i] - sum - (x[i] - s.mean) * s.inverse * along);
+
+		dx[i] = add ? dx[i] + d : d;
 	}
 }
 
-void
-dl_norm_backward(uint32_t kind, const dl_norm_params *p, double eps, const dl_real *x, const dl_real *dy, int m, int n,
-				 bool add, dl_real *dx)
+/* ------------------------------------------------------------- activations */
+
+#ifdef DL_TRAIN_DOUBLE
+
+dl_real
+dl_exp_row(const dl_exec *e, const dl_real *x, dl_real shift, int n, dl_real *y)
 {
-	for (int row = 0; row < m; row++, x += n, dy += n, dx += n)
-	{
-		moments		s = moments_of(kind, eps, x, n);
-		double		sum = 0;
-		double		along = 0;
+	dl_real		sum = 0;
 
-		for (int i = 0; i < n; i++)
-		{
-			dl_real		h = (x[i] - s.mean) * s.inverse;
-			dl_real		e = dy[i] * p->w->value[i];
-
-			sum += e;
-			along += e * h;
-			if (p->w->grad != NULL)
-				p->w->grad[i] += dy[i] * h;
-			if (p->b != NULL && p->b->grad != NULL)
-				p->b->grad[i] += dy[i];
-		}
-		sum = kind == DL_NORM_LAYER ? sum / n : 0;
-		along /= n;
-		for (int i = 0; i < n; i++)
-		{
-			dl_real		h = (x[i] - s.mean) * s.inverse;
-			dl_real		d = s.inverse * (dy[i] * p->w->value[i] - (dl_real) sum - h * (dl_real) along);
-
-			dx[i] = add ? dx[i] + d : d;
-		}
-	}
+	for (int i = 0; i < n; i++)
+		sum += y[i] = exp(x[i] - shift);
+	return sum;
 }
 
-/* 1 / (1 + exp(-x)) */
-static dl_real
-sigmoid(dl_real x)
+static void
+tanh_row(const dl_exec *e, dl_real *x, int n)
 {
-	return 1 / (1 + dl_real_exp(-x));
+	for (int i = 0; i < n; i++)
+		x[i] = tanh(x[i]);
 }
 
-void
-dl_act_forward(uint32_t act, const dl_real *x, size_t n, dl_real *y)
+/* Phi(x): the share of a normal variable below x */
+static void
+normal_share(const dl_exec *e, const dl_real *x, int n, dl_real *y)
 {
-	for (size_t i = 0; i < n; i++)
-	{
-		dl_real		t = x[i];
-
-		if (act == DL_ACT_GELU_ERF)
-			y[i] = t / 2 * (1 + dl_real_erf(t * (dl_real) SQRT_HALF));
-		else if (act == DL_ACT_GELU_TANH)
-			y[i] = t / 2 * (1 + dl_real_tanh((dl_real) GELU_SCALE * (t + (dl_real) GELU_CUBE * t * t * t)));
-		else if (act == DL_ACT_SILU)
-			y[i] = t * sigmoid(t);
-		else
-			y[i] = t > 0 ? t : 0;
-	}
+	for (int i = 0; i < n; i++)
+		y[i] = (1 + erf(x[i] * SQRT_HALF)) / 2;
 }
 
-static dl_real
-act_slope(uint32_t act, dl_real t)
+#else
+
+dl_real
+dl_exp_row(const dl_exec *e, const dl_real *x, dl_real shift, int n, dl_real *y)
 {
-	dl_real		s;
+	return e->kernels->exp_sum(x, shift, n, y);
+}
+
+static void
+tanh_row(const dl_exec *e, dl_real *x, int n)
+{
+	e->kernels->tanh(x, n);
+}
+
+/* The kernel gives x Phi(x); near zero, where that says little of Phi, its tangent does. */
+static void
+normal_share(const dl_exec *e, const dl_real *x, int n, dl_real *y)
+{
+	memcpy(y, x, (size_t) n * sizeof(dl_real));
+	e->kernels->gelu_erf(y, n);
+	for (int i = 0; i < n; i++)
+		y[i] = fabsf(x[i]) > 1e-4f ? y[i] / x[i] : 0.5f + (float) INV_SQRT_2PI * x[i];
+}
+
+#endif
+
+/* y[n] = 1 / (1 + exp(-x)); beyond -80 it no longer matters */
+static void
+sigmoid(const dl_exec *e, const dl_real *x, int n, dl_real *y)
+{
+	for (int i = 0; i < n; i++)
+		y[i] = x[i] > -80 ? -x[i] : 80;
+	(void) dl_exp_row(e, y, 0, n, y);
+	for (int i = 0; i < n; i++)
+		y[i] = 1 / (1 + y[i]);
+}
+
+/* y[n] = tanh(sqrt(2 / pi) (x + c x^3)) */
+static void
+gelu_tanh(const dl_exec *e, const dl_real *x, int n, dl_real *y)
+{
+	for (int i = 0; i < n; i++)
+		y[i] = (dl_real) GELU_SCALE * (x[i] + (dl_real) GELU_CUBE * x[i] * x[i] * x[i]);
+	tanh_row(e, y, n);
+}
+
+static void
+act_piece(const dl_exec *e, uint32_t act, const dl_real *x, int n, dl_real *y)
+{
+	dl_real		s[PIECE];
 
 	switch (act)
 	{
 		case DL_ACT_GELU_ERF:
-			return (1 + dl_real_erf(t * (dl_real) SQRT_HALF)) / 2 +
-				t * (dl_real) INV_SQRT_2PI * dl_real_exp(-t * t / 2);
+			normal_share(e, x, n, s);
+			break;
 		case DL_ACT_GELU_TANH:
-			s = dl_real_tanh((dl_real) GELU_SCALE * (t + (dl_real) GELU_CUBE * t * t * t));
-			return (1 + s) / 2 +
-				t / 2 * (1 - s * s) * (dl_real) GELU_SCALE * (1 + 3 * (dl_real) GELU_CUBE * t * t);
+			gelu_tanh(e, x, n, s);
+			for (int i = 0; i < n; i++)
+				s[i] = (1 + s[i]) / 2;
+			break;
 		case DL_ACT_SILU:
-			s = sigmoid(t);
-			return s * (1 + t * (1 - s));
+			sigmoid(e, x, n, s);
+			break;
 		default:
-			return t > 0 ? 1 : 0;
+			for (int i = 0; i < n; i++)
+				s[i] = x[i] > 0;
+	}
+	for (int i = 0; i < n; i++)
+		y[i] = x[i] * s[i];
+}
+
+void
+dl_act_forward(const dl_exec *e, uint32_t act, const dl_real *x, int n, dl_real *y)
+{
+	for (int i = 0; i < n; i += PIECE)
+		act_piece(e, act, x + i, n - i < PIECE ? n - i : PIECE, y + i);
+}
+
+/* slope[n] = act'(x) */
+static void
+slope_piece(const dl_exec *e, uint32_t act, const dl_real *x, int n, dl_real *slope)
+{
+	dl_real		s[PIECE];
+
+	switch (act)
+	{
+		case DL_ACT_GELU_ERF:
+			normal_share(e, x, n, s);
+			for (int i = 0; i < n; i++)
+				slope[i] = -x[i] * x[i] / 2;
+			(void) dl_exp_row(e, slope, 0, n, slope);
+			for (int i = 0; i < n; i++)
+				slope[i] = s[i] + x[i] * (dl_real) INV_SQRT_2PI * slope[i];
+			break;
+		case DL_ACT_GELU_TANH:
+			gelu_tanh(e, x, n, s);
+			for (int i = 0; i < n; i++)
+				slope[i] = (1 + s[i]) / 2 + x[i] / 2 * (1 - s[i] * s[i]) * (dl_real) GELU_SCALE *
+					(1 + 3 * (dl_real) GELU_CUBE * x[i] * x[i]);
+			break;
+		case DL_ACT_SILU:
+			sigmoid(e, x, n, s);
+			for (int i = 0; i < n; i++)
+				slope[i] = s[i] * (1 + x[i] * (1 - s[i]));
+			break;
+		default:
+			for (int i = 0; i < n; i++)
+				slope[i] = x[i] > 0;
 	}
 }
 
 void
-dl_act_backward(uint32_t act, const dl_real *x, const dl_real *dy, size_t n, dl_real *dx)
+dl_act_backward(const dl_exec *e, uint32_t act, const dl_real *x, const dl_real *dy, int n, dl_real *dx)
 {
-	for (size_t i = 0; i < n; i++)
-		dx[i] = dy[i] * act_slope(act, x[i]);
+	dl_real		slope[PIECE];
+
+	for (int i = 0; i < n; i += PIECE)
+	{
+		int			m = n - i < PIECE ? n - i : PIECE;
+
+		slope_piece(e, act, x + i, m, slope);
+		for (int j = 0; j < m; j++)
+			dx[i + j] = dy[i + j] * slope[j];
+	}
 }
+
+/* --------------------------------------------------------------- positions */
 
 void
 dl_rope_turn(dl_real *x, const float *cosine, const float *sine, int half)

@@ -29,13 +29,12 @@ dl_adamw_bytes(size_t trained)
 }
 
 size_t
-dl_train_bytes(const dlm_model *model, const dl_train_options *options, const dl_net_limits *limits)
+dl_train_bytes(const dlm_model *model, const dl_train_options *options, const dl_net_limits *limits, int threads)
 {
-	int			rank = options->mode == DL_TRAIN_LORA ? options->rank : 0;
 	size_t		trained;
 	size_t		params = dl_params_bytes(model, options, &trained);
 
-	return params + dl_net_bytes(&model->config, rank, limits) + dl_adamw_bytes(trained);
+	return params + dl_net_bytes(model, options, limits, threads) + dl_adamw_bytes(trained);
 }
 
 static bool

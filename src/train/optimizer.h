@@ -34,7 +34,8 @@ typedef struct dl_adamw
 size_t		dl_adamw_bytes(size_t trained);
 
 /* The peak of a run, before anything is taken: parameters, gradients, activations, optimiser. */
-size_t		dl_train_bytes(const dlm_model *model, const dl_train_options *options, const dl_net_limits *limits);
+size_t		dl_train_bytes(const dlm_model *model, const dl_train_options *options, const dl_net_limits *limits,
+						   int threads);
 
 /* DLM_ENOMEM; DLM_EINVAL: an option out of its range. */
 dlm_status	dl_adamw_create(dl_params *p, const dl_adamw_options *options, dl_adamw **out, dlm_error *err);

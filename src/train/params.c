@@ -75,7 +75,8 @@ static dl_param *
 append(dl_params *p, void *base, size_t *at, dl_param param, bool trained)
 {
 	param.n = (size_t) param.rows * (size_t) param.cols;
-	param.value = dl_carve_reals(base, at, param.n);
+	if (trained || param.entry == NULL || param.entry->layout == DL_ROWS)
+		param.value = dl_carve_reals(base, at, param.n);
 	if (trained)
 	{
 		param.grad = dl_carve_reals(base, at, param.n);
@@ -93,14 +94,15 @@ append(dl_params *p, void *base, size_t *at, dl_param param, bool trained)
 static void
 append_tensor(dl_params *p, void *base, size_t *at, const dl_entry *e, const dl_train_options *o)
 {
-	bool		trained = o->mode == DL_TRAIN_ALL || (o->mode == DL_TRAIN_BIAS && is_bias(e->role));
+	bool		trained = o->mode == DL_TRAIN_ALL || (o->mode == DL_TRAIN_BIAS && is_bias(e->role)) ||
+		(o->replaced && e->role == DL_T_REPLACED);
 	dl_param	param = {
 		.role = (dl_role) e->role, .layer = (int) e->layer, .matrix = is_matrix(e), .rows = (int) e->rows,
-		.cols = (int) e->cols
+		.cols = (int) e->cols, .entry = e
 	};
 	dl_param   *added = append(p, base, at, param, trained);
 
-	if (added != NULL)
+	if (added != NULL && added->value != NULL)
 		dl_unpack(e, p->model->base + e->offset, added->value);
 }
 
@@ -147,6 +149,7 @@ layout(dl_params *p, void *base, int n_params, const dl_train_options *o)
 	for (int i = 0; i < n; i++)
 		if (has_factors(&p->config, o, e[i].role))
 			append_factors(p, base, &at, &e[i], o);
+	dl_carve_bytes(base, &at, DL_PANEL * sizeof(dl_real));	/* products read 16 numbers at a time */
 	return at;
 }
 
@@ -181,12 +184,24 @@ dl_params_find(const dl_params *p, dl_role role, int layer, dl_param_part part)
 	return NULL;
 }
 
+static dl_matrix
+stored_matrix(const dl_params *p, const dl_param *e)
+{
+	if (e == NULL)
+		return (dl_matrix) {0};
+	return (dl_matrix) {
+		.dtype = (dl_dtype) e->entry->dtype, .n = e->rows, .k = e->cols, .data = p->model->base + e->entry->offset
+	};
+}
+
 static dl_dense
 find_dense(const dl_params *p, dl_role w, dl_role b, int layer)
 {
+	dl_param   *matrix = dl_params_find(p, w, layer, DL_PART_TENSOR);
+
 	return (dl_dense) {
-		dl_params_find(p, w, layer, DL_PART_TENSOR), dl_params_find(p, b, layer, DL_PART_TENSOR),
-		dl_params_find(p, w, layer, DL_PART_LORA_A), dl_params_find(p, w, layer, DL_PART_LORA_B)
+		.w = matrix, .stored = stored_matrix(p, matrix), .b = dl_params_find(p, b, layer, DL_PART_TENSOR),
+		.lora_a = dl_params_find(p, w, layer, DL_PART_LORA_A), .lora_b = dl_params_find(p, w, layer, DL_PART_LORA_B)
 	};
 }
 
@@ -227,6 +242,7 @@ bind(dl_params *p)
 	if (p->config.tied)
 	{
 		p->head.w = p->embed;
+		p->head.stored = stored_matrix(p, p->embed);
 		p->head.lora_a = dl_params_find(p, DL_T_EMBED, 0, DL_PART_LORA_A);
 		p->head.lora_b = dl_params_find(p, DL_T_EMBED, 0, DL_PART_LORA_B);
 	}
@@ -269,6 +285,7 @@ dl_params_create(const dlm_model *model, const dl_train_options *o, dl_arena *a,
 	p->config = model->config;
 	p->model = model;
 	p->rank = o->mode == DL_TRAIN_LORA ? o->rank : 0;
+	p->whole = o->mode != DL_TRAIN_LORA;
 	p->scale = p->rank > 0 ? (dl_real) (o->alpha / o->rank) : 0;
 	layout(p, p, count.n, o);
 	bind(p);

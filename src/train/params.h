@@ -1,10 +1,11 @@
 /*
- * params.h - the parameters of a model, unpacked, with their gradients.
+ * params.h - the parameters of a model, with their gradients.
  *
  * Every tensor of an opened model but RoPE's tables and the length head
- * becomes a row-major dl_param; LoRA adds two to each linear layer it is asked
- * for. What a mode does not train has no gradient. One block of the arena
- * holds all of it; dl_params_bytes says how much beforehand.
+ * becomes a dl_param; LoRA adds two to each linear layer it is asked for. What
+ * a mode trains is unpacked, row-major, and has a gradient; frozen matrices
+ * stay where they are in the mapping, whatever their type (weights.h). One
+ * block of the arena holds all of it; dl_params_bytes says how much beforehand.
  */
 #ifndef DL_PARAMS_H
 #define DL_PARAMS_H
@@ -35,6 +36,7 @@ typedef struct dl_train_options
 	uint32_t	lora;			/* dl_dense_bit of the layers that get factors */
 	int			rank;			/* >= 1 */
 	double		alpha;			/* > 0 */
+	bool		replaced;		/* LoRA, biases: the replaced rows of the input embedding too, the mask's among them */
 	int64_t		seed;			/* of the factors A; B begins at zero */
 } dl_train_options;
 
@@ -49,7 +51,8 @@ typedef struct dl_param
 	int			rows,
 				cols;
 	size_t		n;				/* rows * cols */
-	dl_real    *value;			/* [rows, cols] */
+	const dl_entry *entry;		/* of the file's directory; NULL: LoRA */
+	dl_real    *value;			/* [rows, cols]; NULL: a frozen matrix, which stays in the file */
 	dl_real    *grad;			/* [rows, cols], NULL: frozen */
 } dl_param;
 
@@ -57,6 +60,7 @@ typedef struct dl_param
 typedef struct dl_dense
 {
 	dl_param   *w;				/* [n, k]; NULL: the model has no such layer */
+	dl_matrix	stored;			/* W as the file holds it, without bias */
 	dl_param   *b;				/* [1, n] or NULL */
 	dl_param   *lora_a;			/* [rank, k] or NULL */
 	dl_param   *lora_b;			/* [n, rank] or NULL */
@@ -85,6 +89,7 @@ typedef struct dl_params
 	int			rank;			/* of LoRA, 0: none */
 	dl_real		scale;			/* alpha / rank */
 	size_t		trained;		/* numbers that have a gradient */
+	bool		whole;			/* norms, biases or matrices of the model train, not LoRA's factors alone */
 	int			n;
 	dl_param   *list;			/* [n], in the file's order, LoRA factors last */
 	dl_layer_params *layers;	/* [config.layers] */

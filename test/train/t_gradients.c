@@ -22,6 +22,7 @@ typedef struct trial
 {
 	const char *name;			/* of the checkpoint, for messages */
 	dl_params  *p;
+	const dl_train_options *options;
 	dl_net	   *net;
 	batch		b;
 	const dl_drop *drop;
@@ -148,7 +149,7 @@ add_gradients(trial *t)
 {
 	dl_params_clear(t->p);
 	(void) loss_of(t);
-	dl_net_backward(t->net);
+	CHECK(dl_net_backward(t->net, &(dlm_error) {0}) == DLM_OK, "%s: backward", t->name);
 }
 
 /* The same gradients, bit for bit, from a net that keeps only the layers' inputs. */
@@ -173,9 +174,9 @@ recompute_gives_the_same_bits(trial *t)
 			n += t->p->list[i].n;
 		}
 	limits.recompute = true;
-	CHECK(dl_net_bytes(&t->p->config, t->p->rank, &limits) <
-		  dl_net_bytes(&t->p->config, t->p->rank, &t->b.limits), "%s: no memory is saved", t->name);
-	CHECK(dl_net_create(t->p, &limits, &t->net, &err) == DLM_OK, "%s: %s", t->name, err.message);
+	CHECK(dl_net_bytes(t->p->model, t->options, &limits, 1) <
+		  dl_net_bytes(t->p->model, t->options, &t->b.limits, 1), "%s: no memory is saved", t->name);
+	CHECK(dl_net_create(t->p, &limits, NULL, &t->net, &err) == DLM_OK, "%s: %s", t->name, err.message);
 	add_gradients(t);
 	n = 0;
 	for (int i = 0; i < t->p->n; i++)
@@ -195,13 +196,13 @@ gradients_are_differences(dlm_model *m, const char *name, const dl_train_options
 {
 	static const char *const modes[] = {"all", "bias", "LoRA"};
 	dl_arena   *a = dl_arena_create(0);
-	trial		t = {.name = name, .random = 11, .drop = drop};
+	trial		t = {.name = name, .options = options, .random = 11, .drop = drop};
 	dlm_error	err = {0};
 	int			tensors = 0;
 
 	batch_make(&m->config, 3, &t.b);
 	CHECK(dl_params_create(m, options, a, &t.p, &err) == DLM_OK, "%s: %s", name, err.message);
-	if (t.p != NULL && dl_net_create(t.p, &t.b.limits, &t.net, &err) == DLM_OK)
+	if (t.p != NULL && dl_net_create(t.p, &t.b.limits, NULL, &t.net, &err) == DLM_OK)
 	{
 		shake_factors(&t);
 		add_gradients(&t);

@@ -48,7 +48,7 @@ distance(const float *engine, const dl_real *train, int n)
 }
 
 static double
-batch_distance(const dl_net *net, const outcome *o, int vocab)
+batch_distance(dl_net *net, const outcome *o, int vocab)
 {
 	dl_real    *logits = malloc((size_t) vocab * sizeof(*logits));
 	double		worst = 0;
@@ -79,8 +79,8 @@ compare(dlm_model *m, const char *name, dl_arena *a)
 	batch_make(&m->config, 7, &b);
 	CHECK(dl_params_create(m, &options, a, &p, &err) == DLM_OK, "%s: %s", name, err.message);
 	CHECK(dl_arena_used(a) == dl_params_bytes(m, &options, NULL), "%s: %zu bytes", name, dl_arena_used(a));
-	CHECK(dl_net_create(p, &b.limits, &net, &err) == DLM_OK, "%s: %s", name, err.message);
-	CHECK(dl_arena_used(a) == dl_params_bytes(m, &options, NULL) + dl_net_bytes(&m->config, 0, &b.limits), "%s: %zu bytes", name,
+	CHECK(dl_net_create(p, &b.limits, NULL, &net, &err) == DLM_OK, "%s: %s", name, err.message);
+	CHECK(dl_arena_used(a) == dl_params_bytes(m, &options, NULL) + dl_net_bytes(m, &options, &b.limits, 1), "%s: %zu bytes", name,
 		  dl_arena_used(a));
 	if (engine_logits(m, &b, o))
 	{
@@ -136,7 +136,7 @@ refusals(void)
 	CHECK(dl_params_create(f.model, &(dl_train_options) {.mode = DL_TRAIN_ALL}, a, &p, &err) == DLM_OK, "%s",
 		  err.message);
 	batch_make(&f.model->config, 7, &b);
-	CHECK(dl_net_create(p, &b.limits, &net, &err) == DLM_OK, "%s", err.message);
+	CHECK(dl_net_create(p, &b.limits, NULL, &net, &err) == DLM_OK, "%s", err.message);
 	b.ids[2][2] = (int32_t) f.model->config.vocab;
 	CHECK(dl_net_forward(net, b.rows, BATCH_ROWS, NULL, &err) == DLM_EINVAL, "token beyond the vocabulary");
 	batch_make(&f.model->config, 7, &b);

@@ -76,7 +76,7 @@ wide_open(wide *w, const dl_train_options *options)
 		limits.asks += w->rows[r].n_ask;
 	}
 	w->asks = limits.asks;
-	CHECK(dl_net_create(w->p, &limits, &w->net, &err) == DLM_OK && limits.asks > 256, "%s", err.message);
+	CHECK(dl_net_create(w->p, &limits, NULL, &w->net, &err) == DLM_OK && limits.asks > 256, "%s", err.message);
 	return w->net != NULL;
 }
 
@@ -169,7 +169,7 @@ derivative(wide *w, dl_param *e, const char *name)
 
 	dl_params_clear(w->p);
 	loss_of(w, 0.1, &loss);
-	dl_net_backward(w->net);
+	CHECK(dl_net_backward(w->net, &(dlm_error) {0}) == DLM_OK, "backward");
 	for (size_t i = 0; i < e->n; i++)
 	{
 		direction[i] = batch_uniform(&w->random) - 0.5;
@@ -212,7 +212,7 @@ by_hand(wide *w)
 	loss_of(w, 0.2, &loss);
 	CHECK(fabs(loss.loss - 0.5 * w->asks * (log(2) + b - 0.8 * b - 0.2 * b / WIDE)) < 1e-9, "smoothed: %.12g", loss.loss);
 	dl_params_clear(w->p);
-	dl_net_backward(w->net);
+	CHECK(dl_net_backward(w->net, &(dlm_error) {0}) == DLM_OK, "backward");
 	/* weight (1/2 - 0.8 - 0.2 / vocab) of each ask */
 	CHECK(fabs(w->p->head.b->grad[2 * DL_VOCAB_BLOCK + 7] - 0.5 * w->asks * (-0.3 - 0.2 / WIDE)) < 1e-9, "%.12g",
 		  w->p->head.b->grad[2 * DL_VOCAB_BLOCK + 7]);

@@ -36,7 +36,7 @@ train(const dlm_model *m, const dl_train_options *options, bool recompute, doubl
 	b.limits.recompute = recompute;
 	st = dl_params_create(m, options, r->a, &r->p, &err);
 	if (st == DLM_OK)
-		st = dl_net_create(r->p, &b.limits, &r->net, &err);
+		st = dl_net_create(r->p, &b.limits, NULL, &r->net, &err);
 	if (st == DLM_OK)
 		st = dl_adamw_create(r->p, &DL_ADAMW_PAPER, &r->o, &err);
 	for (int i = 1; i <= STEPS && st == DLM_OK; i++)
@@ -50,7 +50,7 @@ train(const dlm_model *m, const dl_train_options *options, bool recompute, doubl
 			st = dl_net_loss(r->net, 0, &loss, &err);
 		if (st != DLM_OK)
 			break;
-		dl_net_backward(r->net);
+		CHECK(dl_net_backward(r->net, &err) == DLM_OK, "%s", err.message);
 		dl_clip_gradients(r->p, 1 / loss.weight, 1);
 		dl_adamw_step(r->o, dl_rate_at(&schedule, i));
 		r->last = loss.loss / loss.weight;
@@ -58,7 +58,7 @@ train(const dlm_model *m, const dl_train_options *options, bool recompute, doubl
 			r->first = r->last;
 	}
 	CHECK(st == DLM_OK, "%s", err.message);
-	CHECK(st != DLM_OK || dl_arena_peak(r->a) == dl_train_bytes(m, options, &b.limits), "peak %zu", dl_arena_peak(r->a));
+	CHECK(st != DLM_OK || dl_arena_peak(r->a) == dl_train_bytes(m, options, &b.limits, 1), "peak %zu", dl_arena_peak(r->a));
 	return st == DLM_OK;
 }
 
@@ -109,7 +109,7 @@ parts_add_up(const char *name)
 		return;
 	batch_make(&f.model->config, 3, &b);
 	CHECK(dl_params_create(f.model, &(dl_train_options) {.mode = DL_TRAIN_ALL}, a, &p, &err) == DLM_OK &&
-		  dl_net_create(p, &b.limits, &net, &err) == DLM_OK, "%s", err.message);
+		  dl_net_create(p, &b.limits, NULL, &net, &err) == DLM_OK, "%s", err.message);
 	for (int part = 0; part < 3; part++)	/* all rows; then, added, the first and the other three */
 	{
 		const dl_example *rows = part == 2 ? b.rows + 1 : b.rows;
@@ -119,7 +119,7 @@ parts_add_up(const char *name)
 			dl_params_clear(p);
 		CHECK(dl_net_forward(net, rows, part == 0 ? BATCH_ROWS : part == 1 ? 1 : BATCH_ROWS - 1, NULL, &err) == DLM_OK &&
 			  dl_net_loss(net, 0.1, &loss, &err) == DLM_OK, "%s", err.message);
-		dl_net_backward(net);
+		CHECK(dl_net_backward(net, &err) == DLM_OK, "%s", err.message);
 		for (int i = 0; part == 0 && i < p->n; i++)
 			whole[i] = dl_arena_copy(a, p->list[i].grad, p->list[i].n * sizeof(float));
 	}
