@@ -75,6 +75,22 @@ typedef struct turned_job
 	int			blocks;			/* of rows */
 } turned_job;
 
+/* panel [n][16] = columns of rows t .. t + n - 1 */
+static void
+copy_panel(dl_rows x, int t, int n, int column, int columns, dl_real *panel)
+{
+	for (int i = 0; i < n; i++, panel += DL_PANEL)
+	{
+		const dl_real *from = dl_row(x, t + i) + column;
+
+		if (columns == DL_PANEL)
+			memcpy(panel, from, DL_PANEL * sizeof(dl_real));
+		else
+			for (int l = 0; l < DL_PANEL; l++)
+				panel[l] = l < columns ? from[l] : 0;
+	}
+}
+
 /* Rows of y of one block, 16 columns. A panel of x is copied together, since its steps lie pages apart. */
 static void
 turned_item(void *arg, int item, int thread)
@@ -90,13 +106,7 @@ turned_item(void *arg, int item, int thread)
 	{
 		int			n = j->t - t < STRETCH ? j->t - t : STRETCH;
 
-		for (int i = 0; i < n; i++)
-		{
-			const dl_real *x = dl_row(j->x, t + i) + column;
-
-			for (int l = 0; l < DL_PANEL; l++)
-				panel[i * DL_PANEL + l] = l < columns ? x[l] : 0;
-		}
+		copy_panel(j->x, t, n, column, columns, panel);
 		dl_gemm(j->e, dl_row(j->turned, row) + t, j->turned.ld, rows, n, panel, 0, DL_PANEL, columns,
 				dl_row(j->y, row) + column, j->y.ld, true);
 	}
