@@ -124,5 +124,7 @@ void		dl_params_clear(dl_params *p);
 
 /* unpack.c: a tensor of the file as reals [rows, cols]; int8 dequantised (scale, then rotated back: model.c's rule). */
 void		dl_unpack(const dl_entry *e, const void *data, dl_real *out);
+/* The same for rows [first, first + n) alone: out [n, cols]. */
+void		dl_unpack_rows(const dl_entry *e, const void *data, size_t first, size_t n, dl_real *out);
 
 #endif							/* DL_PARAMS_H */

@@ -50,6 +50,7 @@ typedef double dl_real;
 #define dl_norm_sums_b		dl_norm_sums_b_f64
 #define dl_norm_sums_clear	dl_norm_sums_clear_f64
 #define dl_norm_sums_add	dl_norm_sums_add_f64
+#define dl_unpack_rows		dl_unpack_rows_f64
 #define dl_dense_forward	dl_dense_forward_f64
 #define dl_dense_backward	dl_dense_backward_f64
 #define dl_norm_forward		dl_norm_forward_f64

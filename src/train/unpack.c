@@ -46,18 +46,19 @@ unpack_s8_row(const int8_t *panels, int row, int k, dl_real *out)
 }
 
 void
-dl_unpack(const dl_entry *e, const void *data, dl_real *out)
+dl_unpack_rows(const dl_entry *e, const void *data, size_t first, size_t n, dl_real *out)
 {
-	size_t		rows = (size_t) e->rows;
 	size_t		cols = (size_t) e->cols;
 
 	if (e->layout == DL_ROWS)
 	{
-		for (size_t i = 0; i < rows * cols; i++)
-			out[i] = (dl_real) ((const float *) data)[i];
+		const float *from = (const float *) data + first * cols;
+
+		for (size_t i = 0; i < n * cols; i++)
+			out[i] = (dl_real) from[i];
 		return;
 	}
-	for (size_t row = 0; row < rows; row++, out += cols)
+	for (size_t row = first; row < first + n; row++, out += cols)
 	{
 		size_t		at = row / DL_PANEL * cols * DL_PANEL + row % DL_PANEL;
 
@@ -70,4 +71,10 @@ dl_unpack(const dl_entry *e, const void *data, dl_real *out)
 		else
 			unpack_s8_row(data, (int) row, (int) cols, out);
 	}
+}
+
+void
+dl_unpack(const dl_entry *e, const void *data, dl_real *out)
+{
+	dl_unpack_rows(e, data, 0, (size_t) e->rows, out);
 }

@@ -76,6 +76,39 @@ int8_is_dequantised(const char *name)
 	fixture_close(&f32);
 }
 
+/* Some rows of a tensor are those rows of the whole, wherever they begin in a panel. */
+static void
+rows_are_of_the_whole(const char *name, dlm_weights weights)
+{
+	fixture		f;
+	const dl_entry *e;
+	bool		same = true;
+
+	if (!fixture_open(name, weights, &f))
+		return;
+	e = (const dl_entry *) (f.model->base + f.model->header->directory.offset);
+	for (size_t i = 0; i < f.model->header->directory.size / sizeof(dl_entry); i++)
+	{
+		const void *data = f.model->base + e[i].offset;
+		size_t		cols = (size_t) e[i].cols;
+		dl_real    *whole = malloc((size_t) e[i].rows * cols * sizeof(dl_real));
+		dl_real    *part = malloc(20 * cols * sizeof(dl_real));
+
+		dl_unpack(&e[i], data, whole);
+		for (size_t first = 0; first < e[i].rows; first += 7)
+		{
+			size_t		n = e[i].rows - first < 20 ? (size_t) e[i].rows - first : 20;
+
+			dl_unpack_rows(&e[i], data, first, n, part);
+			same = same && memcmp(part, whole + first * cols, n * cols * sizeof(dl_real)) == 0;
+		}
+		free(whole);
+		free(part);
+	}
+	CHECK(same, "%s", name);
+	fixture_close(&f);
+}
+
 /* A is the same for a seed and another for another; B is zero; nothing else is trained; memory is what was predicted. */
 static void
 factors_begin_at_the_model(const char *name)
@@ -167,6 +200,9 @@ main(void)
 	int8_is_dequantised("paper");
 	int8_is_dequantised("qwen3");
 	int8_is_dequantised("xlm-roberta-xl");
+	rows_are_of_the_whole("xlm-roberta-xl", DLM_WEIGHTS_INT8);
+	rows_are_of_the_whole("llama", DLM_WEIGHTS_BF16);
+	rows_are_of_the_whole("bert", DLM_WEIGHTS_F32);
 	factors_begin_at_the_model("llama");
 	factors_begin_at_the_model("bert");
 	refusals();
