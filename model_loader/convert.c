@@ -2,9 +2,8 @@
  * convert.c - a checkpoint to a .dlm, from opening the source to the rename.
  *
  * The order (DESIGN 4): configuration, tokenizer, settings, names to roles,
- * layout of the file, then tensor by tensor through pack.c into the writer.
- * Shapes are known before the first byte is written, so the file is written
- * front to back and hashed on the way; only the header is filled in last.
+ * layout of the file (container.c), then tensor by tensor through pack.c into
+ * the writer.
  */
 #include "convert.h"
 
@@ -37,8 +36,7 @@ typedef struct dl_conversion
 	dl_tok	   *tok;
 	dl_settings_out resolved;
 	dl_binding	binding;
-	dl_header	header;
-	dl_entry   *directory;
+	dl_container file;
 	dl_writer  *writer;
 } dl_conversion;
 
@@ -57,7 +55,7 @@ poll(void *arg, uint64_t done, dlm_error *err)
 	dl_conversion *c = arg;
 
 	if (c->options->progress != NULL)
-		c->options->progress(c->options->arg, (double) done / (double) c->header.file_size);
+		c->options->progress(c->options->arg, (double) done / (double) c->file.header.file_size);
 	return check_stop(c->options, err);
 }
 
@@ -198,20 +196,6 @@ read_settings(dl_conversion *c, dlm_error *err)
 
 /* ---------------------------------------------------------------- layout */
 
-static uint64_t
-align(uint64_t at)
-{
-	return (at + DL_ALIGN - 1) / DL_ALIGN * DL_ALIGN;
-}
-
-static uint64_t
-place(dl_section *s, uint64_t at, uint64_t size)
-{
-	s->offset = align(at);
-	s->size = size;
-	return s->offset + size;
-}
-
 static dl_dtype
 dtype_of(dlm_weights weights)
 {
@@ -235,54 +219,45 @@ storage_of(const dl_conversion *c, const dl_bound *t)
 static dlm_status
 lay_out(dl_conversion *c, dlm_error *err)
 {
-	dl_header  *h = &c->header;
+	dl_container *f = &c->file;
 	dl_binding *b = &c->binding;
-	uint64_t	at = place(&h->config, DL_HEADER_SIZE, sizeof(dl_config));
+	dlm_status	st;
 
-	at = place(&h->settings, at, c->resolved.settings.size);
-	at = place(&h->tokenizer, at, c->blob_size);
-	at = place(&h->directory, at, (uint64_t) b->n * sizeof(dl_entry));
-	h->tensors.offset = at = align(at);
-	c->directory = dl_arena_calloc(c->arena, (size_t) b->n, sizeof(dl_entry));
-	if (c->directory == NULL)
+	f->config = &c->arch.config;
+	f->settings = c->resolved.settings.data;
+	f->header.settings.size = c->resolved.settings.size;
+	f->tokenizer = c->blob;
+	f->header.tokenizer.size = c->blob_size;
+	f->meta = c->resolved.meta.data;
+	f->header.meta.size = c->resolved.meta.size;
+	f->n_entries = b->n;
+	f->directory = dl_arena_calloc(c->arena, (size_t) b->n, sizeof(dl_entry));
+	if (f->directory == NULL)
 		return dl_fail_memory(err);
 	for (int i = 0; i < b->n; i++)
 	{
 		dl_bound   *t = &b->bound[i];
-		dl_entry   *e = &c->directory[i];
 
 		t->dtype = storage_of(c, t);
-		*e = (dl_entry) {.role = t->role, .layer = t->layer, .rows = t->rows, .cols = t->cols,
+		f->directory[i] = (dl_entry) {.role = t->role, .layer = t->layer, .rows = t->rows, .cols = t->cols,
 			.dtype = t->dtype, .layout = t->matrix ? DL_PANELS : DL_ROWS};
-		t->offset = e->offset = align(at);
-		t->bytes = e->bytes = dl_entry_bytes(e->dtype, e->layout, e->rows, e->cols);
-		if (e->bytes == 0 || __builtin_add_overflow(e->offset, e->bytes, &at) || at > (uint64_t) 1 << 62)
-			return dl_fail(err, DLM_EDAMAGED, "", "a tensor of the model is too large");
 	}
-	h->tensors.size = align(at) - h->tensors.offset;
-	at = place(&h->meta, at, c->resolved.meta.size);
-	h->file_size = at;
-	memcpy(h->magic, DL_MAGIC, sizeof(h->magic));
-	h->version = DL_VERSION;
-	h->endian = DL_ENDIAN_TAG;
-	return DLM_OK;
+	st = dl_container_lay_out(f, err);
+	for (int i = 0; i < b->n && st == DLM_OK; i++)
+	{
+		b->bound[i].offset = f->directory[i].offset;
+		b->bound[i].bytes = f->directory[i].bytes;
+	}
+	return st;
 }
 
 /* ---------------------------------------------------------------- writing */
 
 static dlm_status
-put_section(dl_conversion *c, const dl_section *s, const void *data, dlm_error *err)
-{
-	dlm_status	st = dl_writer_pad(c->writer, s->offset, err);
-
-	return st == DLM_OK ? dl_writer_put(c->writer, data, (size_t) s->size, err) : st;
-}
-
-static dlm_status
 write_tensors(dl_conversion *c, dlm_error *err)
 {
-	dl_packer	packer = {.arch = &c->arch, .lora = &c->lora, .binding = &c->binding, .writer = c->writer,
-		.arena = c->arena, .team = dl_team_create(c->options->threads), .poll = poll, .arg = c};
+	dl_packer	packer = {.arch = &c->arch, .lora = &c->lora, .binding = &c->binding, .sink = {.writer = c->writer,
+		.arena = c->arena, .team = dl_team_create(c->options->threads), .poll = poll, .arg = c}};
 	dlm_status	st = DLM_OK;
 
 	for (int i = 0; i < c->binding.n && st == DLM_OK; i++)
@@ -296,49 +271,18 @@ write_tensors(dl_conversion *c, dlm_error *err)
 			st = dl_fail(err, DLM_EIO, "", "tensor of role %u has %llu bytes instead of %llu", b->role,
 						 (unsigned long long) (dl_writer_at(c->writer) - b->offset), (unsigned long long) b->bytes);
 	}
-	dl_team_free(packer.team);
+	dl_team_free(packer.sink.team);
 	return st;
-}
-
-/* Digest and checksum as model_file.h defines them. */
-static dlm_status
-finish_header(dl_conversion *c, dlm_error *err)
-{
-	dl_header  *h = &c->header;
-	uint8_t		sum[32];
-	dl_sha256	sha;
-
-	dl_writer_digest(c->writer, h->digest);
-	h->checksum = 0;
-	dl_sha256_init(&sha);
-	dl_sha256_update(&sha, h, sizeof(*h));
-	dl_sha256_update(&sha, &c->arch.config, sizeof(dl_config));
-	dl_sha256_update(&sha, c->resolved.settings.data, c->resolved.settings.size);
-	dl_sha256_update(&sha, c->directory, (size_t) h->directory.size);
-	dl_sha256_final(&sha, sum);
-	memcpy(&h->checksum, sum, sizeof(h->checksum));
-	return dl_writer_header(c->writer, h, sizeof(*h), err);
 }
 
 static dlm_status
 write_file(dl_conversion *c, dlm_error *err)
 {
-	dl_header  *h = &c->header;
-	dlm_status	st;
+	dlm_status	st = dl_container_begin(&c->file, c->writer, err);
 
-	if ((st = dl_writer_pad(c->writer, h->config.offset, err)) != DLM_OK)
-		return st;
-	dl_writer_hash(c->writer, true);
-	if ((st = put_section(c, &h->config, &c->arch.config, err)) != DLM_OK ||
-		(st = put_section(c, &h->settings, c->resolved.settings.data, err)) != DLM_OK ||
-		(st = put_section(c, &h->tokenizer, c->blob, err)) != DLM_OK ||
-		(st = put_section(c, &h->directory, c->directory, err)) != DLM_OK ||
-		(st = write_tensors(c, err)) != DLM_OK || (st = dl_writer_pad(c->writer, h->meta.offset, err)) != DLM_OK)
-		return st;
-	dl_writer_hash(c->writer, false);
-	if ((st = put_section(c, &h->meta, c->resolved.meta.data, err)) != DLM_OK)
-		return st;
-	return finish_header(c, err);
+	if (st == DLM_OK)
+		st = write_tensors(c, err);
+	return st == DLM_OK ? dl_container_end(&c->file, c->writer, err) : st;
 }
 
 /* ---------------------------------------------------------------- the order of it all */
@@ -394,7 +338,7 @@ dl_convert_source(const char *source, const char *folder, const dlm_convert_opti
 		st = write_file(c, err);
 	if (st == DLM_OK)
 	{
-		memcpy(digest, c->header.digest, 32);
+		memcpy(digest, c->file.header.digest, 32);
 		*writer = c->writer;
 	}
 	else

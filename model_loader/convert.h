@@ -6,7 +6,9 @@
  *		settings.c	dlm.json -> ids, templates, defaults
  *		lora.c		adapter -> pairs of matrices
  *		bind.c		names -> roles: the list of dl_bound in file order
- *		pack.c		one dl_bound -> bytes of the file, a few panels at a time
+ *		pack.c		one dl_bound -> bytes of the file
+ *		panels.c	rows of a matrix -> panels, a few at a time
+ *		container.c	sections, directory, digest, header
  *		writer.c	bytes -> temporary file -> rename
  *		convert.c	the order of it all
  *		publish.c	the public functions: where the file goes, and .dlm files as sources
@@ -15,9 +17,11 @@
 #define DLM_CONVERT_H
 
 #include "json.h"
+#include "kernels.h"
 #include "model_file.h"
 #include "sha256.h"
 #include "source.h"
+#include "threads.h"
 #include "token.h"
 #include "tokenizer.h"
 
@@ -113,6 +117,9 @@ typedef struct dl_settings_out
 dlm_status	dl_settings_resolve(const dl_settings_in *in, dl_arch *arch, dl_settings_out *out, dlm_error *err);
 void		dl_settings_free(dl_settings_out *out);
 
+/* Append a record. DLM_EINVAL: longer than 1 MB. */
+dlm_status	dl_records_put(dl_records *r, uint32_t key, const void *data, size_t size, dlm_error *err);
+
 /* ---------------------------------------------------------------- bind.c */
 
 typedef struct dl_bound
@@ -144,20 +151,60 @@ typedef struct dl_binding
 dlm_status	dl_bind(dl_source *s, dl_lora *lora, const dl_settings_out *settings, dl_arch *arch, dl_arena *arena,
 					dl_binding *out, dlm_error *err);
 
-/* ---------------------------------------------------------------- pack.c, quantize.c */
+/* ---------------------------------------------------------------- panels.c */
 
 typedef struct dl_writer dl_writer;
+
+/* Where a tensor's bytes go, and who computes them. */
+typedef struct dl_sink
+{
+	dl_writer  *writer;
+	dl_arena   *arena;
+	struct dl_team *team;
+	dlm_status	(*poll) (void *arg, uint64_t done, dlm_error *err);	/* stop and progress, bytes written */
+	void	   *arg;
+} dl_sink;
+
+/* A matrix [rows, cols] and where its rows come from. */
+typedef struct dl_panel_source
+{
+	uint64_t	rows,
+				cols;
+	dl_dtype	dtype;			/* to store */
+	uint64_t	rank;			/* of a merge in `load`: what a row costs */
+	const char *name;			/* in errors */
+	/* rows [first, first + n), n <= 16, to f32 [n, cols]; called on any thread */
+	dlm_status	(*load) (void *arg, int thread, uint64_t first, uint64_t n, float *rows, dlm_error *err);
+	void	   *arg;
+} dl_panel_source;
+
+/* Write all panels. DLM_EDAMAGED for weights that are not finite, or not in the stored type; what load and poll give. */
+dlm_status	dl_write_panels(const dl_sink *sink, const dl_panel_source *source, dlm_error *err);
+
+/* W + scale B A, B A one ascending chain over the rank (DESIGN 4). The caller sets rank, cols, scale; after prepare, a. */
+typedef struct dl_merge
+{
+	uint64_t	rank,
+				cols;
+	float		scale;			/* alpha / r */
+	uint64_t	cols16;			/* row stride of a: cols rounded up to 16 */
+	float	   *a;				/* [rank, cols16], zeroed by prepare */
+	float	   *delta[DL_MAX_THREADS];	/* [16, cols] of each thread */
+	const dl_kernels *kernels;
+} dl_merge;
+
+dlm_status	dl_merge_prepare(dl_merge *m, dl_arena *arena, int threads, dlm_error *err);
+/* rows [n, cols] += scale b [n, rank] a, n <= 16 */
+void		dl_merge_rows(const dl_merge *m, int thread, const float *b, uint64_t n, float *rows);
+
+/* ---------------------------------------------------------------- pack.c, quantize.c */
 
 typedef struct dl_packer
 {
 	const dl_arch *arch;
 	const dl_lora *lora;
 	const dl_binding *binding;
-	dl_writer  *writer;
-	dl_arena   *arena;
-	struct dl_team *team;
-	dlm_status	(*poll) (void *arg, uint64_t done, dlm_error *err);	/* stop and progress, bytes written */
-	void	   *arg;
+	dl_sink		sink;
 } dl_packer;
 
 /* Write one tensor's bytes (exactly bound->bytes). DLM_EDAMAGED for non-finite weights. */
@@ -172,6 +219,31 @@ uint16_t	dl_round_bf16(float x);	/* nearest even; finite input that overflows gi
  */
 int32_t		dl_quantize_group(const float *w, size_t n, int8_t *q, float *scale);
 bool		dl_all_finite(const float *x, size_t n);
+
+/* ---------------------------------------------------------------- container.c */
+
+/* A .dlm by its sections. The arrays are borrowed. */
+typedef struct dl_container
+{
+	dl_header	header;
+	const dl_config *config;
+	const void *settings,
+			   *tokenizer,
+			   *meta;
+	dl_entry   *directory;
+	int			n_entries;
+} dl_container;
+
+/*
+ * Fill in the header and each entry's offset and bytes. Before: sizes of
+ * settings, tokenizer and meta in the header; everything else of the entries.
+ * DLM_EDAMAGED: a tensor is too large.
+ */
+dlm_status	dl_container_lay_out(dl_container *c, dlm_error *err);
+
+/* What is before the tensors, up to the first; and what is after them: meta, digest, header. */
+dlm_status	dl_container_begin(const dl_container *c, dl_writer *w, dlm_error *err);
+dlm_status	dl_container_end(dl_container *c, dl_writer *w, dlm_error *err);
 
 /* ---------------------------------------------------------------- convert.c */
 
@@ -194,5 +266,8 @@ dlm_status	dl_writer_header(dl_writer *w, const void *header, size_t n, dlm_erro
 /* Sync, rename to path (in the writer's folder), sync the folder. Frees the writer in any case. */
 dlm_status	dl_writer_commit(dl_writer *w, const char *path, dlm_error *err);
 void		dl_writer_abandon(dl_writer *w);	/* remove the temporary file and free; NULL is fine */
+
+/* publish.c: commit as folder/<hex digest>.dlm; an equal file that is there already is kept. Frees the writer. */
+dlm_status	dl_publish(dl_writer *w, const char *folder, const uint8_t digest[32], dlm_error *err);
 
 #endif							/* DLM_CONVERT_H */

@@ -1,45 +1,25 @@
 /*
  * pack.c - one tensor of the source to the bytes of the .dlm.
  *
- * Matrices go through 16 rows at a time: read, dequantise, undo the row
- * order, add the adapter's product, round or quantise, lay out as a panel
- * (kernels.h). So no more than a few panels are ever held in f32, and panels
- * are independent: the team size changes no bit.
+ * Matrices go through panels.c, 16 rows at a time, which are read, dequantised
+ * and put in the model's order here.
  */
 #include "convert.h"
 
 #include <string.h>
 
-#include "hadamard.h"
 #include "status.h"
 #include "threads.h"
 
-/* Elements of one batch and thread: a few milliseconds of work between two polls. */
-#define BATCH_ELEMENTS	((uint64_t) 1 << 18)
-
-/* Buffers of one thread. */
-typedef struct dl_scratch
-{
-	uint8_t    *raw;			/* 16 stored rows */
-	float	   *rows;			/* [16, cols] */
-	float	   *delta;			/* [16, cols] of the adapter */
-	float	   *b;				/* [16, rank] */
-	dlm_error	err;
-} dl_scratch;
-
-typedef struct dl_job
+/* A matrix on its way through panels.c. */
+typedef struct dl_matrix_job
 {
 	const dl_packer *p;
 	const dl_bound *bound;
-	const dl_kernels *kernels;
-	dl_dtype	dtype;
-	float	   *lora_a;			/* [rank, cols16], padded with zeros; NULL without adapter */
-	uint64_t	cols16;
-	uint64_t	first_panel;	/* of the batch */
-	uint64_t	panel_bytes;
-	uint8_t    *out;			/* the batch's panels */
-	dl_scratch	scratch[DL_MAX_THREADS];
-} dl_job;
+	dl_merge	merge;
+	uint8_t    *raw[DL_MAX_THREADS];	/* 16 stored rows of each thread */
+	float	   *b[DL_MAX_THREADS];	/* [16, rank] of the adapter */
+} dl_matrix_job;
 
 /*
  * Row of the file that holds row r of the model. GGUF stores q and k of
@@ -82,218 +62,80 @@ fail_not_finite(const dl_bound *b, dlm_error *err)
 
 /* ---------------------------------------------------------------- matrices */
 
-/* rows [first_row, first_row + n) of the model's matrix, adapter merged. */
+/* rows [first, first + n) of the model's matrix, adapter merged: dl_panel_source.load */
 static dlm_status
-load_rows(const dl_job *job, dl_scratch *s, uint64_t first_row, uint64_t n)
+load_rows(void *arg, int thread, uint64_t first, uint64_t n, float *rows, dlm_error *err)
 {
+	dl_matrix_job *job = arg;
 	const dl_bound *b = job->bound;
-	uint64_t	rank = job->p->lora->rank;
+	uint64_t	rank = job->merge.rank;
+	uint8_t    *raw = job->raw[thread];
 	dlm_status	st = DLM_OK;
 
 	if (b->permuted_heads == 0)
-		st = read_elements(b->tensor, b->first + first_row * b->cols, n * b->cols, s->raw, s->rows, &s->err);
+		st = read_elements(b->tensor, b->first + first * b->cols, n * b->cols, raw, rows, err);
 	for (uint64_t i = 0; b->permuted_heads != 0 && i < n && st == DLM_OK; i++)
-		st = read_elements(b->tensor, b->first + source_row(b, b->rows, first_row + i) * b->cols, b->cols, s->raw,
-						   s->rows + i * b->cols, &s->err);
-	if (st != DLM_OK)
+		st = read_elements(b->tensor, b->first + source_row(b, b->rows, first + i) * b->cols, b->cols, raw,
+						   rows + i * b->cols, err);
+	if (st != DLM_OK || b->lora_a == NULL)
 		return st;
-	if (job->lora_a != NULL)
-	{
-		st = read_elements(b->lora_b, first_row * rank, n * rank, s->raw, s->b, &s->err);
-		if (st != DLM_OK)
-			return st;
-		job->kernels->gemm_f32(s->b, rank, (int) n, (int) rank, job->lora_a, DL_PANEL, job->cols16,
-							   (int) (job->cols16 / DL_PANEL), (int) b->cols, s->delta, b->cols, false);
-		for (uint64_t i = 0; i < n * b->cols; i++)
-			s->rows[i] += job->p->lora->scale * s->delta[i];
-	}
-	if (!dl_all_finite(s->rows, n * b->cols))
-		return fail_not_finite(b, &s->err);
-	return DLM_OK;
+	st = read_elements(b->lora_b, first * rank, n * rank, raw, job->b[thread], err);
+	if (st == DLM_OK)
+		dl_merge_rows(&job->merge, thread, job->b[thread], n, rows);
+	return st;
 }
 
-static void
-lay_out_f32(const float *rows, uint64_t n, uint64_t cols, float *panel)
+/* The adapter's A as the product wants it. */
+static dlm_status
+load_lora_a(dl_matrix_job *job, dlm_error *err)
 {
-	for (uint64_t k = 0; k < cols; k++)
-		for (uint64_t l = 0; l < DL_PANEL; l++)
-			panel[k * DL_PANEL + l] = l < n ? rows[l * cols + k] : 0;
+	dl_merge   *m = &job->merge;
+	dlm_status	st;
+
+	m->rank = job->p->lora->rank;
+	m->scale = job->p->lora->scale;
+	m->cols = job->bound->cols;
+	st = dl_merge_prepare(m, job->p->sink.arena, dl_team_size(job->p->sink.team), err);
+	for (uint64_t r = 0; r < m->rank && st == DLM_OK; r++)
+		st = read_elements(job->bound->lora_a, r * m->cols, m->cols, job->raw[0], m->a + r * m->cols16, err);
+	return st;
 }
 
 static dlm_status
-lay_out_bf16(const dl_job *job, dl_scratch *s, uint64_t n, uint64_t cols, uint16_t *panel)
+prepare_job(dl_matrix_job *job, dlm_error *err)
 {
-	bool		overflow = false;
+	dl_arena   *a = job->p->sink.arena;
+	uint64_t	rank = job->bound->lora_a != NULL ? job->p->lora->rank : 0,
+				wide = job->bound->cols > rank ? job->bound->cols : rank;
 
-	for (uint64_t k = 0; k < cols; k++)
-		for (uint64_t l = 0; l < DL_PANEL; l++)
-		{
-			uint16_t	v = l < n ? dl_round_bf16(s->rows[l * cols + k]) : 0;
-
-			overflow |= (v & 0x7f80) == 0x7f80;
-			panel[k * DL_PANEL + l] = v;
-		}
-	return overflow ? fail_not_finite(job->bound, &s->err) : DLM_OK;
-}
-
-static void
-lay_out_int8(dl_scratch *s, uint64_t n, uint64_t cols, int8_t *panel)
-{
-	int			k4 = (int) ((cols + 3) / 4);
-
-	for (int g = 0; g < dl_groups(k4); g++)
+	for (int t = 0; t < dl_team_size(job->p->sink.team); t++)
 	{
-		dl_s8_group group = dl_s8_group_at(panel, k4, g);
-		uint64_t	first = (uint64_t) g * DL_GROUP,
-					width = cols - first < DL_GROUP ? cols - first : DL_GROUP;
-		int8_t	   *w = panel + (group.w - panel);
-		float	   *scale = (float *) (w + (size_t) group.steps * 4 * DL_PANEL);
-		int32_t    *sum = (int32_t *) (scale + DL_PANEL);
-
-		for (uint64_t l = 0; l < n; l++)
-		{
-			int8_t		q[DL_GROUP];
-
-			if (width == DL_GROUP)
-				dl_rotate_group(s->rows + l * cols + first);
-			sum[l] = dl_quantize_group(s->rows + l * cols + first, width, q, &scale[l]);
-			for (uint64_t k = 0; k < width; k++)
-				w[(k / 4 * DL_PANEL + l) * 4 + k % 4] = q[k];
-		}
-	}
-}
-
-/* One panel, on any thread. */
-static void
-pack_panel(void *arg, int item, int thread)
-{
-	dl_job	   *job = arg;
-	dl_scratch *s = &job->scratch[thread];
-	uint64_t	first_row = (job->first_panel + (uint64_t) item) * DL_PANEL;
-	uint64_t	left = job->bound->rows - first_row,
-				n = left < DL_PANEL ? left : DL_PANEL;
-	uint8_t    *panel = job->out + (uint64_t) item * job->panel_bytes;
-
-	if (s->err.status != DLM_OK || load_rows(job, s, first_row, n) != DLM_OK)
-		return;
-	memset(panel, 0, (size_t) job->panel_bytes);
-	if (job->dtype == DL_F32)
-		lay_out_f32(s->rows, n, job->bound->cols, (float *) panel);
-	else if (job->dtype == DL_BF16)
-		(void) lay_out_bf16(job, s, n, job->bound->cols, (uint16_t *) panel);
-	else
-		lay_out_int8(s, n, job->bound->cols, (int8_t *) panel);
-}
-
-static uint64_t
-round_up(uint64_t n, uint64_t to)
-{
-	return (n + to - 1) / to * to;
-}
-
-/* The adapter's A as the product wants it: f32 rows of cols16. */
-static dlm_status
-load_lora_a(dl_job *job, dlm_error *err)
-{
-	const dl_packer *p = job->p;
-	uint64_t	rank = p->lora->rank,
-				cols = job->bound->cols;
-	uint8_t    *raw = dl_arena_alloc(p->arena, (size_t) cols * 4);
-
-	job->lora_a = dl_arena_calloc(p->arena, (size_t) (rank * job->cols16), sizeof(float));
-	if (raw == NULL || job->lora_a == NULL)
-		return dl_fail_memory(err);
-	for (uint64_t r = 0; r < rank; r++)
-	{
-		dlm_status	st = read_elements(job->bound->lora_a, r * cols, cols, raw, job->lora_a + r * job->cols16, err);
-
-		if (st != DLM_OK)
-			return st;
-	}
-	return DLM_OK;
-}
-
-static dlm_status
-prepare_job(dl_job *job, uint64_t batch, dlm_error *err)
-{
-	int			threads = dl_team_size(job->p->team);
-	dl_arena   *a = job->p->arena;
-	uint64_t	cols = job->bound->cols,
-				rank = job->bound->lora_a != NULL ? job->p->lora->rank : 0,
-				wide = cols > rank ? cols : rank;
-
-	job->out = dl_arena_alloc(a, (size_t) (batch * job->panel_bytes));
-	if (job->out == NULL)
-		return dl_fail_memory(err);
-	for (int t = 0; t < threads; t++)
-	{
-		dl_scratch *s = &job->scratch[t];
-
-		s->raw = dl_arena_alloc(a, (size_t) (wide * DL_PANEL * 4));
-		s->rows = dl_arena_alloc(a, (size_t) (cols * DL_PANEL * 4));
-		s->delta = dl_arena_alloc(a, (size_t) (cols * DL_PANEL * 4));
-		s->b = dl_arena_alloc(a, (size_t) (rank * DL_PANEL * 4));
-		if (s->raw == NULL || s->rows == NULL || s->delta == NULL || s->b == NULL)
+		job->raw[t] = dl_arena_alloc(a, (size_t) (wide * DL_PANEL * 4));
+		job->b[t] = dl_arena_alloc(a, (size_t) (rank * DL_PANEL * 4));
+		if (job->raw[t] == NULL || job->b[t] == NULL)
 			return dl_fail_memory(err);
 	}
 	return rank > 0 ? load_lora_a(job, err) : DLM_OK;
 }
 
 static dlm_status
-write_panels(dl_job *job, uint64_t panels, uint64_t batch, dlm_error *err)
-{
-	int			threads = dl_team_size(job->p->team);
-	dl_writer  *w = job->p->writer;
-	dlm_status	st = DLM_OK;
-
-	for (uint64_t at = 0; at < panels && st == DLM_OK; at += batch)
-	{
-		uint64_t	n = panels - at < batch ? panels - at : batch;
-
-		job->first_panel = at;
-		dl_parallel(job->p->team, (int) n, pack_panel, job);
-		for (int t = 0; t < threads; t++)
-			if (job->scratch[t].err.status != DLM_OK)
-			{
-				if (err != NULL)
-					*err = job->scratch[t].err;
-				return job->scratch[t].err.status;
-			}
-		st = dl_writer_put(w, job->out, (size_t) (n * job->panel_bytes), err);
-		if (st == DLM_OK)
-			st = job->p->poll(job->p->arg, dl_writer_at(w), err);
-	}
-	return st;
-}
-
-static dlm_status
 pack_matrix(const dl_packer *p, const dl_bound *b, dlm_error *err)
 {
-	dl_mark		mark = dl_arena_mark(p->arena);
-	dl_job	   *job = dl_arena_calloc(p->arena, 1, sizeof(dl_job));
-	uint64_t	panels = round_up(b->rows, DL_PANEL) / DL_PANEL,
-				work = DL_PANEL * b->cols,
-				batch;
-	int			threads = dl_team_size(p->team);
+	dl_mark		mark = dl_arena_mark(p->sink.arena);
+	dl_matrix_job *job = dl_arena_calloc(p->sink.arena, 1, sizeof(*job));
+	dl_panel_source source = {.rows = b->rows, .cols = b->cols, .dtype = b->dtype, .name = b->tensor->name,
+		.load = load_rows, .arg = job};
 	dlm_status	st;
 
 	if (job == NULL)
 		return dl_fail_memory(err);
 	job->p = p;
 	job->bound = b;
-	job->kernels = dl_kernels_get(0);
-	job->dtype = b->dtype;
-	job->cols16 = round_up(b->cols, DL_PANEL);
-	job->panel_bytes = job->dtype == DL_I8 ? dl_s8_panel_bytes((int) ((b->cols + 3) / 4))
-		: b->cols * DL_PANEL * (job->dtype == DL_F32 ? 4 : 2);
-	if (b->lora_a != NULL)
-		work *= 1 + p->lora->rank / 8;
-	batch = BATCH_ELEMENTS * (uint64_t) threads / work;
-	batch = batch < (uint64_t) threads ? (uint64_t) threads : batch > panels ? panels : batch;
-	st = prepare_job(job, batch, err);
+	st = prepare_job(job, err);
+	source.rank = job->merge.rank;
 	if (st == DLM_OK)
-		st = write_panels(job, panels, batch, err);
-	dl_arena_rewind(p->arena, mark);
+		st = dl_write_panels(&p->sink, &source, err);
+	dl_arena_rewind(p->sink.arena, mark);
 	return st;
 }
 
@@ -317,10 +159,10 @@ load_vector(const dl_packer *p, const dl_bound *b, uint64_t row, uint8_t *raw, f
 static dlm_status
 pack_rows(const dl_packer *p, const dl_bound *b, dlm_error *err)
 {
-	dl_mark		mark = dl_arena_mark(p->arena);
-	uint8_t    *raw = dl_arena_alloc(p->arena, (size_t) b->cols * 4);
-	float	   *tmp = dl_arena_alloc(p->arena, (size_t) b->cols * 4),
-			   *out = dl_arena_alloc(p->arena, (size_t) b->cols * 4);
+	dl_mark		mark = dl_arena_mark(p->sink.arena);
+	uint8_t    *raw = dl_arena_alloc(p->sink.arena, (size_t) b->cols * 4);
+	float	   *tmp = dl_arena_alloc(p->sink.arena, (size_t) b->cols * 4),
+			   *out = dl_arena_alloc(p->sink.arena, (size_t) b->cols * 4);
 	dlm_status	st = DLM_OK;
 
 	if (raw == NULL || tmp == NULL || out == NULL)
@@ -329,11 +171,11 @@ pack_rows(const dl_packer *p, const dl_bound *b, dlm_error *err)
 	{
 		st = load_vector(p, b, row, raw, tmp, out, err);
 		if (st == DLM_OK)
-			st = dl_writer_put(p->writer, out, (size_t) b->cols * 4, err);
+			st = dl_writer_put(p->sink.writer, out, (size_t) b->cols * 4, err);
 		if (st == DLM_OK)
-			st = p->poll(p->arg, dl_writer_at(p->writer), err);
+			st = p->sink.poll(p->sink.arg, dl_writer_at(p->sink.writer), err);
 	}
-	dl_arena_rewind(p->arena, mark);
+	dl_arena_rewind(p->sink.arena, mark);
 	return st;
 }
 
@@ -363,14 +205,14 @@ rope_row(void *arg, int item, int thread)
 static dlm_status
 pack_rope(const dl_packer *p, const dl_bound *b, dlm_error *err)
 {
-	dl_mark		mark = dl_arena_mark(p->arena);
+	dl_mark		mark = dl_arena_mark(p->sink.arena);
 	size_t		half = (size_t) b->cols;
-	double	   *freq = dl_arena_alloc(p->arena, half * sizeof(double));
+	double	   *freq = dl_arena_alloc(p->sink.arena, half * sizeof(double));
 	dl_rope_job job = {.freq = freq, .half = (int) half};
 	dlm_status	st;
 
-	job.cosines = dl_arena_alloc(p->arena, half * ROPE_ROWS * sizeof(float));
-	job.sines = dl_arena_alloc(p->arena, half * ROPE_ROWS * sizeof(float));
+	job.cosines = dl_arena_alloc(p->sink.arena, half * ROPE_ROWS * sizeof(float));
+	job.sines = dl_arena_alloc(p->sink.arena, half * ROPE_ROWS * sizeof(float));
 	if (freq == NULL || job.cosines == NULL || job.sines == NULL)
 		return dl_fail_memory(err);
 	st = dl_rope_frequencies(p->arch, freq, err);
@@ -378,12 +220,12 @@ pack_rope(const dl_packer *p, const dl_bound *b, dlm_error *err)
 	{
 		uint64_t	n = b->rows - job.first < ROPE_ROWS ? b->rows - job.first : ROPE_ROWS;
 
-		dl_parallel(p->team, (int) n, rope_row, &job);
-		st = dl_writer_put(p->writer, b->role == DL_T_ROPE_COS ? job.cosines : job.sines, n * half * 4, err);
+		dl_parallel(p->sink.team, (int) n, rope_row, &job);
+		st = dl_writer_put(p->sink.writer, b->role == DL_T_ROPE_COS ? job.cosines : job.sines, n * half * 4, err);
 		if (st == DLM_OK)
-			st = p->poll(p->arg, dl_writer_at(p->writer), err);
+			st = p->sink.poll(p->sink.arg, dl_writer_at(p->sink.writer), err);
 	}
-	dl_arena_rewind(p->arena, mark);
+	dl_arena_rewind(p->sink.arena, mark);
 	return st;
 }
 

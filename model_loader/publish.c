@@ -190,32 +190,38 @@ equal_file_exists(const char *path, const dl_writer *w, const uint8_t digest[32]
 }
 
 dlm_status
+dl_publish(dl_writer *w, const char *folder, const uint8_t digest[32], dlm_error *err)
+{
+	char		path[PATH_MAX];
+	int			n = snprintf(path, sizeof(path), "%s/", folder);
+
+	if (n < 0 || (size_t) n + 64 + sizeof(".dlm") > sizeof(path))
+	{
+		dl_writer_abandon(w);
+		return dl_fail_errno(err, ENAMETOOLONG, "open", folder);
+	}
+	for (int i = 0; i < 32; i++)
+		snprintf(path + n + 2 * i, 3, "%02x", digest[i]);
+	memcpy(path + n + 64, ".dlm", sizeof(".dlm"));
+	if (equal_file_exists(path, w, digest))
+	{
+		dl_writer_abandon(w);
+		return DLM_OK;
+	}
+	return dl_writer_commit(w, path, err);
+}
+
+dlm_status
 dlm_convert_into(const char *source, const char *folder, const dlm_convert_options *options,
 				 uint8_t digest[32], dlm_error *err)
 {
-	char		path[PATH_MAX];
 	uint8_t		own[32];
 	dl_writer  *writer;
 	dlm_status	st = produce(source, folder, options ? options : &no_options, &writer, own, err);
-	int			n;
 
 	if (st != DLM_OK)
 		return st;
 	if (digest != NULL)
 		memcpy(digest, own, 32);
-	n = snprintf(path, sizeof(path), "%s/", folder);
-	if (n < 0 || (size_t) n + 64 + sizeof(".dlm") > sizeof(path))
-	{
-		dl_writer_abandon(writer);
-		return dl_fail_errno(err, ENAMETOOLONG, "open", folder);
-	}
-	for (int i = 0; i < 32; i++)
-		snprintf(path + n + 2 * i, 3, "%02x", own[i]);
-	memcpy(path + n + 64, ".dlm", sizeof(".dlm"));
-	if (equal_file_exists(path, writer, own))
-	{
-		dl_writer_abandon(writer);
-		return DLM_OK;
-	}
-	return dl_writer_commit(writer, path, err);
+	return dl_publish(writer, folder, own, err);
 }

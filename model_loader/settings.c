@@ -50,8 +50,8 @@ bad_key(dlm_error *err, const char *key)
 
 /* ---------------------------------------------------------------- records */
 
-static dlm_status
-put_record(dl_records *r, uint32_t key, const void *data, size_t size, dlm_error *err)
+dlm_status
+dl_records_put(dl_records *r, uint32_t key, const void *data, size_t size, dlm_error *err)
 {
 	size_t		padded = (size + 3) / 4 * 4,
 				need = r->size + sizeof(dl_setting) + padded;
@@ -81,7 +81,7 @@ put_ids(dl_resolver *r, uint32_t key, const dl_id_list *ids)
 {
 	if (ids->n == 0)
 		return DLM_OK;
-	return put_record(&r->out->settings, key, ids->id, (size_t) ids->n * sizeof(int32_t), r->err);
+	return dl_records_put(&r->out->settings, key, ids->id, (size_t) ids->n * sizeof(int32_t), r->err);
 }
 
 static dlm_status
@@ -91,7 +91,7 @@ put_text(dl_resolver *r, dl_records *records, uint32_t key, const cJSON *v, cons
 		return DLM_OK;
 	if (!cJSON_IsString(v))
 		return bad_key(r->err, name);
-	return put_record(records, key, v->valuestring, strlen(v->valuestring), r->err);
+	return dl_records_put(records, key, v->valuestring, strlen(v->valuestring), r->err);
 }
 
 void
@@ -442,7 +442,7 @@ put_choice(dl_resolver *r, const cJSON *defaults, const char *name, uint32_t key
 		{
 			uint32_t	number = i + 1;	/* 0 is "default" in the public enums */
 
-			return put_record(&r->out->settings, key, &number, sizeof(number), r->err);
+			return dl_records_put(&r->out->settings, key, &number, sizeof(number), r->err);
 		}
 	return bad_key(r->err, name);
 }
@@ -464,7 +464,7 @@ put_length_bias(dl_resolver *r, const cJSON *v)
 	}
 	if (n != 5)
 		return bad_key(r->err, "length_bias");
-	return put_record(&r->out->settings, DL_S_LENGTH_BIAS, bias, sizeof(bias), r->err);
+	return dl_records_put(&r->out->settings, DL_S_LENGTH_BIAS, bias, sizeof(bias), r->err);
 }
 
 static dlm_status
@@ -498,7 +498,7 @@ put_defaults(dl_resolver *r)
 		uint32_t	n = cJSON_IsNumber(steps) && steps->valuedouble >= 1 && steps->valuedouble <= 10000
 			? (uint32_t) steps->valuedouble : 0;
 
-		st = n == 0 ? bad_key(r->err, "steps") : put_record(&r->out->settings, DL_S_STEPS, &n, sizeof(n), r->err);
+		st = n == 0 ? bad_key(r->err, "steps") : dl_records_put(&r->out->settings, DL_S_STEPS, &n, sizeof(n), r->err);
 	}
 	return st == DLM_OK ? put_length_bias(r, get(d, "length_bias")) : st;
 }
