@@ -69,7 +69,7 @@ LOADER_MAIN = $(sort $(wildcard model_loader/main.c model_loader/cli*.c))
 LOADER_SRC = $(sort $(filter-out $(LOADER_MAIN),$(wildcard model_loader/*.c)))
 LOADER_OBJ = $(LOADER_SRC:%.c=$(BUILD)/%.o)
 LOADER_LIB = $(BUILD)/libdlm_loader.a
-LOADER_LIBS = $(LOADER_LIB) $(ENGINE_LIB) -lcjson -lm
+LOADER_LIBS = $(LOADER_LIB) $(TRAIN_LIB) $(ENGINE_LIB) -lcjson -lm
 DLM_MODEL = $(BUILD)/dlm-model
 # The trainer twice: in float, and in double for the tests that compare with finite differences.
 TRAIN_SRC = $(sort $(wildcard src/train/*.c))
@@ -82,7 +82,7 @@ OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/pg/*.c)))
 DATA_built = sql/extension/dlm--$(EXTVERSION).sql
 DATA = $(wildcard sql/extension/dlm--*--*.sql)
 PG_CPPFLAGS = -Isrc/engine -Imodel_loader
-SHLIB_LINK = $(LOADER_LIB) $(ENGINE_LIB) -lcjson -lm -Wl,--exclude-libs,ALL
+SHLIB_LINK = $(LOADER_LIB) $(TRAIN_LIB) $(ENGINE_LIB) -lcjson -lm -Wl,--exclude-libs,ALL
 REGRESS = $(patsubst sql/%.sql,%,$(sort $(wildcard sql/*.sql)))
 REGRESS_OPTS = --load-extension=dlm
 EXTRA_CLEAN = $(BUILD)
@@ -92,7 +92,7 @@ all: $(DLM_MODEL) $(MODEL_FILE)
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
 
-$(shlib): $(LOADER_LIB) $(ENGINE_LIB)
+$(shlib): $(LOADER_LIB) $(TRAIN_LIB) $(ENGINE_LIB)
 
 # Every header is a prerequisite of every object: the tree is small, a stale object is not worth it.
 ENGINE_HEADERS := $(wildcard src/engine/*.h)
@@ -104,9 +104,9 @@ $(BUILD)/src/engine/%.o: src/engine/%.c $(ENGINE_HEADERS)
 	@mkdir -p $(@D)
 	$(CC) $(ENGINE_FLAGS) -c $< -o $@
 
-$(BUILD)/model_loader/%.o: model_loader/%.c $(ENGINE_HEADERS) $(LOADER_HEADERS)
+$(BUILD)/model_loader/%.o: model_loader/%.c $(ENGINE_HEADERS) $(LOADER_HEADERS) $(TRAIN_HEADERS)
 	@mkdir -p $(@D)
-	$(CC) $(LOADER_FLAGS) -Isrc/engine -c $< -o $@
+	$(CC) $(LOADER_FLAGS) -Isrc/engine -Isrc/train -c $< -o $@
 
 $(ENGINE_LIB): $(ENGINE_OBJ)
 	@rm -f $@
@@ -132,7 +132,7 @@ $(TRAIN_F64_LIB): $(TRAIN_SRC:%.c=$(BUILD)/f64/%.o)
 	@rm -f $@
 	$(AR) rcs $@ $^
 
-$(DLM_MODEL): $(LOADER_MAIN:%.c=$(BUILD)/%.o) $(LOADER_LIB) $(ENGINE_LIB)
+$(DLM_MODEL): $(LOADER_MAIN:%.c=$(BUILD)/%.o) $(LOADER_LIB) $(TRAIN_LIB) $(ENGINE_LIB)
 	$(CC) $(SANITIZE) -o $@ $(filter %.o,$^) $(LOADER_LIBS)
 
 sql/extension/dlm--$(EXTVERSION).sql: sql/extension/dlm.sql $(MODEL_DIR)/DIGEST
@@ -171,7 +171,7 @@ uninstall-model:
 
 ENGINE_TESTS = $(patsubst test/engine/%.c,$(BUILD)/test/%,$(sort $(wildcard test/engine/t_*.c)))
 
-$(BUILD)/test/t_%: test/engine/t_%.c $(wildcard test/engine/*.h) $(LOADER_LIB) $(ENGINE_LIB)
+$(BUILD)/test/t_%: test/engine/t_%.c $(wildcard test/engine/*.h) $(LOADER_LIB) $(TRAIN_LIB) $(ENGINE_LIB)
 	@mkdir -p $(@D)
 	$(CC) $(ENGINE_FLAGS) -Isrc/engine -Imodel_loader -Itest/engine -o $@ $< $(LOADER_LIBS)
 
@@ -184,7 +184,7 @@ TRAIN_TESTS = $(patsubst test/train/%.c,$(BUILD)/test-train/%,$(sort $(wildcard 
 $(BUILD)/test-train/t_%: test/train/t_%.c $(wildcard test/train/*.h test/engine/*.h) $(TRAIN_LIB) $(TRAIN_F64_LIB) $(LOADER_LIB) $(ENGINE_LIB)
 	@mkdir -p $(@D)
 	$(CC) $(ENGINE_FLAGS) -Isrc/engine -Isrc/train -Imodel_loader -Itest/engine -Itest/train -o $@ $< \
-		$(TRAIN_LIB) $(TRAIN_F64_LIB) $(LOADER_LIBS)
+		$(TRAIN_F64_LIB) $(LOADER_LIBS)
 
 train-tests: $(TRAIN_TESTS)
 
@@ -197,7 +197,7 @@ $(BUILD)/bench/%: bench/%.c $(ENGINE_LIB)
 FUZZ_CC ?= clang-14
 FUZZ_TARGETS = $(patsubst test/fuzz/%.c,$(BUILD)/fuzz/%,$(sort $(wildcard test/fuzz/fuzz_*.c)))
 
-FUZZ_BASE = -std=c11 -D_GNU_SOURCE -g -ffp-contract=off -Isrc/engine -Imodel_loader -Wno-unknown-pragmas
+FUZZ_BASE = -std=c11 -D_GNU_SOURCE -g -ffp-contract=off -Isrc/engine -Isrc/train -Imodel_loader -Wno-unknown-pragmas
 FUZZ_INSTRUMENT = -O1 -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined
 
 # no file reaches the kernels but through checked tables, and instrumenting them takes minutes
@@ -205,11 +205,11 @@ $(BUILD)/fuzz/src/engine/kernels_%.o: src/engine/kernels_%.c $(ENGINE_HEADERS)
 	@mkdir -p $(@D)
 	$(FUZZ_CC) $(FUZZ_BASE) -O1 -c $< -o $@
 
-$(BUILD)/fuzz/%.o: %.c $(ENGINE_HEADERS) $(LOADER_HEADERS)
+$(BUILD)/fuzz/%.o: %.c $(ENGINE_HEADERS) $(LOADER_HEADERS) $(TRAIN_HEADERS)
 	@mkdir -p $(@D)
 	$(FUZZ_CC) $(FUZZ_BASE) $(FUZZ_INSTRUMENT) -c $< -o $@
 
-$(BUILD)/fuzz/fuzz_%: $(BUILD)/fuzz/test/fuzz/fuzz_%.o $(patsubst %.c,$(BUILD)/fuzz/%.o,$(ENGINE_SRC) $(LOADER_SRC))
+$(BUILD)/fuzz/fuzz_%: $(BUILD)/fuzz/test/fuzz/fuzz_%.o $(patsubst %.c,$(BUILD)/fuzz/%.o,$(ENGINE_SRC) $(TRAIN_SRC) $(LOADER_SRC))
 	$(FUZZ_CC) -fsanitize=fuzzer,address,undefined -o $@ $^ -lcjson -lm
 
 fuzzers: $(FUZZ_TARGETS)
