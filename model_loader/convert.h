@@ -253,6 +253,9 @@ dlm_status	dl_convert_source(const char *source, const char *folder, const dlm_c
 
 /* ---------------------------------------------------------------- writer.c */
 
+/* The folder that a path lies in; malloc'd, NULL when out of memory. */
+char	   *dl_folder_of(const char *path);
+
 /* Opens a temporary file beside the target. Everything written counts towards the digest while `hash` is on. */
 dlm_status	dl_writer_open(const char *folder, dl_writer **out, dlm_error *err);
 void		dl_writer_hash(dl_writer *w, bool on);
@@ -262,6 +265,8 @@ uint64_t	dl_writer_at(const dl_writer *w);
 const char *dl_writer_path(const dl_writer *w);	/* of the temporary file */
 void		dl_writer_digest(const dl_writer *w, uint8_t digest[32]);
 dlm_status	dl_writer_header(dl_writer *w, const void *header, size_t n, dlm_error *err);	/* at offset 0 */
+
+dlm_status	dl_writer_sync(dl_writer *w, dlm_error *err);	/* commit does it too; several files are synced before the first rename */
 
 /* Sync, rename to path (in the writer's folder), sync the folder. Frees the writer in any case. */
 dlm_status	dl_writer_commit(dl_writer *w, const char *path, dlm_error *err);

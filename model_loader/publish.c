@@ -152,8 +152,7 @@ dlm_status
 dlm_convert(const char *source, const char *target, const dlm_convert_options *options,
 			uint8_t digest[32], dlm_error *err)
 {
-	const char *slash = strrchr(target, '/');
-	char	   *folder = slash == NULL ? strdup(".") : strndup(target, slash == target ? 1 : (size_t) (slash - target));
+	char	   *folder = dl_folder_of(target);
 	uint8_t		own[32];
 	dl_writer  *writer;
 	struct stat sb;

@@ -59,6 +59,14 @@ open_unique(dl_writer *w)
 	return -1;
 }
 
+char *
+dl_folder_of(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	return slash == NULL ? strdup(".") : strndup(path, slash == path ? 1 : (size_t) (slash - path));
+}
+
 dlm_status
 dl_writer_open(const char *folder, dl_writer **out, dlm_error *err)
 {
@@ -240,13 +248,17 @@ dl_writer_abandon(dl_writer *w)
 }
 
 dlm_status
+dl_writer_sync(dl_writer *w, dlm_error *err)
+{
+	return fsync(w->fd) == 0 ? DLM_OK : dl_fail_errno(err, errno, "sync", w->temp);
+}
+
+dlm_status
 dl_writer_commit(dl_writer *w, const char *path, dlm_error *err)
 {
-	dlm_status	st = DLM_OK;
+	dlm_status	st = dl_writer_sync(w, err);
 
-	if (fsync(w->fd) != 0)
-		st = dl_fail_errno(err, errno, "sync", w->temp);
-	else if (rename(w->temp, path) != 0)
+	if (st == DLM_OK && rename(w->temp, path) != 0)
 		st = dl_fail_errno(err, errno, "rename a file to", path);
 	if (st != DLM_OK)
 	{
