@@ -186,24 +186,46 @@ bind_one(dl_binder *b, const dl_name *name, int layer)
 	return DLM_OK;
 }
 
+/*
+ * A tied head is the embedding, whatever the file holds, as in the original;
+ * unless an adapter trained the head, and not the embedding: then they part.
+ */
+static dlm_status
+bind_tied_head(dl_binder *b, const dl_name *name)
+{
+	dl_config  *c = &b->arch->config;
+	dl_tensor  *lora_a,
+			   *lora_b;
+	const dl_bound *embed = b->out->bound;
+	dl_bound   *bound;
+	bool		replaced;
+	dlm_status	st;
+
+	find_tensor(b, name, name->hf, 0, &replaced);
+	st = dl_lora_find(b->lora, name->hf, c->vocab, c->hidden, &lora_a, &lora_b, b->err);
+	if (st != DLM_OK || lora_a == NULL)
+		return st;
+	while (embed->role != DL_T_EMBED)
+		embed++;
+	bound = add_bound(b);
+	if (bound == NULL)
+		return dl_fail_memory(b->err);
+	*bound = *embed;
+	bound->role = DL_T_HEAD_W;
+	bound->lora_a = lora_a;
+	bound->lora_b = lora_b;
+	c->tied = 0;
+	return DLM_OK;
+}
+
 static dlm_status
 bind_table(dl_binder *b, const dl_name *table, int layer)
 {
 	for (; table->role != 0; table++)
 	{
-		dlm_status	st = DLM_OK;
+		dlm_status	st = table->role == DL_T_HEAD_W && b->arch->config.tied ? bind_tied_head(b, table)
+			: bind_one(b, table, layer);
 
-		if (table->role == DL_T_HEAD_W && b->arch->config.tied)
-		{
-			/* as the original does: a tied head is the embedding, whatever the file holds */
-			char		hf[200];
-			bool		replaced;
-
-			snprintf(hf, sizeof(hf), "%s", table->hf);
-			find_tensor(b, table, hf, layer, &replaced);
-		}
-		else
-			st = bind_one(b, table, layer);
 		if (st != DLM_OK)
 			return st;
 	}
@@ -213,26 +235,13 @@ bind_table(dl_binder *b, const dl_name *table, int layer)
 static dlm_status
 bind_layers(dl_binder *b)
 {
-	const dl_name *tables[2] = {NULL, NULL};
-
-	switch (b->arch->names)
-	{
-		case DL_NAMES_LLAMA:
-			tables[0] = dl_names_llama_layer;
-			tables[1] = b->arch->config.qk_norm ? dl_names_llama_qk_norms : NULL;
-			break;
-		case DL_NAMES_LLADA:
-			tables[0] = dl_names_llada_layer;
-			break;
-		default:
-			tables[0] = dl_names_encoder_layer;
-			tables[1] = b->arch->names == DL_NAMES_XL ? dl_names_pre_norms : dl_names_post_norms;
-	}
 	for (uint32_t layer = 0; layer < b->arch->config.layers; layer++)
-		for (int i = 0; i < 2 && tables[i] != NULL; i++)
+		for (const dl_name *const *table = dl_names_layer(b->arch->names); *table != NULL; table++)
 		{
-			dlm_status	st = bind_table(b, tables[i], (int) layer);
+			dlm_status	st = DLM_OK;
 
+			if (*table != dl_names_llama_qk_norms || b->arch->config.qk_norm)
+				st = bind_table(b, *table, (int) layer);
 			if (st != DLM_OK)
 				return st;
 		}
@@ -243,24 +252,9 @@ bind_layers(dl_binder *b)
 static dlm_status
 bind_model(dl_binder *b)
 {
-	const dl_name *tables[3] = {NULL, NULL, NULL};
-
-	switch (b->arch->names)
+	for (const dl_name *const *table = dl_names_model(b->arch->names); *table != NULL; table++)
 	{
-		case DL_NAMES_LLAMA:
-			tables[0] = dl_names_llama_model;
-			break;
-		case DL_NAMES_LLADA:
-			tables[0] = dl_names_llada_model;
-			break;
-		default:
-			tables[0] = dl_names_encoder_embeddings;
-			tables[1] = b->arch->names == DL_NAMES_XL ? dl_names_final_encoder_norm : dl_names_embedding_norm;
-			tables[2] = b->arch->names == DL_NAMES_BERT ? dl_names_bert_head : dl_names_roberta_head;
-	}
-	for (int i = 0; i < 3 && tables[i] != NULL; i++)
-	{
-		dlm_status	st = bind_table(b, tables[i], 0);
+		dlm_status	st = bind_table(b, *table, 0);
 
 		if (st != DLM_OK)
 			return st;

@@ -7,21 +7,24 @@
 #include "names.h"
 
 #include <stddef.h>
+#include <stdio.h>
 
-const dl_name dl_names_encoder_embeddings[] = {
+#include "config_family.h"
+
+static const dl_name encoder_embeddings[] = {
 	{DL_T_EMBED, S_VOCAB, S_HIDDEN, MATRIX, "embeddings.word_embeddings.weight", NULL},
 	{DL_T_POSITION, S_POSITIONS, S_HIDDEN, 0, "embeddings.position_embeddings.weight", NULL},
 	{DL_T_TYPE, S_ONE, S_HIDDEN, FIRST_ROW, "embeddings.token_type_embeddings.weight", NULL},
 	{0}
 };
 
-const dl_name dl_names_embedding_norm[] = {
+static const dl_name embedding_norm[] = {
 	{DL_T_EMBED_NORM_W, S_ONE, S_HIDDEN, 0, "embeddings.LayerNorm.weight", NULL},
 	{DL_T_EMBED_NORM_B, S_ONE, S_HIDDEN, 0, "embeddings.LayerNorm.bias", NULL},
 	{0}
 };
 
-const dl_name dl_names_encoder_layer[] = {
+static const dl_name encoder_layer[] = {
 	{DL_T_Q_W, S_QUERY, S_HIDDEN, MATRIX, "encoder.layer.%d.attention.self.query.weight", NULL},
 	{DL_T_Q_B, S_ONE, S_QUERY, 0, "encoder.layer.%d.attention.self.query.bias", NULL},
 	{DL_T_K_W, S_KEY, S_HIDDEN, MATRIX, "encoder.layer.%d.attention.self.key.weight", NULL},
@@ -37,7 +40,7 @@ const dl_name dl_names_encoder_layer[] = {
 	{0}
 };
 
-const dl_name dl_names_post_norms[] = {
+static const dl_name post_norms[] = {
 	{DL_T_ATTN_NORM_W, S_ONE, S_HIDDEN, 0, "encoder.layer.%d.attention.output.LayerNorm.weight", NULL},
 	{DL_T_ATTN_NORM_B, S_ONE, S_HIDDEN, 0, "encoder.layer.%d.attention.output.LayerNorm.bias", NULL},
 	{DL_T_FFN_NORM_W, S_ONE, S_HIDDEN, 0, "encoder.layer.%d.output.LayerNorm.weight", NULL},
@@ -45,7 +48,7 @@ const dl_name dl_names_post_norms[] = {
 	{0}
 };
 
-const dl_name dl_names_pre_norms[] = {
+static const dl_name pre_norms[] = {
 	{DL_T_ATTN_NORM_W, S_ONE, S_HIDDEN, 0, "encoder.layer.%d.attention.self_attn_layer_norm.weight", NULL},
 	{DL_T_ATTN_NORM_B, S_ONE, S_HIDDEN, 0, "encoder.layer.%d.attention.self_attn_layer_norm.bias", NULL},
 	{DL_T_FFN_NORM_W, S_ONE, S_HIDDEN, 0, "encoder.layer.%d.LayerNorm.weight", NULL},
@@ -53,13 +56,13 @@ const dl_name dl_names_pre_norms[] = {
 	{0}
 };
 
-const dl_name dl_names_final_encoder_norm[] = {
+static const dl_name final_encoder_norm[] = {
 	{DL_T_FINAL_NORM_W, S_ONE, S_HIDDEN, 0, "encoder.LayerNorm.weight", NULL},
 	{DL_T_FINAL_NORM_B, S_ONE, S_HIDDEN, 0, "encoder.LayerNorm.bias", NULL},
 	{0}
 };
 
-const dl_name dl_names_roberta_head[] = {
+static const dl_name roberta_head[] = {
 	{DL_T_HEAD_DENSE_W, S_HIDDEN, S_HIDDEN, MATRIX, "lm_head.dense.weight", NULL},
 	{DL_T_HEAD_DENSE_B, S_ONE, S_HIDDEN, 0, "lm_head.dense.bias", NULL},
 	{DL_T_HEAD_NORM_W, S_ONE, S_HIDDEN, 0, "lm_head.layer_norm.weight", NULL},
@@ -69,7 +72,7 @@ const dl_name dl_names_roberta_head[] = {
 	{0}
 };
 
-const dl_name dl_names_bert_head[] = {
+static const dl_name bert_head[] = {
 	{DL_T_HEAD_DENSE_W, S_HIDDEN, S_HIDDEN, MATRIX, "cls.predictions.transform.dense.weight", NULL},
 	{DL_T_HEAD_DENSE_B, S_ONE, S_HIDDEN, 0, "cls.predictions.transform.dense.bias", NULL},
 	{DL_T_HEAD_NORM_W, S_ONE, S_HIDDEN, 0, "cls.predictions.transform.LayerNorm.weight", NULL},
@@ -79,14 +82,14 @@ const dl_name dl_names_bert_head[] = {
 	{0}
 };
 
-const dl_name dl_names_llama_model[] = {
+static const dl_name llama_model[] = {
 	{DL_T_EMBED, S_VOCAB, S_HIDDEN, MATRIX, "embed_tokens.weight", "token_embd.weight"},
 	{DL_T_FINAL_NORM_W, S_ONE, S_HIDDEN, 0, "norm.weight", "output_norm.weight"},
 	{DL_T_HEAD_W, S_VOCAB, S_HIDDEN, MATRIX, "lm_head.weight", "output.weight"},
 	{0}
 };
 
-const dl_name dl_names_llama_layer[] = {
+static const dl_name llama_layer[] = {
 	{DL_T_ATTN_NORM_W, S_ONE, S_HIDDEN, 0, "layers.%d.input_layernorm.weight", "blk.%d.attn_norm.weight"},
 	{DL_T_Q_W, S_QUERY, S_HIDDEN, MATRIX | PERMUTED_Q, "layers.%d.self_attn.q_proj.weight", "blk.%d.attn_q.weight"},
 	{DL_T_Q_B, S_ONE, S_QUERY, OPTIONAL | PERMUTED_Q, "layers.%d.self_attn.q_proj.bias", "blk.%d.attn_q.bias"},
@@ -112,14 +115,14 @@ const dl_name dl_names_llama_qk_norms[] = {
 	{0}
 };
 
-const dl_name dl_names_llada_model[] = {
+static const dl_name llada_model[] = {
 	{DL_T_EMBED, S_VOCAB, S_HIDDEN, MATRIX, "wte.weight", "token_embd.weight"},
 	{DL_T_FINAL_NORM_W, S_ONE, S_HIDDEN, 0, "ln_f.weight", "output_norm.weight"},
 	{DL_T_HEAD_W, S_VOCAB, S_HIDDEN, MATRIX, "ff_out.weight", "output.weight"},
 	{0}
 };
 
-const dl_name dl_names_llada_layer[] = {
+static const dl_name llada_layer[] = {
 	{DL_T_ATTN_NORM_W, S_ONE, S_HIDDEN, 0, "blocks.%d.attn_norm.weight", "blk.%d.attn_norm.weight"},
 	{DL_T_Q_W, S_QUERY, S_HIDDEN, MATRIX | PERMUTED_Q, "blocks.%d.q_proj.weight", "blk.%d.attn_q.weight"},
 	{DL_T_K_W, S_KEY, S_HIDDEN, MATRIX | PERMUTED_K, "blocks.%d.k_proj.weight", "blk.%d.attn_k.weight"},
@@ -156,3 +159,51 @@ const dl_name dl_names_length_head[] = {
 	{DL_T_LEN_OUT_B, S_ONE, S_CLASSES, 0, "length_predictor.2.bias", NULL},
 	{0}
 };
+
+const dl_name *const *
+dl_names_model(dl_names names)
+{
+	static const dl_name *const tables[][4] = {
+		[DL_NAMES_BERT] = {encoder_embeddings, embedding_norm, bert_head},
+		[DL_NAMES_ROBERTA] = {encoder_embeddings, embedding_norm, roberta_head},
+		[DL_NAMES_XL] = {encoder_embeddings, final_encoder_norm, roberta_head},
+		[DL_NAMES_LLAMA] = {llama_model},
+		[DL_NAMES_LLADA] = {llada_model}
+	};
+
+	return tables[names];
+}
+
+const dl_name *const *
+dl_names_layer(dl_names names)
+{
+	static const dl_name *const tables[][3] = {
+		[DL_NAMES_BERT] = {encoder_layer, post_norms},
+		[DL_NAMES_ROBERTA] = {encoder_layer, post_norms},
+		[DL_NAMES_XL] = {encoder_layer, pre_norms},
+		[DL_NAMES_LLAMA] = {llama_layer, dl_names_llama_qk_norms},
+		[DL_NAMES_LLADA] = {llada_layer}
+	};
+
+	return tables[names];
+}
+
+bool
+dl_tensor_key(const char *family, uint32_t role, uint32_t layer, char key[DL_KEY_BYTES])
+{
+	const dl_family *f = dl_family_find(family);
+
+	for (int part = 0; f != NULL && part < 2; part++)
+	{
+		const dl_name *const *table = part == 0 ? dl_names_model(f->names) : dl_names_layer(f->names);
+
+		for (; *table != NULL; table++)
+			for (const dl_name *line = *table; line->role != 0; line++)
+				if (line->role == role)
+				{
+					snprintf(key, DL_KEY_BYTES, line->hf, (int) layer);
+					return true;
+				}
+	}
+	return false;
+}

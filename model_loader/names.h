@@ -31,20 +31,16 @@ typedef struct dl_name
 	const char *gguf;
 } dl_name;
 
-/* Each ends with a line of role 0. */
-extern const dl_name dl_names_encoder_embeddings[],
-			dl_names_embedding_norm[],
-			dl_names_encoder_layer[],
-			dl_names_post_norms[],
-			dl_names_pre_norms[],
-			dl_names_final_encoder_norm[],
-			dl_names_roberta_head[],
-			dl_names_bert_head[],
-			dl_names_llama_model[],
-			dl_names_llama_layer[],
-			dl_names_llama_qk_norms[],
-			dl_names_llada_model[],
-			dl_names_llada_layer[],
-			dl_names_length_head[];
+/* Tables of a family, in the file's order; each ends with a line of role 0, the list with NULL. */
+const dl_name *const *dl_names_model(dl_names names);	/* outside the layers */
+const dl_name *const *dl_names_layer(dl_names names);
+extern const dl_name dl_names_llama_qk_norms[];	/* of a layer, where the configuration has such norms */
+extern const dl_name dl_names_length_head[];
+
+/* Room for a tensor's key. */
+#define DL_KEY_BYTES	200
+
+/* The Hugging Face key of a tensor, for a family's name as in a .dlm; false: unknown. */
+bool		dl_tensor_key(const char *family, uint32_t role, uint32_t layer, char key[DL_KEY_BYTES]);
 
 #endif							/* DLM_NAMES_H */

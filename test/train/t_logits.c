@@ -3,66 +3,9 @@
  * tiny family, both attention rules, f32 and bf16 weights; memory is what was
  * predicted.
  */
-#include <math.h>
-
-#include "batches.h"
-#include "rows.h"
+#include "logits.h"
 
 #define TOLERANCE	1e-5		/* of a logit, relative to the largest of its position */
-
-/* The engine's logits of the batch. */
-static bool
-engine_logits(const dlm_model *m, const batch *b, outcome *o)
-{
-	run_options opt = {.threads = 1};
-	dlm_error	err = {0};
-	dlm_status	st;
-
-	for (int r = 0; r < BATCH_ROWS; r++)
-	{
-		const dl_example *e = &b->rows[r];
-		outcome		row = {
-			.n = e->n, .ids = (int32_t *) e->ids, .live = (uint8_t *) e->live, .n_ask = e->n_ask, .ask = (int32_t *) e->ask
-		};
-
-		o[r] = outcome_copy(&row);
-	}
-	st = outcome_run(m, o, BATCH_ROWS, &opt, NULL, &err);
-	CHECK(st == DLM_OK, "%s", err.message);
-	return st == DLM_OK;
-}
-
-/* The largest difference of an ask's logits, relative to the largest logit. */
-static double
-distance(const float *engine, const dl_real *train, int n)
-{
-	double		worst = 0;
-	double		most = 0;
-
-	for (int i = 0; i < n; i++)
-	{
-		most = fmax(most, fabs((double) engine[i]));
-		worst = fmax(worst, fabs((double) engine[i] - (double) train[i]));
-	}
-	return worst / most;
-}
-
-static double
-batch_distance(dl_net *net, const outcome *o, int vocab)
-{
-	dl_real    *logits = malloc((size_t) vocab * sizeof(*logits));
-	double		worst = 0;
-	int			at = 0;
-
-	for (int r = 0; r < BATCH_ROWS; r++)
-		for (int i = 0; i < o[r].n_ask; i++)
-		{
-			dl_net_logits(net, at++, logits);
-			worst = fmax(worst, distance(o[r].logits + (size_t) i * (size_t) vocab, logits, vocab));
-		}
-	free(logits);
-	return worst;
-}
 
 /* Logits equal the engine's; and no longer, when one weight is another. */
 static void
