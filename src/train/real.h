@@ -80,6 +80,38 @@ typedef double dl_real;
 #define dl_adamw_step		dl_adamw_step_f64
 #define dl_clip_gradients	dl_clip_gradients_f64
 #define dl_rate_at			dl_rate_at_f64
+#define dl_dataset_create	dl_dataset_create_f64
+#define dl_dataset_free		dl_dataset_free_f64
+#define dl_dataset_source	dl_dataset_source_f64
+#define dl_dataset_add		dl_dataset_add_f64
+#define dl_dataset_hold_out	dl_dataset_hold_out_f64
+#define dl_dataset_check	dl_dataset_check_f64
+#define dl_dataset_digest	dl_dataset_digest_f64
+#define dl_tokenise_instruction	dl_tokenise_instruction_f64
+#define dl_tokenise_text	dl_tokenise_text_f64
+#define dl_dataset_keep		dl_dataset_keep_f64
+#define dl_mask_space_bytes	dl_mask_space_bytes_f64
+#define dl_mask_space_over	dl_mask_space_over_f64
+#define dl_masking_check	dl_masking_check_f64
+#define dl_mask_tokens		dl_mask_tokens_f64
+#define dl_mask_most_tokens	dl_mask_most_tokens_f64
+#define dl_mask_most_asks	dl_mask_most_asks_f64
+#define dl_mask_mean_tokens	dl_mask_mean_tokens_f64
+#define dl_mask_view		dl_mask_view_f64
+#define dl_mask_validation	dl_mask_validation_f64
+#define dl_mask_question	dl_mask_question_f64
+#define dl_batches_limits	dl_batches_limits_f64
+#define dl_batches_epoch_steps	dl_batches_epoch_steps_f64
+#define dl_batches_bytes	dl_batches_bytes_f64
+#define dl_batches_create	dl_batches_create_f64
+#define dl_batches_free		dl_batches_free_f64
+#define dl_batches_next		dl_batches_next_f64
+#define dl_batches_part		dl_batches_part_f64
+#define dl_batches_again	dl_batches_again_f64
+#define dl_batches_row		dl_batches_row_f64
+#define dl_batches_validation	dl_batches_validation_f64
+#define dl_batches_save		dl_batches_save_f64
+#define dl_batches_restore	dl_batches_restore_f64
 
 #else
 
