@@ -118,6 +118,13 @@ void		dlm_train_progress_get(const dlm_train *run, dlm_train_progress *out);
  */
 dlm_status	dlm_train_save(dlm_train *run, const char *path, dlm_error *err);
 
+/*
+ * Begin from a LoRA adapter (a folder) with the same layers, rank and alpha
+ * instead of from factors that change nothing. Between start and the first
+ * step; a resumed run needs it no more.
+ */
+dlm_status	dlm_train_init(dlm_train *run, const char *folder, dlm_error *err);
+
 /* DLM_EINVAL: of another base, other options or other rows; DLM_EDAMAGED; DLM_ENOENT. Between start and the first step. */
 dlm_status	dlm_train_resume(dlm_train *run, const char *path, dlm_error *err);
 

@@ -14,7 +14,7 @@
 #include "real.h"
 #include "sha256.h"
 
-#define DL_MAX_SOURCES	16
+#define DL_MAX_SOURCES	512
 #define DL_VALIDATION	(-1)	/* the source of rows that are never trained on */
 
 /* One row as it comes. data NULL = the row has none. */

@@ -164,7 +164,7 @@ dl_net_loss(dl_net *net, double smoothing, dl_loss *out, dlm_error *err)
 	if (!(smoothing >= 0 && smoothing < 1))
 		return dl_fail(err, DLM_EINVAL, "", "label smoothing must be at least 0 and less than 1");
 	net->smoothing = smoothing;
-	*out = (dl_loss) {.asks = net->n_asks};
+	*out = (dl_loss) {.asks = net->n_asks, .bad = -1};
 	for (int i = 0; i < net->n_asks; i++)
 	{
 		h->most[i] = -INFINITY;
@@ -178,14 +178,28 @@ dl_net_loss(dl_net *net, double smoothing, dl_loss *out, dlm_error *err)
 		out->loss += (double) h->weight[i] *
 			(h->sum[i] - (1 - smoothing) * h->z_target[i] - smoothing / vocab * h->z_sum[i]);
 		out->weight += (double) h->weight[i];
+		out->nats += h->sum[i] - h->z_target[i];
 		out->correct += h->best[i] == h->target[i];
+		if (out->bad < 0 && !isfinite(h->sum[i] - h->z_target[i]))
+			out->bad = i;
 	}
 	if (net->exec.stopped)
 		return dl_fail(err, DLM_EINTR, "", "training was stopped");
-	if (!isfinite(out->loss))
+	if (out->bad >= 0 || !isfinite(out->loss))
 		return dl_fail(err, DLM_EDAMAGED, "Lower the learning rate, or look for damage in the model.",
 					   "loss is not a finite number");
 	return DLM_OK;
+}
+
+double
+dl_net_logprob(dl_net *net, int i, int32_t token)
+{
+	int			block = token / DL_PANEL * DL_PANEL;
+	int			vocab = (int) net->p->config.vocab;
+	dl_real		z[DL_PANEL];
+
+	project(net, i, 1, block, vocab - block < DL_PANEL ? vocab - block : DL_PANEL, (dl_rows) {z, DL_PANEL});
+	return (double) z[token - block] - net->head.sum[i];
 }
 
 /* dz = weight (softmax - (1 - smoothing) [target] - smoothing / vocab) of one ask */

@@ -38,6 +38,8 @@ typedef struct dl_loss
 {
 	double		loss;			/* sum over asks of weight * cross-entropy, in nats */
 	double		weight;			/* sum of weights */
+	double		nats;			/* sum of cross-entropy without weights and smoothing */
+	int			bad;			/* the first ask whose loss is not finite, counted through all rows; -1: none */
 	int			correct;		/* asks whose target has the highest logit (ties: the lower id) */
 	int			asks;
 } dl_loss;
@@ -73,6 +75,9 @@ void		dl_net_logits(dl_net *net, int i, dl_real *logits);
  * DLM_EDAMAGED: the loss is not finite.
  */
 dlm_status	dl_net_loss(dl_net *net, double smoothing, dl_loss *out, dlm_error *err);
+
+/* log-probability of a token at ask i of the batch, counted through all rows. After dl_net_loss, before dl_net_backward. */
+double		dl_net_logprob(dl_net *net, int i, int32_t token);
 
 /* Gradients of that loss' sum, added (DLM_EINTR: a part of them). After dl_net_loss on the same batch, once. */
 dlm_status	dl_net_backward(dl_net *net, dlm_error *err);

@@ -1,0 +1,93 @@
+/*
+ * train_impl.h - a training run's parts (private to model_loader).
+ *
+ *		train.c				open, rows, start: what is needed, and is there memory for it?
+ *		train_step.c		the optimiser's steps
+ *		train_validate.c	held-out rows: loss, labels; the best weights are kept
+ *		train_state.c		checkpoints; the model and the adapter that come of it
+ */
+#ifndef DLM_TRAIN_IMPL_H
+#define DLM_TRAIN_IMPL_H
+
+#include "batches.h"
+#include "recipe.h"
+#include "train.h"
+
+/* Numbers of a run that a checkpoint keeps; no padding, no pointers. */
+typedef struct dl_train_state
+{
+	int64_t		step;			/* complete */
+	int64_t		averaged;		/* steps in the running mean of the weights */
+	int64_t		validated;		/* the step of the last validation, -1: none */
+	int64_t		best_step;		/* -1: none */
+	int64_t		worse;			/* validations since the best */
+	uint64_t	tokens;
+	double		seconds;
+	double		loss,			/* running means over the last steps */
+				accuracy;
+	double		rate,
+				gradient;
+	double		validation_loss,
+				validation_accuracy;
+	double		best_loss,
+				best_accuracy;
+} dl_train_state;
+
+/* Where a validation stands. */
+typedef struct dl_validation
+{
+	bool		running;
+	int			row;			/* the next of the validation rows, of whose loss */
+	int			question;		/* and of whose labels */
+	double		nats;
+	int64_t		asks;
+	int64_t		right;
+	int64_t		asked;
+} dl_validation;
+
+struct dlm_train
+{
+	const dlm_model *base;
+	const struct dlm_train_options *options;
+	dlm_env		env;
+	dl_recipe	recipe;
+	dl_arena   *arena;
+	dl_dataset *ds;
+	dl_masker	masker;
+	dl_batches_options batching;
+	dl_net_limits limits;
+	dl_rate		schedule;
+	int64_t		steps;			/* of the whole run */
+	int64_t		validate_every;
+	size_t		memory;			/* predicted */
+
+	dl_params  *p;
+	dl_net	   *net;
+	dl_adamw   *adamw;
+	dl_batches *batches;
+	dl_real    *average;		/* [trained] or NULL */
+	dl_real    *best;			/* [trained] or NULL: there are no validation rows */
+	dl_real    *aside;			/* [trained] the weights themselves while others stand in their place, or NULL */
+	dl_data_row question;		/* what is scored: a copy of a row, so that a label can take the target's place */
+	void	   *space_block;	/* of a validation's questions */
+	dl_mask_space space;
+	dl_example *questions;		/* [limits.rows] */
+
+	dl_train_state state;
+	dl_validation validation;
+	bool		in_step;		/* parts of a batch are under way */
+	dl_loss		sum;			/* of the parts so far */
+	int			step_tokens;
+	double		recent_tokens,	/* running sums for the rate of tokens */
+				recent_seconds;
+};
+
+/* Trained values one after another, in the list's order: out of the parameters, and back. */
+void		dl_train_take(const dl_params *p, dl_real *out);
+void		dl_train_put(dl_params *p, const dl_real *in);
+
+/* train_validate.c. A slice: DLM_MORE until the validation is over, then DLM_OK with the state's figures new. */
+bool		dl_train_validation_due(const dlm_train *run);
+dlm_status	dl_train_validate(dlm_train *run, dlm_error *err);
+
+#endif							/* DLM_TRAIN_IMPL_H */

@@ -1,0 +1,211 @@
+/*
+ * train_state.c - a run as a checkpoint, and what comes of it.
+ *
+ * A checkpoint says which base, rows and choices it belongs to; a run with
+ * others does not go on from it. Time limits may differ.
+ */
+#include "train_impl.h"
+
+#include <string.h>
+
+#include "checkpoint.h"
+#include "sha256.h"
+#include "status.h"
+#include "train_write.h"
+
+#define FIXED_PIECES	8
+
+/* What a run must share with the one that goes on. */
+typedef struct dl_train_identity
+{
+	uint8_t		base[32];
+	uint8_t		rows[32];
+	uint8_t		recipe[32];
+	int64_t		steps;
+} dl_train_identity;
+
+static void
+identify(const dlm_train *run, dl_train_identity *id)
+{
+	dl_recipe	r = run->recipe;
+	dl_sha256	sha;
+
+	memset(id, 0, sizeof(*id));
+	memcpy(id->base, run->base->header->digest, sizeof(id->base));
+	dl_dataset_digest(run->ds, id->rows);
+	r.seconds = 0;
+	r.validate_every = r.patience = r.part_tokens = r.recompute = 0;
+	dl_sha256_init(&sha);
+	dl_sha256_update(&sha, &r, sizeof(r));	/* a copy of a static structure: padding is zero */
+	dl_sha256_final(&sha, id->recipe);
+	id->steps = run->steps;
+}
+
+/* ------------------------------------------------------------------ pieces */
+
+typedef struct dl_pieces
+{
+	dl_piece   *list;			/* in the arena */
+	int			n;
+	dl_train_state state;
+	dl_batches_state batches;
+	dl_train_identity identity;
+	int64_t		steps;			/* the optimiser's */
+	double		power[2];
+} dl_pieces;
+
+static void
+add_piece(dl_pieces *p, const char *section, void *data, size_t size)
+{
+	p->list[p->n++] = (dl_piece) {section, data, size};
+}
+
+/* Everything but the identity, in the order of a file; the same list is written and read. */
+static dlm_status
+list_pieces(dlm_train *run, dl_pieces *p, dlm_error *err)
+{
+	const char *section = "values";
+	size_t		bytes = run->p->trained * sizeof(dl_real);
+
+	p->n = 0;
+	p->list = dl_arena_block(run->arena, (size_t) (run->p->n + FIXED_PIECES) * sizeof(dl_piece));
+	if (p->list == NULL)
+		return dl_fail_memory(err);
+	add_piece(p, "state", &p->state, sizeof(p->state));
+	add_piece(p, "batches", &p->batches, sizeof(p->batches));
+	add_piece(p, "optimiser", &p->steps, sizeof(p->steps));
+	add_piece(p, NULL, p->power, sizeof(p->power));
+	for (int i = 0; i < run->p->n; i++)
+		if (run->p->list[i].grad != NULL)
+		{
+			add_piece(p, section, run->p->list[i].value, run->p->list[i].n * sizeof(dl_real));
+			section = NULL;
+		}
+	add_piece(p, "moments", run->adamw->m, bytes);
+	add_piece(p, NULL, run->adamw->v, bytes);
+	if (run->average != NULL)
+		add_piece(p, "average", run->average, bytes);
+	if (run->best != NULL)
+		add_piece(p, "best", run->best, bytes);
+	return DLM_OK;
+}
+
+dlm_status
+dlm_train_save(dlm_train *run, const char *path, dlm_error *err)
+{
+	dl_pieces	p = {.state = run->state, .steps = run->adamw->steps, .power = {run->adamw->power1, run->adamw->power2}};
+	dlm_status	st;
+
+	if (run->in_step)
+		return dl_fail(err, DLM_EINVAL, "", "a checkpoint can be written between two steps only");
+	dl_batches_save(run->batches, &p.batches);
+	identify(run, &p.identity);
+	st = list_pieces(run, &p, err);
+	if (st == DLM_OK)
+	{
+		add_piece(&p, "identity", &p.identity, sizeof(p.identity));
+		st = dl_checkpoint_write(path, p.list, p.n, NULL, err);
+	}
+	dl_arena_block_free(run->arena, p.list);
+	return st;
+}
+
+/* Is the checkpoint of such a run? */
+static dlm_status
+compare(const dlm_train *run, dl_checkpoint *c, dlm_error *err)
+{
+	dl_train_identity mine,
+				its;
+	dl_piece	piece = {"identity", &its, sizeof(its)};
+	dlm_status	st = dl_checkpoint_read(c, &piece, 1, err);
+
+	if (st != DLM_OK)
+		return st;
+	identify(run, &mine);
+	if (memcmp(mine.base, its.base, sizeof(mine.base)) != 0)
+		return dl_fail(err, DLM_EINVAL, "", "checkpoint is of a run on another base model");
+	if (memcmp(mine.rows, its.rows, sizeof(mine.rows)) != 0)
+		return dl_fail(err, DLM_EINVAL, "", "checkpoint is of a run on other rows");
+	if (memcmp(mine.recipe, its.recipe, sizeof(mine.recipe)) != 0 || mine.steps != its.steps)
+		return dl_fail(err, DLM_EINVAL, "Time limit, memory and validations may differ, nothing else.",
+					   "checkpoint is of a run with other options");
+	return DLM_OK;
+}
+
+dlm_status
+dlm_train_resume(dlm_train *run, const char *path, dlm_error *err)
+{
+	dl_pieces	p = {.n = 0};
+	dl_checkpoint *c;
+	dlm_status	st = dl_checkpoint_open(path, &run->env, &c, err);
+
+	if (st != DLM_OK)
+		return st;
+	st = compare(run, c, err);
+	if (st == DLM_OK)
+		st = list_pieces(run, &p, err);
+	if (st == DLM_OK)
+		st = dl_checkpoint_read(c, p.list, p.n, err);
+	if (st == DLM_OK)
+		st = dl_batches_restore(run->batches, &p.batches, err);
+	if (st == DLM_OK)
+	{
+		run->state = p.state;
+		run->adamw->steps = p.steps;
+		run->adamw->power1 = p.power[0];
+		run->adamw->power2 = p.power[1];
+	}
+	dl_arena_block_free(run->arena, p.list);
+	dl_checkpoint_close(c);
+	return st;
+}
+
+/* ----------------------------------------------------------------- results */
+
+/* The weights that a run has come to stand in the parameters while `write` runs. */
+static dlm_status
+with_result(dlm_train *run, dlm_status (*write) (dlm_train *run, const char *folder, uint8_t *digest, dlm_error *err),
+			const char *folder, uint8_t *digest, dlm_error *err)
+{
+	const dl_real *result = run->best != NULL && run->state.best_step >= 0 ? run->best :
+		run->average != NULL && run->state.averaged > 0 ? run->average : NULL;
+	dlm_status	st;
+
+	if (result == NULL)
+		return write(run, folder, digest, err);
+	dl_train_take(run->p, run->aside);
+	dl_train_put(run->p, result);
+	st = write(run, folder, digest, err);
+	dl_train_put(run->p, run->aside);
+	return st;
+}
+
+static dlm_status
+write_model(dlm_train *run, const char *folder, uint8_t *digest, dlm_error *err)
+{
+	return dl_write_model(run->p, folder, &run->env, digest, err);
+}
+
+static dlm_status
+write_adapter(dlm_train *run, const char *folder, uint8_t *digest, dlm_error *err)
+{
+	return dl_adapter_write(run->p, folder, false, err);
+}
+
+dlm_status
+dlm_train_write(dlm_train *run, const char *folder, uint8_t digest[32], dlm_error *err)
+{
+	return with_result(run, write_model, folder, digest, err);
+}
+
+dlm_status
+dlm_train_write_adapter(dlm_train *run, const char *folder, dlm_error *err)
+{
+	return with_result(run, write_adapter, folder, NULL, err);
+}
+
+dlm_status
+dlm_train_init(dlm_train *run, const char *folder, dlm_error *err)
+{
+	return dl_adapter_load(run->p, folder, err);
+}
