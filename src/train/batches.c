@@ -88,7 +88,9 @@ measure(const dl_masker *m)
 static int64_t
 longest_batch(const dl_masker *m, const dl_batches_options *o, const extent *x)
 {
-	return (int64_t) o->batch_tokens + o->batch_tokens / DL_POOL_BATCHES + 2 * (int64_t) x->longest * dl_mask_views(m) + 1;
+	int64_t		rounding = o->batch_tokens / DL_POOL_BATCHES + 1;
+
+	return (int64_t) o->batch_tokens + rounding + 2 * (int64_t) x->longest * dl_mask_views(m);
 }
 
 dl_net_limits
@@ -373,7 +375,8 @@ dl_batches_part(dl_batches *b, const dl_example **examples, int *n)
 	{
 		const draw *d = draw_of(b, b->part_end);
 
-		b->examples[(*n)++] = dl_mask_view(&b->masker, &b->masker.ds->rows[d->row], d->number, b->part_end % b->views, &b->space);
+		b->examples[(*n)++] = dl_mask_view(&b->masker, &b->masker.ds->rows[d->row], d->number, b->part_end % b->views,
+										   &b->space);
 		b->part_end++;
 	}
 	return *n > 0;

@@ -130,7 +130,8 @@ dl_dataset_source(dl_dataset *ds, const char *name, double weight, int *source, 
 	dlm_text	text = dl_clip(dl_text(name));
 
 	if (!(weight > 0) || !isfinite(weight))
-		return dl_fail(err, DLM_EINVAL, "", "weight of source \"%.*s\" must be a positive number", (int) text.len, text.data);
+		return dl_fail(err, DLM_EINVAL, "", "weight of source \"%.*s\" must be a positive number", (int) text.len,
+					   text.data);
 	if (ds->n_sources == DL_MAX_SOURCES)
 		return dl_fail(err, DLM_EINVAL, "", "more than %d sources of rows", DL_MAX_SOURCES);
 	memset(s, 0, sizeof(*s));
@@ -278,7 +279,7 @@ dlm_status
 dl_dataset_add(dl_dataset *ds, int source, const dl_row_text *row, dlm_error *err)
 {
 	dl_mark		mark = dl_arena_mark(ds->arena);
-	dl_data_source *s = source == DL_VALIDATION ? &ds->validation : &ds->source[source];
+	dl_data_source *s;
 	int			rows = ds->n;
 	int			listed;
 	dlm_error	cause = {0};
@@ -286,6 +287,7 @@ dl_dataset_add(dl_dataset *ds, int source, const dl_row_text *row, dlm_error *er
 
 	if (source < DL_VALIDATION || source >= ds->n_sources)
 		return dl_fail(err, DLM_EINVAL, "", "row %lld: there is no source %d", (long long) row->key, source);
+	s = source == DL_VALIDATION ? &ds->validation : &ds->source[source];
 	listed = s->n;
 	st = tokenise_and_keep(ds, source, row, &cause);
 	dl_arena_rewind(ds->arena, mark);

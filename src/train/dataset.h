@@ -14,7 +14,7 @@
 #include "real.h"
 #include "sha256.h"
 
-#define DL_MAX_SOURCES	512
+#define DL_MAX_SOURCES	16
 #define DL_VALIDATION	(-1)	/* the source of rows that are never trained on */
 
 /* One row as it comes. data NULL = the row has none. */
@@ -29,7 +29,7 @@ typedef struct dl_row_text
 	int64_t		key;			/* what messages call the row */
 } dl_row_text;
 
-/* Tokens before the canvas, the canvas' own, tokens after it. Of a text row: the template's, the text's, the template's. */
+/* Tokens before the canvas, its own, and those after it; of a text row: the template's, the text's, the template's. */
 typedef struct dl_data_row
 {
 	const int32_t *ids;			/* [head + target + tail] */

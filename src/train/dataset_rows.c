@@ -43,7 +43,7 @@ find_answer(const dl_row_text *row, int *answer, dlm_error *err)
 				   "target \"%.*s\" is none of its labels", (int) clipped.len, clipped.data);
 }
 
-/* With labels, or an instruction beside the input, it is a classification; else a prompt. Without labels an empty text is none. */
+/* With labels, or an instruction beside an input (neither empty), it is a classification; else a prompt. */
 static dlm_status
 ask_question(dl_dataset *ds, const dl_row_text *row, question *q, dlm_error *err)
 {
@@ -80,17 +80,19 @@ check_canvas(const dl_dataset *ds, const question *q, int needs, dlm_error *err)
 				   q->labelled ? "its longest label" : "target", needs, ds->row_tokens);
 }
 
-/* Too long for the row: the hints of inference are not ours. */
+/* Too long for the row, which dl_template_fit left as it was last filled; its words are those of inference. */
 static dlm_status
-fail_fit(const dl_dataset *ds, dlm_status st, dlm_error *err)
+fail_fit(const dl_dataset *ds, const dl_filled *row, dlm_status st, dlm_error *err)
 {
-	dlm_error	cause;
-
-	if (st != DLM_ETOOLONG || err == NULL)
+	if (st != DLM_ETOOLONG)
 		return st;
-	cause = *err;
-	return dl_fail(err, st, ds->options.cut_input ? "" : "Shorten the row, or let inputs be cut (\"cut_input\").", "%s",
-				   cause.message);
+	if (ds->options.cut_input)
+		return dl_fail(err, st, "",
+					   "%d tokens stand around the target even without the input, but a row has at most %d in all",
+					   row->head.n + row->tail.n, ds->row_tokens);
+	return dl_fail(err, st, "Shorten the row, or let inputs be cut (\"cut_input\").",
+				   "%d tokens stand around the target, but a row has at most %d in all", row->head.n + row->tail.n,
+				   ds->row_tokens);
 }
 
 /* The engine speaks of labels; without any, it is the target. */
@@ -117,11 +119,11 @@ fill_row(dl_dataset *ds, question *q, dl_filled *row, dl_answers *answers, dlm_e
 	for (;;)
 	{
 		int			needs;
-		dlm_status	st = dl_template_fit(ds->model, q->tmpl, true, &q->holes, q->shorten, ds->row_tokens - canvas, overflow,
-										 ds->arena, &ds->env, row, err);
+		dlm_status	st = dl_template_fit(ds->model, q->tmpl, true, &q->holes, q->shorten, ds->row_tokens - canvas,
+										 overflow, ds->arena, &ds->env, row, err);
 
 		if (st != DLM_OK)
-			return fail_fit(ds, st, err);
+			return fail_fit(ds, row, st, err);
 		st = dl_answers_encode(ds->model, q->answers, q->n_answers, row, ds->arena, &ds->env, answers, err);
 		if (st != DLM_OK)
 			return fail_answers(q, st, err);

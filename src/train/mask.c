@@ -93,13 +93,13 @@ dl_masking_check(const dl_masking *m, dlm_error *err)
 	return DLM_OK;
 }
 
-/* Most stop tokens that a row has room for; instruction rows were fitted with one. */
+/* Most stop tokens behind a target that the row has room for; instruction rows were fitted with one. */
 static int
 room_for_ends(const dl_masker *m, const dl_data_row *row, int wanted)
 {
 	int			room = m->ds->row_tokens - dl_row_tokens(row);
 
-	if (m->ds->stop < 0 || row->text)
+	if (m->ds->stop < 0 || m->masking->end_tokens == 0 || row->text)
 		return 0;
 	return wanted < room ? wanted : room;
 }
@@ -131,7 +131,7 @@ draw_shape(const dl_masker *m, const dl_data_row *row, uint64_t draw)
 
 	if (!row->text && text && has_text_position(m, row))
 		s.as_text = true;
-	s.ends = room_for_ends(m, row, s.as_text ? 1 : m->masking->end_tokens > 0 ? ends : 0);
+	s.ends = room_for_ends(m, row, s.as_text ? 1 : ends);
 	s.n = dl_row_tokens(row) + s.ends;
 	return s;
 }
@@ -152,8 +152,7 @@ question_canvas(const dl_masker *m, const dl_data_row *row)
 int
 dl_mask_most_tokens(const dl_masker *m, const dl_data_row *row)
 {
-	int			ends = m->masking->end_tokens > 1 ? m->masking->end_tokens : 1;
-	int			canvas = row->target + room_for_ends(m, row, ends);
+	int			canvas = row->target + room_for_ends(m, row, m->masking->end_tokens);
 	int			question = question_canvas(m, row);
 
 	return row->head + row->tail + (question > canvas ? question : canvas);
@@ -173,7 +172,7 @@ double
 dl_mask_mean_tokens(const dl_masker *m, const dl_data_row *row)
 {
 	int			most = m->masking->end_tokens;
-	int			room = room_for_ends(m, row, most > 1 ? most : 1);
+	int			room = room_for_ends(m, row, most);
 	double		ends = 0;
 
 	for (int e = 1; e <= most; e++)
@@ -423,13 +422,14 @@ dl_mask_question(const dl_masker *m, const dl_data_row *row, int canvas, dl_mask
 	dl_example	e = take_example(space, row->head + canvas + row->tail);
 	int32_t    *ids = (int32_t *) e.ids;
 	int32_t    *list = (int32_t *) e.ask;
+	int32_t		after = m->ds->stop >= 0 ? m->ds->stop : (int32_t) m->ds->model->config.mask_id;
 
 	if (row->head > 0)
 		memcpy(ids, row->ids, (size_t) row->head * sizeof(*ids));
 	for (int i = 0; i < canvas; i++)
 	{
 		list[i] = row->head + i;
-		ids[list[i]] = i < row->target ? row->ids[list[i]] : m->ds->stop >= 0 ? m->ds->stop : (int32_t) m->ds->model->config.mask_id;
+		ids[list[i]] = i < row->target ? row->ids[list[i]] : after;
 	}
 	if (row->tail > 0)
 		memcpy(ids + row->head + canvas, row->ids + row->head + row->target, (size_t) row->tail * sizeof(*ids));

@@ -67,7 +67,7 @@ dl_example	dl_mask_view(const dl_masker *m, const dl_data_row *row, uint64_t dra
 
 /*
  * The same in every validation: an instruction row's whole canvas masked, with
- * one stop token if the model has any; of a text row, spans that are a
+ * one stop token if training sets any; of a text row, spans that are a
  * function of the row's number in the dataset. All weights are 1.
  */
 dl_example	dl_mask_validation(const dl_masker *m, const dl_data_row *row, dl_mask_space *space);

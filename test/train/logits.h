@@ -6,7 +6,7 @@
 
 #include <math.h>
 
-#include "batches.h"
+#include "tiny.h"
 #include "rows.h"
 
 /* The engine's logits of the batch. */

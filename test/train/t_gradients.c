@@ -11,7 +11,7 @@
 
 #include <math.h>
 
-#include "batches.h"
+#include "tiny.h"
 
 #define STEP		2e-4
 #define TOLERANCE	1e-6		/* of a derivative, or of the tensor's root mean square if that is larger */

@@ -7,7 +7,7 @@
 
 #include <math.h>
 
-#include "batches.h"
+#include "tiny.h"
 #include "logprob.h"
 
 #define WIDE		(2 * DL_VOCAB_BLOCK + 300)	/* ids: three blocks, the last one short */

@@ -5,7 +5,7 @@
  */
 #include <math.h>
 
-#include "batches.h"
+#include "tiny.h"
 #include "optimizer.h"
 #include "rng.h"
 

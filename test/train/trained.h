@@ -4,7 +4,7 @@
 #ifndef TRAINED_H
 #define TRAINED_H
 
-#include "batches.h"
+#include "tiny.h"
 #include "train_write.h"
 
 #define EVERY_MODULE	511		/* all bits of dl_dense_bit */

@@ -1,8 +1,8 @@
 /*
- * batches.h - random rows for a tiny model, the same in every run.
+ * tiny.h - random rows for a tiny model, the same in every run.
  */
-#ifndef BATCHES_H
-#define BATCHES_H
+#ifndef TINY_H
+#define TINY_H
 
 #include "files.h"
 #include "fixture.h"
@@ -99,4 +99,4 @@ batch_make(const dl_config *c, uint64_t seed, batch *b)
 		b->ids[3][i] = (int32_t) c->replaced[i];
 }
 
-#endif							/* BATCHES_H */
+#endif							/* TINY_H */
