@@ -152,7 +152,7 @@ static void
 what_cannot_be_written_is_refused(void)
 {
 	dl_piece	p[DL_CHECKPOINT_SECTIONS + 1];
-	char		names[DL_CHECKPOINT_SECTIONS + 1][8];
+	char		names[DL_CHECKPOINT_SECTIONS + 1][16];
 	char		byte = 1;
 	dlm_error	err;
 
