@@ -53,6 +53,7 @@ int			dl_cli_verify(int argc, char **argv);
 int			dl_cli_run(int argc, char **argv);
 int			dl_cli_tokenize(int argc, char **argv);
 int			dl_cli_eval(int argc, char **argv);
+int			dl_cli_train(int argc, char **argv);
 
 /* `tokenize` under `run` too: position, id and piece of each token of the texts. */
 int			dl_cli_tokenize_texts(const char *path, const char *const *texts, int n);

@@ -1,5 +1,5 @@
 /*
- * main.c - dlm-model: convert, inspect, verify, run, tokenize and eval.
+ * main.c - dlm-model: convert, inspect, verify, run, tokenize, eval and train.
  *
  * Exit status: 0 done, 1 failed, 2 wrong command line. Answers go to standard
  * output, errors and progress to standard error.
@@ -23,6 +23,7 @@ static const dl_verb verbs[] = {
 	{"run", dl_cli_run, "generate, infill, classify, score, embed: the engine without a server"},
 	{"tokenize", dl_cli_tokenize, "tokens of a text"},
 	{"eval", dl_cli_eval, "accuracy and rows per second over rows with labels"},
+	{"train", dl_cli_train, "teach a model from rows of text"},
 };
 
 static void

@@ -77,6 +77,12 @@ dlm_train_source(dlm_train *run, const char *name, double weight, int *source, d
 }
 
 dlm_status
+dlm_train_weigh(dlm_train *run, int source, double weight, dlm_error *err)
+{
+	return dl_dataset_weigh(run->ds, source, weight, err);
+}
+
+dlm_status
 dlm_train_add(dlm_train *run, int source, const dlm_train_row *row, dlm_error *err)
 {
 	dl_row_text text = {

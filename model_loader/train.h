@@ -61,6 +61,9 @@ void		dlm_train_close(dlm_train *run);	/* NULL is fine */
  */
 dlm_status	dlm_train_source(dlm_train *run, const char *name, double weight, int *source, dlm_error *err);
 
+/* Mix a source by another weight. */
+dlm_status	dlm_train_weigh(dlm_train *run, int source, double weight, dlm_error *err);
+
 /*
  * Tokenise and keep a row. DLM_EINVAL (no target, empty target, neither text
  * nor target, target none of its labels), DLM_ETOOLONG (target longer than

@@ -76,6 +76,7 @@ struct dlm_train
 	dl_train_state state;
 	dl_validation validation;
 	bool		in_step;		/* parts of a batch are under way */
+	dl_batches_state before;	/* that batch: a checkpoint in the middle of a step is one of its beginning */
 	dl_loss		sum;			/* of the parts so far */
 	int			step_tokens;
 	double		recent_tokens,	/* running sums for the rate of tokens */

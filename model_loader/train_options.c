@@ -511,6 +511,7 @@ fill_in(const dlm_train_options *o, dl_recipe *r)
 
 	r->objective = o->recipe.objective;
 	r->train.lora = module_words[0].bits;
+	r->train.replaced = true;		/* the mask's own embedding: a few hundred numbers that every row reads */
 	if (is_given(o, R(train.mode)) && o->recipe.train.mode != DL_TRAIN_LORA)
 		r->rate = o->recipe.train.mode == DL_TRAIN_ALL ? 5e-5 : 5e-4;
 	if (is_given(o, R(train.rank)))

@@ -37,6 +37,8 @@ identify(const dlm_train *run, dl_train_identity *id)
 	r.validate_every = r.patience = r.part_tokens = r.recompute = 0;
 	dl_sha256_init(&sha);
 	dl_sha256_update(&sha, &r, sizeof(r));	/* a copy of a static structure: padding is zero */
+	for (int i = 0; i < run->ds->n_sources; i++)
+		dl_sha256_update(&sha, &run->ds->source[i].weight, sizeof(double));
 	dl_sha256_final(&sha, id->recipe);
 	id->steps = run->steps;
 }
@@ -97,8 +99,9 @@ dlm_train_save(dlm_train *run, const char *path, dlm_error *err)
 	dlm_status	st;
 
 	if (run->in_step)
-		return dl_fail(err, DLM_EINVAL, "", "a checkpoint can be written between two steps only");
-	dl_batches_save(run->batches, &p.batches);
+		p.batches = run->before;
+	else
+		dl_batches_save(run->batches, &p.batches);
 	identify(run, &p.identity);
 	st = list_pieces(run, &p, err);
 	if (st == DLM_OK)

@@ -70,7 +70,10 @@ static void
 begin_step(dlm_train *run)
 {
 	if (!run->in_step)
+	{
+		dl_batches_save(run->batches, &run->before);
 		(void) dl_batches_next(run->batches, &run->step_tokens);
+	}
 	else
 		dl_batches_again(run->batches);
 	dl_params_clear(run->p);

@@ -142,6 +142,15 @@ dl_dataset_source(dl_dataset *ds, const char *name, double weight, int *source, 
 	return DLM_OK;
 }
 
+dlm_status
+dl_dataset_weigh(dl_dataset *ds, int source, double weight, dlm_error *err)
+{
+	if (!(weight > 0) || !isfinite(weight))
+		return dl_fail(err, DLM_EINVAL, "", "weight of a source must be a positive number");
+	ds->source[source].weight = weight;
+	return DLM_OK;
+}
+
 /* --------------------------------------------------------------------- rows */
 
 static void

@@ -14,7 +14,7 @@
 #include "real.h"
 #include "sha256.h"
 
-#define DL_MAX_SOURCES	16
+#define DL_MAX_SOURCES	512
 #define DL_VALIDATION	(-1)	/* the source of rows that are never trained on */
 
 /* One row as it comes. data NULL = the row has none. */
@@ -105,6 +105,9 @@ void		dl_dataset_free(dl_dataset *ds);
 
 /* Another source of rows for training. DLM_EINVAL: weight not a positive number, or more than DL_MAX_SOURCES. */
 dlm_status	dl_dataset_source(dl_dataset *ds, const char *name, double weight, int *source, dlm_error *err);
+
+/* Mix a source by another weight: before start. DLM_EINVAL: not a positive number. */
+dlm_status	dl_dataset_weigh(dl_dataset *ds, int source, double weight, dlm_error *err);
 
 /*
  * Tokenise and keep a row; texts are copied. DLM_EINVAL: neither text nor

@@ -4,7 +4,7 @@
  */
 #include "data.h"
 
-#include "../../src/train/batches.h"	/* this folder has a header of that name */
+#include "batches.h"
 
 #define ROWS	211
 
@@ -448,7 +448,7 @@ the_net_takes_them(void)
 	batches = create(&b, &options);
 	CHECK(dl_params_create(b.f.model, &(dl_train_options) {.mode = DL_TRAIN_ALL}, b.a, &p, &err) == DLM_OK, "%s",
 		  err.message);
-	CHECK(dl_net_create(p, &limits, &net, &err) == DLM_OK, "%s", err.message);
+	CHECK(dl_net_create(p, &limits, NULL, &net, &err) == DLM_OK, "%s", err.message);
 	for (int i = 0; i < 10; i++)
 	{
 		const dl_example *e;

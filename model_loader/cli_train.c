@@ -1,0 +1,408 @@
+/*
+ * cli_train.c - dlm-model train: files of rows in, a model out.
+ *
+ * A signal (interrupt, terminate) ends the run with a checkpoint; --resume
+ * goes on from it to the bits of a run that was never stopped.
+ */
+#include "cli_train.h"
+
+#include <errno.h>
+#include <math.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "status.h"
+#include "train_options.h"
+
+#define MAX_FILES		512
+#define MAX_FLAGS		64
+#define OWN_FLAGS		16
+#define SAVE_SECONDS	300.0	/* between two checkpoints */
+#define SHOW_SECONDS	30.0	/* between two lines where there is no terminal */
+
+typedef struct dl_trainer
+{
+	const char *base;
+	const char *files[MAX_FILES + 1];	/* base, then files */
+	int			n_files;
+	const char *objective,
+			   *out,
+			   *adapter,
+			   *init,
+			   *checkpoint,
+			   *validation,
+			   *log,
+			   *split,
+			   *part;
+	int			most_rows,
+				threads,
+				memory;			/* MB */
+	bool		resume,
+				quiet;
+	char		flag_name[MAX_FLAGS][32];
+	const char *flag_value[MAX_FLAGS];
+
+	dl_cli_model model;
+	dlm_train_options *options;
+	dlm_train  *train;
+	FILE	   *csv;
+	double		saved,			/* seconds: when */
+				shown;
+	int64_t		logged;			/* step */
+} dl_trainer;
+
+static volatile sig_atomic_t stopping;
+
+static void
+on_signal(int number)
+{
+	stopping = 1;
+}
+
+static bool
+asked_to_stop(void *arg)
+{
+	return stopping != 0;
+}
+
+/* ------------------------------------------------------------------ command */
+
+static int
+parse(dl_trainer *r, int argc, char **argv, bool *help)
+{
+	dl_cli_option options[OWN_FLAGS + MAX_FLAGS + 1] = {
+		{"--objective", DL_CLI_STRING, &r->objective, "instruction (default) or text"},
+		{"--out", DL_CLI_STRING, &r->out, "the model to write"},
+		{"--adapter", DL_CLI_STRING, &r->adapter, "a folder for LoRA's factors"},
+		{"--init", DL_CLI_STRING, &r->init, "begin from the LoRA adapter in this folder"},
+		{"--checkpoint", DL_CLI_STRING, &r->checkpoint, "written every five minutes and at the end"},
+		{"--resume", DL_CLI_FLAG, &r->resume, "go on from --checkpoint, if it is there"},
+		{"--validation", DL_CLI_STRING, &r->validation, "file of rows never trained on"},
+		{"--log", DL_CLI_STRING, &r->log, "CSV, a line a step"},
+		{"--split", DL_CLI_STRING, &r->split, "rows whose \"split\" is another are passed over"},
+		{"--part", DL_CLI_STRING, &r->part, "A:B, the part of each text file's lines to take, e.g. 0:0.95"},
+		{"--rows", DL_CLI_INT, &r->most_rows, "most rows of a file, evenly spread"},
+		{"--threads", DL_CLI_INT, &r->threads, "default: all CPUs of this process"},
+		{"--memory", DL_CLI_INT, &r->memory, "MB, default: half of the machine's"},
+		{"--quiet", DL_CLI_FLAG, &r->quiet, "no progress"}
+	};
+	int			at = 0;
+
+	while (options[at].name != NULL)
+		at++;
+	for (int i = 0; i < MAX_FLAGS; i++, at++)
+	{
+		const char *text;
+
+		if (!dl_train_option_flag(i, r->flag_name[i], &text))
+			break;
+		options[at] = (dl_cli_option) {r->flag_name[i], DL_CLI_STRING, &r->flag_value[i], text};
+	}
+	return dl_cli_parse(argc, argv, "train [options] BASE.dlm ROWS[:FACTOR] ...", options, r->files, MAX_FILES + 1, &r->n_files, help);
+}
+
+static dlm_status
+make_options(dl_trainer *r, dlm_error *err)
+{
+	static const char *const names[] = {"instruction", "text", "length"};
+	dlm_status	st;
+	int			objective = 0;
+
+	while (objective < 3 && r->objective != NULL && strcmp(names[objective], r->objective) != 0)
+		objective++;
+	if (objective == 3)
+		return dl_fail(err, DLM_EINVAL, "Objectives are instruction, text and length.", "unknown objective \"%s\"", r->objective);
+	st = dlm_train_options_parse("", 0, (dlm_objective) objective, &r->options, err);
+	for (int i = 0; i < MAX_FLAGS && st == DLM_OK; i++)
+		if (r->flag_value[i] != NULL)
+			st = dl_train_option_set(r->options, r->flag_name[i], r->flag_value[i], err);
+	return st;
+}
+
+/* --------------------------------------------------------------------- rows */
+
+/* "FILE:2" is mixed twice as often as FILE. */
+static double
+take_factor(char *path)
+{
+	char	   *colon = strrchr(path, ':');
+	char	   *end;
+	double		factor;
+
+	if (colon == NULL || colon[1] == '\0')
+		return 1;
+	factor = strtod(colon + 1, &end);
+	if (*end != '\0' || !(factor > 0))
+		return 1;
+	*colon = '\0';
+	return factor;
+}
+
+static dlm_status
+read_choice(const dl_trainer *r, bool text, dl_train_choice *choice, dlm_error *err)
+{
+	*choice = (dl_train_choice) {r->split, 0, 1, r->most_rows};
+	if (r->part == NULL || !text)
+		return DLM_OK;
+	if (sscanf(r->part, "%lf:%lf", &choice->first, &choice->last) != 2 ||
+		!(choice->first >= 0 && choice->first < choice->last && choice->last <= 1))
+		return dl_fail(err, DLM_EINVAL, "", "--part must be two numbers from 0 to 1, like 0:0.95");
+	return DLM_OK;
+}
+
+/* Sources are mixed by the square root of their rows, so that large tasks do not drown small ones. */
+static dlm_status
+read_source(dl_trainer *r, int i, char *path, dlm_error *err)
+{
+	double		factor = take_factor(path);
+	bool		text = strstr(path, ".txt") != NULL;
+	int			source = 0;
+	int64_t		rows = 0;
+	dl_train_choice choice;
+	dlm_status	st = read_choice(r, text, &choice, err);
+
+	if (st == DLM_OK && i > 0)
+		st = dlm_train_source(r->train, path, 1, &source, err);
+	if (st == DLM_OK)
+		st = dl_train_read(r->train, path, &choice, source, &rows, err);
+	if (st == DLM_OK && rows > 0)
+		st = dlm_train_weigh(r->train, source, factor * sqrt((double) rows), err);
+	return st;
+}
+
+static dlm_status
+read_rows(dl_trainer *r, dlm_error *err)
+{
+	dlm_status	st = DLM_OK;
+	dl_train_choice all = {NULL, 0, 1, 0};
+	int64_t		rows;
+
+	for (int i = 1; i < r->n_files && st == DLM_OK; i++)
+	{
+		char	   *path = strdup(r->files[i]);
+
+		st = path != NULL ? read_source(r, i - 1, path, err) : dl_fail_memory(err);
+		free(path);
+	}
+	if (st == DLM_OK && r->validation != NULL)
+		st = dl_train_read(r->train, r->validation, &all, DLM_TRAIN_VALIDATION, &rows, err);
+	return st;
+}
+
+/* ----------------------------------------------------------------- progress */
+
+static void
+show(dl_trainer *r, bool last)
+{
+	dlm_train_progress p;
+	bool		terminal = isatty(STDERR_FILENO);
+	double		now = dl_cli_seconds();
+	double		left;
+
+	if (r->quiet || (!last && now - r->shown < (terminal ? 0.2 : SHOW_SECONDS)))
+		return;
+	r->shown = now;
+	dlm_train_progress_get(r->train, &p);
+	left = p.step > 0 ? p.seconds / (double) p.step * (double) (p.steps - p.step) : 0;
+	fprintf(stderr, "%sstep %lld of %lld, %.0f tokens/s, loss %.3f, right %.3f", terminal ? "\r\033[K" : "", (long long) p.step,
+			(long long) p.steps, p.tokens_per_second, p.loss, p.accuracy);
+	if (!isnan(p.validation_loss))
+		fprintf(stderr, "; held out %.3f", p.validation_loss);
+	if (!isnan(p.validation_accuracy))
+		fprintf(stderr, ", labels %.3f (best %.3f)", p.validation_accuracy, p.best_accuracy);
+	fprintf(stderr, "; %d:%02d:%02d left%s", (int) (left / 3600), (int) (left / 60) % 60, (int) left % 60, terminal && !last ? "" : "\n");
+	fflush(stderr);
+}
+
+static dlm_status
+open_log(dl_trainer *r, dlm_error *err)
+{
+	if (r->log == NULL)
+		return DLM_OK;
+	r->csv = fopen(r->log, r->resume ? "ae" : "we");
+	if (r->csv == NULL)
+		return dl_fail(err, DLM_EIO, "", "could not open \"%s\": %s", r->log, strerror(errno));
+	if (ftell(r->csv) == 0)
+		fprintf(r->csv, "step,tokens,seconds,loss,right,rate,gradient,validation_loss,validation_right\n");
+	return DLM_OK;
+}
+
+/* An empty field where there is no number. */
+static void
+put_number(FILE *f, double x, const char *after)
+{
+	if (!isnan(x))
+		fprintf(f, "%.6g", x);
+	fputs(after, f);
+}
+
+static void
+write_log(dl_trainer *r)
+{
+	dlm_train_progress p;
+
+	dlm_train_progress_get(r->train, &p);
+	if (r->csv == NULL || p.step == r->logged)
+		return;
+	r->logged = p.step;
+	fprintf(r->csv, "%lld,%llu,%.1f,", (long long) p.step, (unsigned long long) p.tokens, p.seconds);
+	put_number(r->csv, p.loss, ",");
+	put_number(r->csv, p.accuracy, ",");
+	put_number(r->csv, p.rate, ",");
+	put_number(r->csv, p.gradient, ",");
+	put_number(r->csv, p.validation_loss, ",");
+	put_number(r->csv, p.validation_accuracy, "\n");
+	fflush(r->csv);
+}
+
+/* ---------------------------------------------------------------------- run */
+
+static dlm_status
+save(dl_trainer *r, bool now, dlm_error *err)
+{
+	if (r->checkpoint == NULL || (!now && dl_cli_seconds() - r->saved < SAVE_SECONDS))
+		return DLM_OK;
+	r->saved = dl_cli_seconds();
+	return dlm_train_save(r->train, r->checkpoint, err);
+}
+
+static dlm_status
+run_steps(dl_trainer *r, dlm_error *err)
+{
+	dlm_status	st = DLM_MORE;
+	dlm_error	unsaved;
+
+	r->saved = dl_cli_seconds();
+	while (st == DLM_MORE && !stopping)
+	{
+		st = dlm_train_step(r->train, err);
+		show(r, false);
+		write_log(r);
+		if (st == DLM_MORE && save(r, false, err) != DLM_OK)
+			return err->status;
+	}
+	show(r, true);
+	/* a run that failed keeps the checkpoint of its last complete step */
+	if (save(r, true, &unsaved) != DLM_OK && (st == DLM_OK || st == DLM_EINTR || st == DLM_MORE))
+		*err = unsaved, st = unsaved.status;
+	else if (st == DLM_MORE || st == DLM_EINTR)
+		st = dl_fail(err, DLM_EINTR, r->checkpoint != NULL ? "Go on with --resume." : "", "stopped");
+	return st;
+}
+
+/* dlm_train_write names files by digest; here the user does. */
+static dlm_status
+write_out(dl_trainer *r, dlm_error *err)
+{
+	char		folder[4096];
+	char		path[4200];
+	char	   *slash;
+	uint8_t		digest[32];
+	int			at;
+	dlm_status	st;
+
+	if (strlen(r->out) >= sizeof(folder))
+		return dl_fail(err, DLM_EINVAL, "", "path is too long");
+	strcpy(folder, r->out);
+	slash = strrchr(folder, '/');
+	if (slash == NULL)
+		strcpy(folder, ".");
+	else
+		slash[slash == folder] = '\0';
+	st = dlm_train_write(r->train, folder, digest, err);
+	if (st != DLM_OK)
+		return st;
+	at = snprintf(path, sizeof(path), "%s/", folder);
+	for (int i = 0; i < 32; i++)
+		at += snprintf(path + at, sizeof(path) - (size_t) at, "%02x", digest[i]);
+	snprintf(path + at, sizeof(path) - (size_t) at, ".dlm");
+	if (rename(path, r->out) != 0)
+		return dl_fail(err, DLM_EIO, "", "could not rename \"%s\" to \"%s\": %s", path, r->out, strerror(errno));
+	return DLM_OK;
+}
+
+static dlm_status
+begin(dl_trainer *r, dlm_error *err)
+{
+	dlm_env		env = {.stop = asked_to_stop, .threads = r->threads > 0 ? r->threads : dl_cli_threads()};
+	size_t		half = (size_t) sysconf(_SC_PHYS_PAGES) * (size_t) sysconf(_SC_PAGESIZE) / 2;
+	dlm_status	st = make_options(r, err);
+
+	env.memory_limit = r->memory > 0 ? (size_t) r->memory << 20 : half;
+	if (st == DLM_OK)
+		st = dl_cli_open(r->files[0], &r->model, err);
+	if (st == DLM_OK)
+		st = dlm_train_open(r->model.model, r->options, &env, &r->train, err);
+	if (st == DLM_OK)
+		st = read_rows(r, err);
+	if (st == DLM_OK)
+		st = dlm_train_start(r->train, err);
+	if (st == DLM_OK && r->init != NULL)
+		st = dlm_train_init(r->train, r->init, err);
+	if (st == DLM_OK && r->resume && r->checkpoint != NULL && access(r->checkpoint, F_OK) == 0)
+		st = dlm_train_resume(r->train, r->checkpoint, err);
+	return st == DLM_OK ? open_log(r, err) : st;
+}
+
+static void
+announce(const dl_trainer *r)
+{
+	dlm_train_progress p;
+
+	dlm_train_progress_get(r->train, &p);
+	if (!r->quiet)
+		fprintf(stderr, "%lld rows, %lld held out; %lld steps; %zu MB\n", (long long) p.rows, (long long) p.rows_held_out,
+				(long long) p.steps, dlm_train_memory(r->train) >> 20);
+}
+
+static dlm_status
+train(dl_trainer *r, dlm_error *err)
+{
+	dlm_status	st = begin(r, err);
+
+	if (st != DLM_OK)
+		return st;
+	announce(r);
+	st = run_steps(r, err);
+	if (st == DLM_OK && r->adapter != NULL)
+		st = dlm_train_write_adapter(r->train, r->adapter, err);
+	if (st == DLM_OK && r->out != NULL)
+		st = write_out(r, err);
+	return st;
+}
+
+int
+dl_cli_train(int argc, char **argv)
+{
+	dl_trainer *r = calloc(1, sizeof(*r));
+	struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART | SA_RESETHAND};
+	dlm_error	err = {0};
+	bool		help;
+	int			rc;
+
+	if (r == NULL)
+		return dl_cli_fail((dl_fail_memory(&err), &err));
+	rc = parse(r, argc, argv, &help);
+	if (rc == DL_EXIT_OK && !help && r->n_files < 2)
+	{
+		fprintf(stderr, "dlm-model: train needs a base model and at least one file of rows\n");
+		rc = DL_EXIT_USAGE;
+	}
+	if (rc == DL_EXIT_OK && !help)
+	{
+		sigaction(SIGINT, &action, NULL);
+		sigaction(SIGTERM, &action, NULL);
+		if (train(r, &err) != DLM_OK)
+			rc = dl_cli_fail(&err);
+	}
+	if (r->csv != NULL)
+		fclose(r->csv);
+	dlm_train_close(r->train);
+	dl_cli_close(&r->model);
+	free(r->options);
+	free(r);
+	return rc;
+}
