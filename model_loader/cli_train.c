@@ -41,7 +41,11 @@ typedef struct dl_trainer
 				threads,
 				memory;			/* MB */
 	bool		resume,
+				skip_long,
 				quiet;
+	int64_t		skipped;
+	int			source;			/* of the file that is read */
+	bool		empty;			/* the last one had no rows: the next file takes its place */
 	char		flag_name[MAX_FLAGS][32];
 	const char *flag_value[MAX_FLAGS];
 
@@ -85,6 +89,7 @@ parse(dl_trainer *r, int argc, char **argv, bool *help)
 		{"--split", DL_CLI_STRING, &r->split, "rows whose \"split\" is another are passed over"},
 		{"--part", DL_CLI_STRING, &r->part, "A:B, the part of each text file's lines to take, e.g. 0:0.95"},
 		{"--rows", DL_CLI_INT, &r->most_rows, "most rows of a file, evenly spread"},
+		{"--skip-long", DL_CLI_FLAG, &r->skip_long, "pass over rows that are too long"},
 		{"--threads", DL_CLI_INT, &r->threads, "default: all CPUs of this process"},
 		{"--memory", DL_CLI_INT, &r->memory, "MB, default: half of the machine's"},
 		{"--quiet", DL_CLI_FLAG, &r->quiet, "no progress"}
@@ -144,7 +149,7 @@ take_factor(char *path)
 static dlm_status
 read_choice(const dl_trainer *r, bool text, dl_train_choice *choice, dlm_error *err)
 {
-	*choice = (dl_train_choice) {r->split, 0, 1, r->most_rows};
+	*choice = (dl_train_choice) {r->split, 0, 1, r->most_rows, r->skip_long};
 	if (r->part == NULL || !text)
 		return DLM_OK;
 	if (sscanf(r->part, "%lf:%lf", &choice->first, &choice->last) != 2 ||
@@ -159,17 +164,19 @@ read_source(dl_trainer *r, int i, char *path, dlm_error *err)
 {
 	double		factor = take_factor(path);
 	bool		text = strstr(path, ".txt") != NULL;
-	int			source = 0;
-	int64_t		rows = 0;
+	int64_t		rows = 0,
+				skipped = 0;
 	dl_train_choice choice;
 	dlm_status	st = read_choice(r, text, &choice, err);
 
-	if (st == DLM_OK && i > 0)
-		st = dlm_train_source(r->train, path, 1, &source, err);
+	if (st == DLM_OK && i > 0 && !r->empty)
+		st = dlm_train_source(r->train, path, 1, &r->source, err);
 	if (st == DLM_OK)
-		st = dl_train_read(r->train, path, &choice, source, &rows, err);
+		st = dl_train_read(r->train, path, &choice, r->source, &rows, &skipped, err);
+	r->empty = rows == 0;
+	r->skipped += skipped;
 	if (st == DLM_OK && rows > 0)
-		st = dlm_train_weigh(r->train, source, factor * sqrt((double) rows), err);
+		st = dlm_train_weigh(r->train, r->source, factor * sqrt((double) rows), err);
 	return st;
 }
 
@@ -177,8 +184,9 @@ static dlm_status
 read_rows(dl_trainer *r, dlm_error *err)
 {
 	dlm_status	st = DLM_OK;
-	dl_train_choice all = {NULL, 0, 1, 0};
-	int64_t		rows;
+	dl_train_choice all = {NULL, 0, 1, 0, r->skip_long};
+	int64_t		rows,
+				skipped;
 
 	for (int i = 1; i < r->n_files && st == DLM_OK; i++)
 	{
@@ -188,7 +196,7 @@ read_rows(dl_trainer *r, dlm_error *err)
 		free(path);
 	}
 	if (st == DLM_OK && r->validation != NULL)
-		st = dl_train_read(r->train, r->validation, &all, DLM_TRAIN_VALIDATION, &rows, err);
+		st = dl_train_read(r->train, r->validation, &all, DLM_TRAIN_VALIDATION, &rows, &skipped, err);
 	return st;
 }
 
@@ -354,8 +362,8 @@ announce(const dl_trainer *r)
 
 	dlm_train_progress_get(r->train, &p);
 	if (!r->quiet)
-		fprintf(stderr, "%lld rows, %lld held out; %lld steps; %zu MB\n", (long long) p.rows, (long long) p.rows_held_out,
-				(long long) p.steps, dlm_train_memory(r->train) >> 20);
+		fprintf(stderr, "%lld rows, %lld held out, %lld too long; %lld steps; %zu MB\n", (long long) p.rows,
+				(long long) p.rows_held_out, (long long) r->skipped, (long long) p.steps, dlm_train_memory(r->train) >> 20);
 }
 
 static dlm_status

@@ -14,6 +14,7 @@ typedef struct dl_train_choice
 	double		first,			/* the part of the file's lines, in [0, 1] */
 				last;
 	int			most;			/* as many at the most, evenly spread; 0: all */
+	bool		skip_long;		/* rows that are too long are passed over, else they are an error */
 } dl_train_choice;
 
 /*
@@ -21,11 +22,11 @@ typedef struct dl_train_choice
  * value: a new source, or the first one while that is empty). The name's end says
  * what it is: .jsonl (objects with instruction, input, target, labels or
  * text), .tsv (the same as columns, the first line their names), .txt (a text
- * a line); .gz is read through gzip. *rows gets how many were added. Errors
- * name file and line.
+ * a line); .gz is read through gzip. *rows and *skipped get how many were added and
+ * were too long. Errors name file and line.
  */
 dlm_status	dl_train_read(dlm_train *run, const char *path, const dl_train_choice *choice, int source, int64_t *rows,
-						  dlm_error *err);
+						  int64_t *skipped, dlm_error *err);
 
 /* Lines of a file, in memory. */
 typedef struct dl_lines

@@ -24,7 +24,8 @@ typedef struct dl_reader
 	dl_form		form;
 	dl_lines	lines;
 	int			source;
-	int64_t		rows;
+	int64_t		rows,
+				skipped;
 	char	   *column[MOST_COLUMNS];	/* names of a .tsv's columns, in its first line */
 	int			n_columns;
 	dlm_text	label[MOST_LABELS];
@@ -83,6 +84,11 @@ add_row(dl_reader *r, const dlm_train_row *row, dlm_error *err)
 
 	if (st == DLM_OK)
 		r->rows++;
+	else if (st == DLM_ETOOLONG && r->choice->skip_long)
+	{
+		r->skipped++;
+		st = DLM_OK;
+	}
 	else
 	{
 		dlm_error	why = *err;
@@ -241,7 +247,8 @@ add_lines(dl_reader *r, dlm_error *err)
 }
 
 dlm_status
-dl_train_read(dlm_train *run, const char *path, const dl_train_choice *choice, int source, int64_t *rows, dlm_error *err)
+dl_train_read(dlm_train *run, const char *path, const dl_train_choice *choice, int source, int64_t *rows, int64_t *skipped,
+			  dlm_error *err)
 {
 	dl_reader  *r = calloc(1, sizeof(*r));
 	dlm_status	st;
@@ -260,6 +267,7 @@ dl_train_read(dlm_train *run, const char *path, const dl_train_choice *choice, i
 	if (st == DLM_OK)
 		st = add_lines(r, err);
 	*rows = r->rows;
+	*skipped = r->skipped;
 	for (int i = 0; i < r->n_columns; i++)
 		free(r->column[i]);
 	dl_lines_free(&r->lines);

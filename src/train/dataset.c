@@ -384,49 +384,49 @@ dl_dataset_hold_out(dl_dataset *ds, double share, int64_t seed, dlm_error *err)
 
 /* ------------------------------------------------------------------- check */
 
-/* Can the instruction rows of a source teach a choice? */
-static dlm_status
-check_choice(const dl_dataset *ds, const dl_data_source *s, dlm_error *err)
+/* What rows have in common. */
+typedef struct dl_sameness
 {
-	const dl_data_row *first = NULL;
-	bool		one_target = true;
-	bool		one_label = true;
-	int			rows = 0;
+	const dl_data_row *first;	/* instruction row, NULL: none yet */
+	bool		one_target,
+				one_label,
+				any_text;
+	int			rows;
+} dl_sameness;
 
+static void
+compare_rows(const dl_dataset *ds, const dl_data_source *s, dl_sameness *same)
+{
 	for (int i = 0; i < s->n; i++)
 	{
 		const dl_data_row *r = &ds->rows[s->row[i]];
 
-		if (r->text)
-			return DLM_OK;
-		if (first == NULL)
-			first = r;
-		rows++;
-		one_label &= r->n_labels == 1;
-		one_target &= r->target == first->target && memcmp(r->ids + r->head, first->ids + first->head,
-														   (size_t) r->target * sizeof(int32_t)) == 0;
+		if (same->first == NULL)
+			same->first = r;
+		same->any_text |= r->text;
+		same->rows++;
+		same->one_label &= r->n_labels == 1;
+		same->one_target &= r->target == same->first->target &&
+			memcmp(r->ids + r->head, same->first->ids + same->first->head, (size_t) r->target * sizeof(int32_t)) == 0;
 	}
-	if (!one_label && (!one_target || rows == 1))
-		return DLM_OK;
-	return dl_fail(err, DLM_EINVAL, "A model that sees one answer only learns to give it always.",
-				   one_label ? "rows%s%s%s have one label each" : "rows%s%s%s have one label only",
-				   s->name[0] != 0 ? " of source \"" : "", s->name, s->name[0] != 0 ? "\"" : "");
 }
 
 dlm_status
 dl_dataset_check(const dl_dataset *ds, dlm_error *err)
 {
+	dl_sameness same = {.one_target = true, .one_label = true};
+
 	for (int i = 0; i < ds->n_sources; i++)
 	{
-		dlm_status	st;
+		const dl_data_source *s = &ds->source[i];
 
-		if (ds->source[i].n == 0 && i == 0)
-			return dl_fail(err, DLM_EINVAL, "", "there are no rows to train on");
-		if (ds->source[i].n == 0)
-			return dl_fail(err, DLM_EINVAL, "", "source \"%s\" has no rows", ds->source[i].name);
-		st = check_choice(ds, &ds->source[i], err);
-		if (st != DLM_OK)
-			return st;
+		if (s->n == 0)
+			return dl_fail(err, DLM_EINVAL, "", i == 0 ? "there are no rows to train on%s" : "source \"%s\" has no rows",
+						   i == 0 ? "" : s->name);
+		compare_rows(ds, s, &same);
 	}
-	return DLM_OK;
+	if (same.any_text || (!same.one_label && (!same.one_target || same.rows == 1)))
+		return DLM_OK;
+	return dl_fail(err, DLM_EINVAL, "A model that sees one answer only learns to give it always.",
+				   same.one_label ? "rows have one label each" : "rows have one label only");
 }

@@ -127,8 +127,8 @@ dlm_status	dl_dataset_add(dl_dataset *ds, int source, const dl_row_text *row, dl
 dlm_status	dl_dataset_hold_out(dl_dataset *ds, double share, int64_t seed, dlm_error *err);
 
 /*
- * Can a run begin? DLM_EINVAL: a source without rows; an instruction source
- * with nothing to choose: all rows have one target, or one label each.
+ * Can a run begin? DLM_EINVAL: a source without rows; instruction rows with
+ * nothing to choose: all of them have one target, or one label each.
  */
 dlm_status	dl_dataset_check(const dl_dataset *ds, dlm_error *err);
 
