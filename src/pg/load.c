@@ -22,6 +22,7 @@
 
 #include "activity.h"
 #include "guc.h"
+#include "interrupts.h"
 #include "load.h"
 #include "loader.h"
 #include "model_files.h"
@@ -104,12 +105,6 @@ read_options(Jsonb *json, dlm_convert_options *out)
 
 /* ------------------------------------------------------------------- load */
 
-static bool
-stop_wanted(void *arg)
-{
-	return QueryCancelPending || ProcDiePending;
-}
-
 static void
 show_progress(void *arg, double share)
 {
@@ -128,7 +123,7 @@ convert(const char *source, dlm_convert_options *options, uint8 digest[32])
 
 	options->memory_limit = CONVERT_MEMORY;
 	options->threads = 1;
-	options->stop = stop_wanted;
+	options->stop = dlm_stop_wanted;
 	options->progress = show_progress;
 	do
 	{

@@ -15,8 +15,6 @@
 #include "access/xact.h"
 #include "miscadmin.h"
 #include "portability/instr_time.h"
-#include "storage/latch.h"
-#include "tcop/tcopprot.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
@@ -24,6 +22,7 @@
 #include "budget.h"
 #include "encoding.h"
 #include "guc.h"
+#include "interrupts.h"
 #include "run.h"
 #include "sigbus.h"
 #include "stats.h"
@@ -210,31 +209,6 @@ run_fail(DlmCall *call, DlmRun *run, Outcome outcome)
 	run_close(run);
 }
 
-/*
- * Look about once a second whether the client is still there: PostgreSQL's own
- * client_connection_check_interval is off by default, and a statement that
- * sends nothing for hours would compute for nobody. Only a backend that talks
- * to a client has one (not a parallel worker); what follows is the way of
- * ProcessInterrupts.
- */
-static void
-check_client(void)
-{
-	static TimestampTz last = 0;
-	TimestampTz now;
-
-	if (MyProcPort == NULL || whereToSendOutput != DestRemote || !WaitEventSetCanReportClosed())
-		return;
-	now = GetCurrentTimestamp();
-	if (now - last < USECS_PER_SEC && now >= last)
-		return;
-	last = now;
-	if (pq_check_connection())
-		return;
-	ClientConnectionLost = true;
-	InterruptPending = true;
-}
-
 /* CHECK_FOR_INTERRUPTS that counts a cancel and gives slots back before the error travels. */
 static void
 run_check_interrupts(DlmCall *call, DlmRun *run)
@@ -321,7 +295,7 @@ run_steps(DlmCall *call, DlmRun *run, int first, dlm_error *err)
 			memo_drop();		/* it may hold results of the zeros */
 			dlm_sigbus_raise(call->model);
 		}
-		check_client();
+		dlm_check_client();
 		run_check_interrupts(call, run);
 		run_check_budget(call, run);
 		dlm_session_progress(run->session, &progress);
