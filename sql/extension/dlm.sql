@@ -315,7 +315,7 @@ RETURNS void
 LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'dlm_sql_fdw_validator';
 COMMENT ON FUNCTION dlm_fdw_validator(text[], oid) IS
-	'validator of the options of a model: file and digest';
+	'validator of the options of a model: file, digest, training';
 
 REVOKE EXECUTE ON FUNCTION dlm_fdw_handler() FROM PUBLIC;
 REVOKE EXECUTE ON FUNCTION dlm_fdw_validator(text[], oid) FROM PUBLIC;
@@ -351,7 +351,7 @@ COMMENT ON FUNCTION dlm_drop_model(text) IS
 CREATE TYPE dlm_model AS (
 	name text, owner text, digest text, architecture text, parameters bigint, weights text, bytes bigint,
 	context int, mask_token text, attention text, layers int, hidden int, vocab int, length_head boolean,
-	license text, source text, mapped_by int, file text, problem text
+	license text, source text, mapped_by int, file text, training jsonb, problem text
 );
 COMMENT ON TYPE dlm_model IS
 	'what is known of a model';
@@ -392,6 +392,87 @@ REVOKE EXECUTE ON FUNCTION dlm_model_files() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION dlm_model_files() TO pg_read_server_files;
 
 -- end of models
+
+-- fine-tuning
+--
+-- A job outlives the transaction and the session that began it. Its row is
+-- written by C code alone, as the owner of the table; it is part of no dump,
+-- as its files are not. The query runs with the rights of the caller.
+
+CREATE TABLE dlm_job (
+	job_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+	kind text NOT NULL,
+	name text NOT NULL,
+	base text,
+	owner oid NOT NULL,
+	state text NOT NULL,
+	arguments jsonb NOT NULL,
+	step bigint NOT NULL,
+	steps bigint,
+	tokens bigint NOT NULL,
+	seconds float8,
+	tokens_per_second float8,
+	loss float8,
+	accuracy float8,
+	validation_loss float8,
+	validation_accuracy float8,
+	best_step bigint,
+	started timestamptz NOT NULL,
+	finished timestamptz,
+	message text,
+	digest text,
+	pid int
+);
+COMMENT ON TABLE dlm_job IS
+	'what the view dlm_jobs shows; written by the extension alone';
+COMMENT ON SEQUENCE dlm_job_job_id_seq IS
+	'numbers of jobs';
+REVOKE ALL ON dlm_job FROM PUBLIC;
+
+CREATE PROCEDURE dlm_finetune(
+	name text,
+	base text,
+	query text,
+	objective text DEFAULT 'instruction',
+	validation_query text DEFAULT NULL,
+	options jsonb DEFAULT NULL,
+	INOUT job_id bigint DEFAULT NULL
+)
+LANGUAGE C
+AS 'MODULE_PATHNAME', 'dlm_sql_finetune';
+COMMENT ON PROCEDURE dlm_finetune(text, text, text, text, text, jsonb, bigint) IS
+	'teach a model the task that the rows of a query show, and register the result under a new name';
+
+CREATE FUNCTION dlm_job_rows(
+	OUT job_id bigint, OUT kind text, OUT name text, OUT base text, OUT owner oid, OUT state text, OUT step bigint,
+	OUT steps bigint, OUT tokens bigint, OUT tokens_per_second float8, OUT loss float8, OUT accuracy float8,
+	OUT validation_loss float8, OUT validation_accuracy float8, OUT best_step bigint, OUT started timestamptz,
+	OUT finished timestamptz, OUT eta interval, OUT message text, OUT pid int
+)
+RETURNS SETOF record
+LANGUAGE C VOLATILE PARALLEL RESTRICTED ROWS 10
+AS 'MODULE_PATHNAME', 'dlm_sql_job_rows';
+COMMENT ON FUNCTION dlm_job_rows() IS
+	'the jobs of the current user, behind the view dlm_jobs';
+
+CREATE VIEW dlm_jobs AS
+	SELECT j.job_id, j.kind, j.name, j.base, u.rolname AS owner, j.state, j.step, j.steps, j.tokens,
+		   j.tokens_per_second, j.loss, j.accuracy, j.validation_loss, j.validation_accuracy, j.best_step,
+		   j.started, j.finished, j.eta, j.message, j.pid
+	FROM dlm_job_rows() AS j
+	LEFT JOIN pg_catalog.pg_roles AS u ON u.oid OPERATOR(pg_catalog.=) j.owner;
+COMMENT ON VIEW dlm_jobs IS
+	'trainings that run and that have run; those of other users need pg_read_all_stats';
+GRANT SELECT ON dlm_jobs TO PUBLIC;
+
+CREATE FUNCTION dlm_job_delete(job_id bigint)
+RETURNS void
+LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'dlm_sql_job_delete';
+COMMENT ON FUNCTION dlm_job_delete(bigint) IS
+	'delete a job that does not run, with the rows and the checkpoint that it keeps; a model that it made stays';
+
+-- end of fine-tuning
 
 -- monitoring
 

@@ -136,6 +136,7 @@ start_slot(DlmActivitySlot *slot, int64 rows)
 	slot->step = slot->steps = 0;
 	slot->threads = 0;
 	slot->tokens = 0;
+	slot->job_id = 0;
 	write_end(slot);
 }
 
@@ -290,6 +291,43 @@ dlm_activity_load_progress(double share)
 	write_end(mine);
 }
 
+/* ------------------------------------------------------------- training runs */
+
+void
+dlm_activity_train(int64 job_id, const char *model, int threads)
+{
+	if (mine == NULL)
+		return;
+	write_begin(mine);
+	put_work(DLM_ACTIVITY_TRAIN, model);
+	mine->phase = DLM_PHASE_TRAIN;
+	mine->threads = threads;
+	mine->job_id = job_id;
+	mine->job = (DlmJobFigures) DLM_NO_FIGURES;
+	write_end(mine);
+}
+
+void
+dlm_activity_train_progress(const DlmJobFigures *figures)
+{
+	if (mine == NULL)
+		return;
+	write_begin(mine);
+	mine->step = (int) Min(figures->step, PG_INT32_MAX);
+	mine->steps = (int) Min(figures->steps, PG_INT32_MAX);
+	mine->tokens = figures->tokens;
+	mine->job = *figures;
+	write_end(mine);
+}
+
+double
+dlm_figures_rest(const DlmJobFigures *f)
+{
+	if (f->step <= 0 || f->steps < f->step || !(f->tokens_per_second > 0))
+		return NAN;
+	return (double) f->tokens / f->step * (f->steps - f->step) / f->tokens_per_second;
+}
+
 /* ------------------------------------------------------------------- reading */
 
 /* A consistent copy of a slot. */
@@ -309,6 +347,27 @@ read_slot(DlmActivitySlot *slot, DlmActivitySlot *copy)
 	}
 }
 
+bool
+dlm_activity_job(int64 job_id, DlmJobFigures *out)
+{
+	DlmShared  *s = dlm_shmem();
+
+	for (int i = 0; s != NULL && i < s->n_activity; i++)
+	{
+		DlmActivitySlot a;
+
+		if (s->activity[i].pid == 0)
+			continue;
+		read_slot(&s->activity[i], &a);
+		if (a.pid != 0 && a.job_id == job_id && a.dbid == MyDatabaseId)
+		{
+			*out = a.job;
+			return true;
+		}
+	}
+	return false;
+}
+
 /*
  * The time that the rest takes at the pace so far, counted down since the last
  * row was done, in steps of 0.1 s. NULL: no row is done yet, the number of rows
@@ -320,9 +379,14 @@ eta(const DlmActivitySlot *a, TimestampTz now)
 	Interval   *left;
 	double		rest;
 
-	if (a->rows_done <= 0 || a->rows_done > a->rows)
+	if (a->phase == DLM_PHASE_TRAIN)
+		rest = dlm_figures_rest(&a->job) * USECS_PER_SEC;
+	else if (a->rows_done > 0 && a->rows_done <= a->rows)
+		rest = (double) (a->rows_at - a->started) / a->rows_done * (a->rows - a->rows_done) - (now - a->rows_at);
+	else
 		return NULL;
-	rest = (double) (a->rows_at - a->started) / a->rows_done * (a->rows - a->rows_done) - (now - a->rows_at);
+	if (isnan(rest))
+		return NULL;
 	left = palloc0(sizeof(Interval));
 	left->time = rest > 0 ? (int64) (rest / (USECS_PER_SEC / 10)) * (USECS_PER_SEC / 10) : 0;
 	return left;
@@ -343,10 +407,16 @@ put_details(Datum *values, bool *nulls, const DlmActivitySlot *a)
 		[DLM_PHASE_LOAD] = "load",
 		[DLM_PHASE_COMPUTE] = "compute",
 		[DLM_PHASE_EMIT] = "emit",
+		[DLM_PHASE_TRAIN] = "train",
 	};
 	TimestampTz now = GetCurrentTimestamp();
 	Interval   *left = eta(a, now);
+	double		pace = NAN;
 
+	if (a->phase == DLM_PHASE_TRAIN)
+		pace = a->job.tokens_per_second;	/* lately: tokens count those of earlier parts of the run */
+	else if (now > a->started)
+		pace = (double) a->tokens * USECS_PER_SEC / (now - a->started);
 	memset(nulls, false, N_COLS * sizeof(bool));
 	nulls[COL_LEADER_PID] = a->leader_pid == 0;
 	nulls[COL_QUERY_ID] = a->query_id == 0;
@@ -354,7 +424,7 @@ put_details(Datum *values, bool *nulls, const DlmActivitySlot *a)
 	nulls[COL_MODEL] = a->model[0] == '\0';
 	nulls[COL_ROWS] = a->rows < 0;
 	nulls[COL_STEP] = nulls[COL_STEPS] = a->steps == 0;
-	nulls[COL_TOKENS_PER_S] = now <= a->started;
+	nulls[COL_TOKENS_PER_S] = isnan(pace);
 	nulls[COL_ETA] = left == NULL;
 
 	values[COL_LEADER_PID] = Int32GetDatum(a->leader_pid);
@@ -369,7 +439,7 @@ put_details(Datum *values, bool *nulls, const DlmActivitySlot *a)
 	values[COL_STEP] = Int32GetDatum(a->step);
 	values[COL_STEPS] = Int32GetDatum(a->steps);
 	values[COL_TOKENS] = Int64GetDatum((int64) a->tokens);
-	values[COL_TOKENS_PER_S] = Float8GetDatum((double) a->tokens * USECS_PER_SEC / Max(now - a->started, 1));
+	values[COL_TOKENS_PER_S] = Float8GetDatum(pace);
 	values[COL_ETA] = IntervalPGetDatum(left);
 	values[COL_THREADS] = Int32GetDatum(a->threads);
 }

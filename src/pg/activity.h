@@ -12,6 +12,8 @@
 #ifndef DLM_PG_ACTIVITY_H
 #define DLM_PG_ACTIVITY_H
 
+#include <math.h>
+
 #include "registry.h"
 
 typedef enum DlmPhase
@@ -19,8 +21,31 @@ typedef enum DlmPhase
 	DLM_PHASE_READ = 0,			/* collecting rows; how a scope begins */
 	DLM_PHASE_LOAD,				/* converting or mapping a model */
 	DLM_PHASE_COMPUTE,			/* in the network */
-	DLM_PHASE_EMIT				/* handing out rows */
+	DLM_PHASE_EMIT,				/* handing out rows */
+	DLM_PHASE_TRAIN				/* a training run */
 } DlmPhase;
+
+/* How far a job is, as dlm_jobs shows it. NaN and steps, best_step 0: not known. */
+typedef struct DlmJobFigures
+{
+	int64		step,
+				steps,
+				best_step;
+	uint64		tokens;
+	double		seconds,
+				tokens_per_second,
+				loss,
+				accuracy,
+				validation_loss,
+				validation_accuracy;
+} DlmJobFigures;
+
+#define DLM_NO_FIGURES \
+	{ .seconds = NAN, .tokens_per_second = NAN, .loss = NAN, .accuracy = NAN, .validation_loss = NAN, \
+	  .validation_accuracy = NAN }
+
+/* Seconds that the rest of a job takes at its pace; NaN where that is not known. */
+extern double dlm_figures_rest(const DlmJobFigures *figures);
 
 /*
  * A statement's work begins: rows < 0 = unknown. Ends with
@@ -64,5 +89,13 @@ extern bool dlm_activity_in_scope(void);
 
 extern void dlm_activity_load(const char *name);
 extern void dlm_activity_load_progress(double share);
+
+/* -- for a training run, in a scope of its own; its slot also feeds dlm_jobs -- */
+
+extern void dlm_activity_train(int64 job_id, const char *model, int threads);
+extern void dlm_activity_train_progress(const DlmJobFigures *figures);
+
+/* The figures of a job of this database that some process tells now; false if none does. */
+extern bool dlm_activity_job(int64 job_id, DlmJobFigures *out);
 
 #endif							/* DLM_PG_ACTIVITY_H */

@@ -19,9 +19,11 @@
 #define dlm_server_aclcheck(server, role)	object_aclcheck(ForeignServerRelationId, (server), (role), ACL_USAGE)
 #define dlm_wrapper_aclcheck(wrapper, role) \
 	object_aclcheck(ForeignDataWrapperRelationId, (wrapper), (role), ACL_USAGE)
+#define dlm_server_ownercheck(server, role)	object_ownercheck(ForeignServerRelationId, (server), (role))
 #else
 #define dlm_server_aclcheck(server, role)	pg_foreign_server_aclcheck((server), (role), ACL_USAGE)
 #define dlm_wrapper_aclcheck(wrapper, role) pg_foreign_data_wrapper_aclcheck((wrapper), (role), ACL_USAGE)
+#define dlm_server_ownercheck(server, role)	pg_foreign_server_ownercheck((server), (role))
 #endif
 
 /* Names of wait events of extensions exist from 17 on; before, all are "Extension". `cache` is a static uint32, 0 at first. */

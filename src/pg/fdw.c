@@ -14,6 +14,8 @@
 #include "commands/defrem.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
+#include "utils/fmgrprotos.h"
+#include "utils/jsonb.h"
 
 #include "load.h"
 #include "model_files.h"
@@ -46,11 +48,18 @@ check_option(DefElem *def)
 
 	if (strcmp(def->defname, "file") == 0)
 		problem = dlm_file_option_problem(value);
+	else if (strcmp(def->defname, "training") == 0)
+	{
+		Jsonb	   *json = DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(value)));
+
+		if (!JB_ROOT_IS_OBJECT(json))
+			problem = "it must be a JSON object";
+	}
 	else if (strcmp(def->defname, "digest") != 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_FDW_INVALID_OPTION_NAME),
 				 errmsg("invalid option \"%s\"", def->defname),
-				 errhint("A model has the options file and digest.")));
+				 errhint("A model has the options file and digest, and training where dlm_finetune made it.")));
 	else if (!dlm_parse_hex(value, digest))
 		problem = "it must be 64 lower-case hexadecimal digits";
 	if (problem != NULL)
@@ -105,7 +114,7 @@ dlm_sql_fdw_validator(PG_FUNCTION_ARGS)
 			ereport(ERROR,
 					(errcode(ERRCODE_FDW_INVALID_OPTION_NAME),
 					 errmsg("invalid option \"%s\"", linitial_node(DefElem, options)->defname),
-					 errhint("Only servers of this wrapper have options: file and digest.")));
+					 errhint("Only servers of this wrapper have options.")));
 		PG_RETURN_VOID();
 	}
 

@@ -147,10 +147,11 @@ convert(const char *source, dlm_convert_options *options, uint8 digest[32])
 }
 
 /* Everything that can be refused is refused before minutes of work. */
-static void
-check_new_name(const char *name)
+void
+dlm_load_check_name(const char *name, bool replace)
 {
 	AclResult	acl;
+	ForeignServer *server;
 
 	if (name[0] == '\0')
 		ereport(ERROR,
@@ -160,11 +161,14 @@ check_new_name(const char *name)
 		ereport(ERROR,
 				(errcode(ERRCODE_NAME_TOO_LONG),
 				 errmsg("the name of a model must be shorter than %d bytes", NAMEDATALEN)));
-	if (GetForeignServerByName(name, true) != NULL)
+	server = GetForeignServerByName(name, true);
+	if (server != NULL && !(replace && server->fdwid == dlm_registry_wrapper()))
 		ereport(ERROR,
 				(errcode(ERRCODE_DUPLICATE_OBJECT),
 				 errmsg("model \"%s\" already exists", name),
 				 errhint("dlm_drop_model(name) drops it.")));
+	if (server != NULL && !dlm_server_ownercheck(server->serverid, GetUserId()))
+		aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_FOREIGN_SERVER, name);
 	acl = dlm_wrapper_aclcheck(dlm_registry_wrapper(), GetUserId());
 	if (acl != ACLCHECK_OK)
 		aclcheck_error(acl, OBJECT_FDW, GetForeignDataWrapper(dlm_registry_wrapper())->fdwname);
@@ -189,25 +193,52 @@ execute(const char *command)
 	SPI_finish();
 }
 
-/* CREATE SERVER as the caller; returns the digest in hex. */
+/* CREATE SERVER, or ALTER SERVER for one that is there. */
 static char *
-create_server(const char *name, const uint8 digest[32])
+server_command(const char *name, const char *hex, const char *training, const ForeignServer *old)
 {
-	char	   *hex = dlm_hex(digest);
 	char	   *wrapper = GetForeignDataWrapper(dlm_registry_wrapper())->fdwname;
+	const char *set = old != NULL ? "SET " : "";
+	DlmServerOptions options = {0};
+	StringInfoData command;
 
+	initStringInfo(&command);
+	if (old != NULL)
+	{
+		dlm_registry_options(old->options, &options);
+		appendStringInfo(&command, "ALTER SERVER %s", quote_identifier(name));
+	}
+	else
+		appendStringInfo(&command, "CREATE SERVER %s FOREIGN DATA WRAPPER %s", quote_identifier(name),
+						 quote_identifier(wrapper));
+	appendStringInfo(&command, " OPTIONS (%sfile '%s.dlm', %sdigest '%s'", set, hex, set, hex);
+	if (training != NULL)
+		appendStringInfo(&command, ", %straining %s", options.training != NULL ? "SET " : old != NULL ? "ADD " : "",
+						 quote_literal_cstr(training));
+	else if (options.training != NULL)
+		appendStringInfoString(&command, ", DROP training");
+	appendStringInfoChar(&command, ')');
+	return command.data;
+}
+
+void
+dlm_load_register(const char *name, const uint8 digest[32], const char *training, bool replace)
+{
+	ForeignServer *old = NULL;
+
+	dlm_load_check_name(name, replace);
+	if (replace)
+		old = dlm_registry_server(name, true);
 	made = digest;
 	PG_TRY();
 	{
-		execute(psprintf("CREATE SERVER %s FOREIGN DATA WRAPPER %s OPTIONS (file '%s.dlm', digest '%s')",
-						 quote_identifier(name), quote_identifier(wrapper), hex, hex));
+		execute(server_command(name, dlm_hex(digest), training, old));
 	}
 	PG_FINALLY();
 	{
 		made = NULL;
 	}
 	PG_END_TRY();
-	return hex;
 }
 
 /* dlm_load_model(name text, path text, options jsonb) returns text: the digest */
@@ -217,15 +248,14 @@ dlm_sql_load_model(PG_FUNCTION_ARGS)
 	dlm_convert_options options = {0};
 	uint8		digest[32];
 	char	   *name,
-			   *source,
-			   *hex;
+			   *source;
 
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("the name and the path of a model must not be null")));
 	name = text_to_cstring(PG_GETARG_TEXT_PP(0));
-	check_new_name(name);
+	dlm_load_check_name(name, false);
 	source = dlm_source_path(text_to_cstring(PG_GETARG_TEXT_PP(1)), "source");
 	if (!PG_ARGISNULL(2))
 		read_options(PG_GETARG_JSONB_P(2), &options);
@@ -238,8 +268,8 @@ dlm_sql_load_model(PG_FUNCTION_ARGS)
 	convert(source, &options, digest);
 	dlm_activity_scope_end();
 
-	hex = create_server(name, digest);
-	PG_RETURN_TEXT_P(cstring_to_text(hex));
+	dlm_load_register(name, digest, NULL, false);
+	PG_RETURN_TEXT_P(cstring_to_text(dlm_hex(digest)));
 }
 
 /* dlm_drop_model(name text) returns void; the file stays, others may have it mapped. */

@@ -13,6 +13,7 @@
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
 #include "utils/memutils.h"
 
 #include "encoding.h"
@@ -29,7 +30,7 @@ enum
 {
 	COL_NAME, COL_OWNER, COL_DIGEST, COL_ARCHITECTURE, COL_PARAMETERS, COL_WEIGHTS, COL_BYTES, COL_CONTEXT,
 	COL_MASK_TOKEN, COL_ATTENTION, COL_LAYERS, COL_HIDDEN, COL_VOCAB, COL_LENGTH_HEAD, COL_LICENSE, COL_SOURCE,
-	COL_MAPPED_BY, COL_FILE, COL_PROBLEM, N_COLS
+	COL_MAPPED_BY, COL_FILE, COL_TRAINING, COL_PROBLEM, N_COLS
 };
 
 static void
@@ -81,6 +82,9 @@ put_server(Datum *values, bool *nulls, const ForeignServer *server)
 	if (options.file != NULL)
 		values[COL_FILE] = CStringGetTextDatum(options.file);
 	nulls[COL_FILE] = options.file == NULL;
+	if (options.training != NULL)
+		values[COL_TRAINING] = DirectFunctionCall1(jsonb_in, CStringGetDatum(options.training));
+	nulls[COL_TRAINING] = options.training == NULL;
 	if (options.digest != NULL)
 	{
 		values[COL_DIGEST] = CStringGetTextDatum(options.digest);

@@ -131,6 +131,7 @@ dlm_registry_options(List *options, DlmServerOptions *out)
 
 	out->file = NULL;
 	out->digest = NULL;
+	out->training = NULL;
 	foreach(cell, options)
 	{
 		DefElem    *def = lfirst_node(DefElem, cell);
@@ -139,6 +140,8 @@ dlm_registry_options(List *options, DlmServerOptions *out)
 			out->file = defGetString(def);
 		else if (strcmp(def->defname, "digest") == 0)
 			out->digest = defGetString(def);
+		else if (strcmp(def->defname, "training") == 0)
+			out->training = defGetString(def);
 	}
 }
 

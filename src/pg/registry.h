@@ -53,11 +53,12 @@ extern Oid	dlm_extension_schema(void);
 /* OIDs of the extension's members in one catalog (ProcedureRelationId, ...); NIL if the extension is missing. */
 extern List *dlm_extension_members(Oid catalog);
 
-/* What a server's options say. file and digest are palloc'd, NULL if missing. */
+/* What a server's options say. All are palloc'd, NULL if missing. */
 typedef struct DlmServerOptions
 {
 	char	   *file;
 	char	   *digest;
+	char	   *training;		/* a JSON object, of models that dlm_finetune made */
 } DlmServerOptions;
 
 extern void dlm_registry_options(List *options, DlmServerOptions *out);

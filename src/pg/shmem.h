@@ -43,7 +43,7 @@ typedef struct DlmActivitySlot
 	Oid			userid;
 	uint64		query_id;		/* 0 = not computed */
 	DlmPhase	phase;
-	int			task;			/* dlm_task, or one of the two below */
+	int			task;			/* dlm_task, or one of those below */
 	char		model[NAMEDATALEN];
 	TimestampTz started;
 	int64		rows;			/* < 0 = unknown */
@@ -53,10 +53,13 @@ typedef struct DlmActivitySlot
 	int			steps;
 	int			threads;		/* that compute now */
 	uint64		tokens;
+	int64		job_id;			/* 0: no job */
+	DlmJobFigures job;
 } DlmActivitySlot;
 
 #define DLM_ACTIVITY_LOAD		(-1)
 #define DLM_ACTIVITY_UNKNOWN	(-2)
+#define DLM_ACTIVITY_TRAIN		(-3)
 
 typedef struct DlmShared
 {

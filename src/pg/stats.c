@@ -75,6 +75,8 @@ dlm_task_name(int task)
 
 	if (task == DLM_ACTIVITY_LOAD)
 		return "load_model";
+	if (task == DLM_ACTIVITY_TRAIN)
+		return "finetune";
 	return task >= 0 && task < (int) lengthof(names) ? names[task] : "unknown";
 }
 

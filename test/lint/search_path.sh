@@ -77,7 +77,7 @@ def complaints(s, names):
     if re.match(r"CREATE (TEMP |RECURSIVE |MATERIALIZED )*VIEW ", s, re.I):
         yield from complaints_of_code(re.split(r"\bAS\b", s, 1, re.I)[1], names)
     elif re.match(r"CREATE (FUNCTION|PROCEDURE) ", s, re.I):
-        for default in re.findall(r"(?:\bDEFAULT|=) ([^,]*?)(?= ?,| ?\)(?: RETURNS|$))", s, re.I):
+        for default in re.findall(r"(?:\bDEFAULT|=) ([^,]*?)(?= ?,| ?\)(?: RETURNS| LANGUAGE|$))", s, re.I):
             if not re.fullmatch(r"NULL|''|-?[\d.]+|true|false", default.strip(), re.I):
                 yield "a default that is no literal: %s" % default
         if not re.search(r"\bLANGUAGE C\b", s, re.I) and not re.search(r"\bSET search_path\b", s, re.I):
@@ -85,6 +85,10 @@ def complaints(s, names):
             yield from complaints_of_code(body.group(1) if body else "", names)
             if body is None or body.group(1).strip().startswith("''"):
                 yield "a body that cannot be read: write RETURN or BEGIN ATOMIC"
+    elif re.match(r"CREATE TABLE \w+ \(", s, re.I):
+        # columns of plain types and their keys alone: whatever else looks names up
+        for m in re.finditer(r"\b(DEFAULT|CHECK|REFERENCES|INHERITS|LIKE|USING|EXCLUDE|PARTITION|COLLATE|GENERATED (ALWAYS|BY DEFAULT) AS (?!IDENTITY))", s, re.I):
+            yield "%s in a table" % m.group(1)
     elif re.match(r"(DO|SELECT|INSERT|UPDATE|DELETE|CREATE (RULE|TRIGGER|CAST|OPERATOR|AGGREGATE|EVENT|TABLE|INDEX))\b", s, re.I):
         yield "a kind of statement that this check does not know"
 
@@ -118,11 +122,18 @@ BAD = [
     "CREATE FUNCTION f(a int) RETURNS int LANGUAGE sql AS $$ SELECT abs(a) $$;",
     "CREATE FUNCTION f(a int) RETURNS int LANGUAGE C SECURITY DEFINER AS 'x', 'f';",
     "DO $$ BEGIN PERFORM 1; END $$;",
+    "CREATE TABLE t (a int DEFAULT f());",
+    "CREATE TABLE t (a int, CHECK (a > 1));",
+    "CREATE TABLE t (a int, b int GENERATED ALWAYS AS (a + 1) STORED);",
+    "CREATE TABLE t AS SELECT 1;",
+    "CREATE PROCEDURE f(a int DEFAULT random()) LANGUAGE C AS 'x', 'f';",
 ]
 GOOD = [
     "CREATE VIEW v AS SELECT a.b OPERATOR(pg_catalog.||) 'in = x', pg_catalog.upper(a.c)::pg_catalog.text FROM ours(1) AS a "
     "LEFT JOIN pg_catalog.pg_roles AS r ON r.oid OPERATOR(pg_catalog.=) a.b;",
     "CREATE FUNCTION f(a int DEFAULT NULL, b text DEFAULT '=') RETURNS TABLE (c int) LANGUAGE C AS 'x', 'f';",
+    "CREATE PROCEDURE f(a int, INOUT b bigint DEFAULT NULL) LANGUAGE C AS 'x', 'f';",
+    "CREATE TABLE t (a bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, b text NOT NULL);",
 ]
 
 wrong = ["not found: " + s for s in BAD if not check(OURS + s)]
