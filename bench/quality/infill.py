@@ -14,10 +14,12 @@ given.
     two_sided   the 24 best sequences of so many tokens by the text before (a beam of 24), chosen by the likelihood of sequence and next 12 tokens together
     following   the same 24, chosen by the likelihood of the next 12 tokens alone
 
-As in the engine, the first token of a gap begins with a space, none ends in white space or holds a line break. --rows N takes the rows of each file that `dlm-model eval --rows N` does.
+As in the engine, the first token of a gap begins with a space, none ends in white space or holds a line break. --rows N takes the rows of each file that `dlm-model eval --rows N` does;
+rows that the output holds already are not computed again.
 """
 import argparse
 import gzip
+import hashlib
 import json
 import os
 import pathlib
@@ -76,7 +78,7 @@ def make_gaps(args):
         lines = [s for s in held_out(pathlib.Path(args.corpus) / f"{source}.txt.gz") if "[" not in s and len(s.split()) >= 45]
         rng.shuffle(lines)
         found, taken = [], set()
-        for again in range(20):                 # a line may give several gaps, after all lines had their turn
+        for _ in range(20):                     # a line may give several gaps, after all lines had their turn
             for i, line in enumerate(lines):
                 words = list(WORD.finditer(line))
                 word = rng.choice(words) if words else None
@@ -141,17 +143,19 @@ def run_base(args):
     result = json.loads(out.read_text()) if out.exists() else {"model": "SmolLM2-135M-Instruct, left to right", "tasks": {}}
     for path in sorted(pathlib.Path(args.data).glob("infill_*.jsonl")):
         name, start = path.name.split(".jsonl")[0], time.time()
-        task = result["tasks"].setdefault(name, {"lines": [], "right": {"left": "", "two_sided": "", "following": ""}})
-        chosen = rows.read(path, args.rows, args.seed, usable=lambda e: True)
-        if task["lines"] != [i for i, _ in chosen][:len(task["lines"])]:
-            sys.exit(f"{out} is of other rows than {path}")
-        for k, (line, row) in list(enumerate(chosen, 1))[len(task["lines"]):]:
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        task = result["tasks"].setdefault(name, {"sha256": digest, "lines": [], "right": {"left": "", "two_sided": "", "following": ""}})
+        if task["sha256"] != digest:
+            sys.exit(f"{out} is of another {path.name}")
+        done = set(task["lines"])
+        missing = [r for r in rows.read(path, args.rows, args.seed, usable=lambda e: True) if r[0] not in done]
+        for k, (line, row) in enumerate(missing, 1):
             answers, own = model.answers(row)
             task["lines"].append(line)
             for kind, ids in answers.items():
                 task["right"][kind] += str(int(model.tok.decode(ids).strip() == row["text"][slice(*row["gap"])]))
-            if k % 20 == 0 or k == len(chosen):
-                out.with_suffix(".part").write_text(json.dumps(result).replace('{"lines"', '\n{"lines"') + "\n")
+            if k % 20 == 0 or k == len(missing):
+                out.with_suffix(".part").write_text(json.dumps(result).replace('{"sha256"', '\n{"sha256"') + "\n")
                 os.replace(out.with_suffix(".part"), out)
         n = len(task["lines"])
         print(f"{name:24s} {n:5d} gaps  " + "  ".join(f"{k} {s.count('1') / n:.3f}" for k, s in task["right"].items()) + f"  {time.time() - start:.0f} s", flush=True)
