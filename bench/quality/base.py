@@ -4,8 +4,8 @@
 
 SmolLM2-135M-Instruct in PyTorch (f32), as it comes, with the prompt of the default model. A label's *mean* is its tokens' mean log-probability, its *sum* the sum over its
 tokens and the stop token; each also less the same of the content-free text ("N/A" for the input): mean+cf, sum+cf. All labels of a row go through the network together:
-each sees the prompt and itself. The output holds, of each task, the lines of its rows in the file and one digit a row for each rule (1: right); a task that it holds
-already is not computed again. "best" is the rule of the highest mean over the tasks: the base's best, which the bar of a release is measured from.
+each sees the prompt and itself. The output holds, of each task, the lines of its rows in the file and one digit a row for each rule (1: right); rows that it holds
+already are not computed again. "best" is the rule of the highest mean over the tasks: the base's best, which the bar of a release is measured from.
 """
 import argparse
 import json
@@ -88,8 +88,17 @@ def run_task(tok, model, chosen):
     for (_, e), scores in zip(chosen, score_all(model, [item(e, e["input"]) for _, e in chosen])):
         for rule, i in choose(scores, null[key(e)]).items():
             right[rule] += str(int(e["labels"][i] == e["target"]))
-    return {"rows": len(chosen), "baseline": rows.baseline([e for _, e in chosen]), "accuracy": {r: s.count("1") / len(s) for r, s in right.items()},
-            "lines": [i for i, _ in chosen], "right": right}
+    return right
+
+
+def merge(task, right, lines, every):
+    """task: what was known, or None; right: of the rows of `lines`; every: {line: row} of the whole file -> the task with both, in the file's order."""
+    digits = {r: dict(zip(task["lines"], task["right"][r])) if task else {} for r in RULES}
+    for r in RULES:
+        digits[r].update(zip(lines, right[r]))
+    lines = sorted(digits[RULES[0]])
+    return {"rows": len(lines), "baseline": rows.baseline([every[i] for i in lines]), "accuracy": {r: sum(map(int, digits[r].values())) / len(lines) for r in RULES},
+            "lines": lines, "right": {r: "".join(digits[r][i] for i in lines) for r in RULES}}
 
 
 def finish(out, result):
@@ -113,16 +122,18 @@ def main():
     torch.set_num_threads(args.threads)
     tok, model = reference_model.load_base(args.folder, args.base)
     out = pathlib.Path(args.out)
-    result = json.loads(out.read_text()) if out.exists() else {"model": "SmolLM2-135M-Instruct, left to right", "rows": args.rows, "seed": args.seed, "tasks": {}}
+    result = json.loads(out.read_text()) if out.exists() else {"model": "SmolLM2-135M-Instruct, left to right", "tasks": {}}
     for path in sorted(pathlib.Path(args.data).glob("*.jsonl*")):
         name = path.name.split(".jsonl")[0]
-        if name in result["tasks"] or args.tasks and name not in args.tasks:
+        if args.tasks and name not in args.tasks:
             continue
-        start = time.time()
-        chosen = rows.read(path, args.rows, args.seed)
+        task = result["tasks"].get(name)
+        done = set(task["lines"]) if task else set()
+        chosen = [r for r in rows.read(path, args.rows, args.seed) if r[0] not in done]
         if not chosen:
             continue
-        result["tasks"][name] = task = run_task(tok, model, chosen)
+        start = time.time()
+        result["tasks"][name] = task = merge(task, run_task(tok, model, chosen), [i for i, _ in chosen], dict(rows.read(path)))
         finish(out, result)
         print(f"{name:28s} {task['rows']:4d} rows  baseline {task['baseline']:.3f}  " + "  ".join(f"{r} {task['accuracy'][r]:.3f}" for r in RULES) + f"  {time.time() - start:.0f} s",
               file=sys.stderr, flush=True)
