@@ -98,7 +98,7 @@ $(shlib): $(LOADER_LIB) $(TRAIN_LIB) $(ENGINE_LIB)
 ENGINE_HEADERS := $(wildcard src/engine/*.h)
 LOADER_HEADERS := $(wildcard model_loader/*.h)
 TRAIN_HEADERS := $(wildcard src/train/*.h)
-$(OBJS): $(wildcard src/pg/*.h) src/engine/dlm.h model_loader/loader.h model_loader/train.h
+$(OBJS): $(wildcard src/pg/*.h) src/engine/dlm.h model_loader/loader.h model_loader/eval.h model_loader/train.h
 
 $(BUILD)/src/engine/%.o: src/engine/%.c $(ENGINE_HEADERS)
 	@mkdir -p $(@D)

@@ -106,7 +106,7 @@ def finish(out, result):
     result["mean"] = {rule: sum(t["accuracy"][rule] for t in tasks) / len(tasks) for rule in RULES}
     result["mean"]["baseline"] = sum(t["baseline"] for t in tasks) / len(tasks)
     result["best"] = max(RULES, key=lambda rule: result["mean"][rule])
-    out.with_suffix(".part").write_text(json.dumps(result).replace('{"rows"', '\n{"rows"').replace('}, "mean": ', '},\n"mean": ') + "\n")
+    out.with_suffix(".part").write_text(json.dumps(result).replace('{"rows"', '\n{"rows"').replace(": \n", ":\n").replace('}, "mean": ', '},\n"mean": ') + "\n")
     os.replace(out.with_suffix(".part"), out)
 
 

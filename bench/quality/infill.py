@@ -155,7 +155,7 @@ def run_base(args):
             for kind, ids in answers.items():
                 task["right"][kind] += str(int(model.tok.decode(ids).strip() == row["text"][slice(*row["gap"])]))
             if k % 20 == 0 or k == len(missing):
-                out.with_suffix(".part").write_text(json.dumps(result).replace('{"sha256"', '\n{"sha256"') + "\n")
+                out.with_suffix(".part").write_text(json.dumps(result).replace('{"sha256"', '\n{"sha256"').replace(": \n", ":\n") + "\n")
                 os.replace(out.with_suffix(".part"), out)
         n = len(task["lines"])
         print(f"{name:24s} {n:5d} gaps  " + "  ".join(f"{k} {s.count('1') / n:.3f}" for k, s in task["right"].items()) + f"  {time.time() - start:.0f} s", flush=True)

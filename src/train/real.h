@@ -84,6 +84,7 @@ typedef double dl_real;
 #define dl_dataset_create	dl_dataset_create_f64
 #define dl_dataset_free		dl_dataset_free_f64
 #define dl_dataset_source	dl_dataset_source_f64
+#define dl_dataset_weigh	dl_dataset_weigh_f64
 #define dl_dataset_add		dl_dataset_add_f64
 #define dl_dataset_hold_out	dl_dataset_hold_out_f64
 #define dl_dataset_check	dl_dataset_check_f64
