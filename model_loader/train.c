@@ -33,10 +33,8 @@ dlm_train_open(const dlm_model *base, const dlm_train_options *options, const dl
 	run->env = *env;
 	run->state.validated = run->state.best_step = -1;
 	run->state.loss = run->state.accuracy = run->state.validation_loss = run->state.validation_accuracy = NAN;
-	run->state.best_loss = run->state.best_accuracy = NAN;
+	run->state.validation_near = run->state.best_loss = run->state.best_accuracy = NAN;
 	st = dl_train_recipe_resolve(options, base, &run->recipe, err);
-	if (st == DLM_OK && run->recipe.objective == DL_LENGTH_ROWS)
-		st = dl_fail(err, DLM_EUNSUPPORTED, "Objectives are \"instruction\" and \"text\".", "length heads are not trained yet");
 	if (st == DLM_OK && run->recipe.lora_dropout > 0)
 		st = dl_fail(err, DLM_EUNSUPPORTED, "Use \"dropout\".", "dropout before LoRA's factors is not supported yet");
 	run->arena = st == DLM_OK ? dl_arena_create(env->memory_limit > 0 ? env->memory_limit : DEFAULT_LIMIT) : NULL;
@@ -47,6 +45,7 @@ dlm_train_open(const dlm_model *base, const dlm_train_options *options, const dl
 		rows.row_tokens = run->recipe.row_tokens;
 		rows.cut_input = run->recipe.cut_input;
 		rows.keep_labels = run->recipe.held_out > 0;
+		rows.lengths = dl_train_lengths(run);
 		st = dl_dataset_create(base, &rows, env, run->arena, &run->ds, err);
 	}
 	if (st != DLM_OK)
@@ -54,7 +53,9 @@ dlm_train_open(const dlm_model *base, const dlm_train_options *options, const dl
 		dlm_train_close(run);
 		return st;
 	}
-	run->masker = (dl_masker) {run->ds, &run->recipe.masking, run->recipe.seed};
+	run->masker = (dl_masker) {.ds = run->ds, .masking = &run->recipe.masking, .seed = run->recipe.seed};
+	if (dl_train_lengths(run))
+		dl_train_length_open(run);
 	*out = run;
 	return DLM_OK;
 }
@@ -65,6 +66,7 @@ dlm_train_close(dlm_train *run)
 	if (run == NULL)
 		return;
 	dl_net_free(run->net);		/* its threads */
+	dl_length_free(run->length);
 	if (run->arena != NULL)
 		dl_arena_destroy(run->arena);
 	free(run);
@@ -129,7 +131,8 @@ bytes_needed(dlm_train *run, int part_tokens, bool recompute)
 	run->batching = (dl_batches_options) {run->recipe.batch_tokens, part_tokens};
 	run->limits = dl_batches_limits(&run->masker, &run->batching);
 	run->limits.recompute = recompute;
-	bytes = dl_train_bytes(run->base, &run->recipe.train, &run->limits, run->env.threads);
+	bytes = dl_train_lengths(run) ? dl_train_length_bytes(run) :
+		dl_train_bytes(run->base, &run->recipe.train, &run->limits, run->env.threads);
 	bytes += dl_batches_bytes(&run->masker, &run->batching);
 	bytes += (size_t) copies(run) * dl_block_bytes(trained * sizeof(dl_real));
 	bytes += dl_block_bytes(dl_mask_space_bytes(run->limits.tokens));
@@ -164,7 +167,10 @@ plan_memory(dlm_train *run, dlm_error *err)
 	const dl_recipe *r = &run->recipe;
 	bool		ok;
 
-	if (r->part_tokens > 0)
+	if (dl_train_lengths(run))	/* parts of a useful size come before states that are kept */
+		ok = (run->keep_states = true, r->part_tokens > 0 ? fits(run, r->part_tokens, false) : fits_in_parts(run, SMALL_PART, false)) ||
+			(run->keep_states = false, r->part_tokens > 0 ? fits(run, r->part_tokens, false) : fits_in_parts(run, 1, false));
+	else if (r->part_tokens > 0)
 		ok = (r->recompute != 1 && fits(run, r->part_tokens, false)) || (r->recompute != 0 && fits(run, r->part_tokens, true));
 	else
 		ok = (r->recompute != 1 && fits_in_parts(run, r->recompute == 0 ? 1 : SMALL_PART, false)) ||
@@ -188,7 +194,9 @@ take_memory(dlm_train *run, dlm_error *err)
 	const dl_recipe *r = &run->recipe;
 	dlm_status	st = dl_params_create(run->base, &r->train, run->arena, &run->p, err);
 
-	if (st == DLM_OK)
+	if (st == DLM_OK && dl_train_lengths(run))
+		st = dl_train_length_create(run, err);
+	else if (st == DLM_OK)
 		st = dl_net_create(run->p, &run->limits, &run->env, &run->net, err);
 	if (st == DLM_OK)
 		st = dl_adamw_create(run->p, &r->adamw, &run->adamw, err);
@@ -261,7 +269,8 @@ dlm_train_progress_get(const dlm_train *run, dlm_train_progress *out)
 	*out = (dlm_train_progress) {
 		.step = s->step, .steps = run->steps, .rows = rows, .rows_held_out = run->ds->validation.n, .tokens = s->tokens,
 		.seconds = s->seconds, .loss = s->loss, .accuracy = s->accuracy, .rate = s->rate, .gradient = s->gradient,
-		.validation_loss = s->validation_loss, .validation_accuracy = s->validation_accuracy, .best_loss = s->best_loss,
+		.validation_loss = s->validation_loss, .validation_accuracy = s->validation_accuracy,
+		.validation_near = s->validation_near, .best_loss = s->best_loss,
 		.best_accuracy = s->best_accuracy, .best_step = s->best_step, .memory_peak = dl_arena_peak(run->arena)
 	};
 	out->tokens_per_second = run->recent_seconds > 0 ? run->recent_tokens / run->recent_seconds : 0;

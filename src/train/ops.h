@@ -102,7 +102,7 @@ void		dl_dense_scratch_carve(dl_dense_scratch *s, void *base, size_t *at, const 
 /* y[m, n] = x[m, k] (W + s B A)^T + b */
 void		dl_dense_forward(dl_exec *e, const dl_dense *d, dl_real s, dl_rows x, int m, const dl_dense_scratch *scratch,
 							 dl_rows y);
-/* dx[m, k] = dy (W + s B A), or +=; adds dW = dy^T x, db = sum of dy, dB = s dy^T (x A^T), dA = s (dy B)^T x */
+/* dx[m, k] = dy (W + s B A), or +=, unless dx.at is NULL; adds dW = dy^T x, db = sum of dy, dB = s dy^T (x A^T), dA = s (dy B)^T x */
 void		dl_dense_backward(dl_exec *e, const dl_dense *d, dl_real s, dl_rows x, dl_rows dy, int m,
 							  const dl_dense_scratch *scratch, dl_rows dx, bool add);
 

@@ -254,6 +254,8 @@ dl_dense_backward(dl_exec *e, const dl_dense *d, dl_real s, dl_rows x, dl_rows d
 		dl_add_column_sums(e, dy, m, n, d->b->grad);
 	if (d->lora_a != NULL)
 		dl_factors_backward(e, d, s, x, dy, m, scratch);
+	if (dx.at == NULL)
+		return;
 	dl_panels_back(e, d, s, 0, n, scratch->side, scratch->panels);
 	dl_multiply_panels(e, dy, m, n, scratch->panels, k, dx, add);
 }
