@@ -35,8 +35,6 @@ dlm_train_open(const dlm_model *base, const dlm_train_options *options, const dl
 	run->state.loss = run->state.accuracy = run->state.validation_loss = run->state.validation_accuracy = NAN;
 	run->state.validation_near = run->state.best_loss = run->state.best_accuracy = NAN;
 	st = dl_train_recipe_resolve(options, base, &run->recipe, err);
-	if (st == DLM_OK && run->recipe.lora_dropout > 0)
-		st = dl_fail(err, DLM_EUNSUPPORTED, "Use \"dropout\".", "dropout before LoRA's factors is not supported yet");
 	run->arena = st == DLM_OK ? dl_arena_create(env->memory_limit > 0 ? env->memory_limit : DEFAULT_LIMIT) : NULL;
 	if (st == DLM_OK && run->arena == NULL)
 		st = dl_fail_memory(err);
@@ -131,6 +129,7 @@ bytes_needed(dlm_train *run, int part_tokens, bool recompute)
 	run->batching = (dl_batches_options) {run->recipe.batch_tokens, part_tokens};
 	run->limits = dl_batches_limits(&run->masker, &run->batching);
 	run->limits.recompute = recompute;
+	run->limits.lora_dropout = run->recipe.lora_dropout > 0;
 	bytes = dl_train_lengths(run) ? dl_train_length_bytes(run) :
 		dl_train_bytes(run->base, &run->recipe.train, &run->limits, run->env.threads);
 	bytes += dl_batches_bytes(&run->masker, &run->batching);

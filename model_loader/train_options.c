@@ -570,6 +570,8 @@ check_recipe(const dlm_train_options *o, const dlm_model *model, const dl_recipe
 		if (is_given(o, of_lora[i].offset))
 			return dl_fail(err, DLM_EINVAL, "", "option \"%s\" is of mode \"lora\", not \"%s\"", of_lora[i].key,
 						   mode_words[r->train.mode]);
+	if (r->train.mode == DL_TRAIN_LORA && r->lora_dropout > 0 && (r->train.lora & DL_DENSE_OUTPUT) != 0)
+		return dl_fail(err, DLM_EINVAL, "", "option \"lora_dropout\" does not go with \"output\" among the \"modules\"");
 	if (r->masking.cover_least > r->masking.cover_most)
 		return dl_fail(err, DLM_EINVAL, "", "option \"cover_least\" must not be above \"cover_most\", %g",
 					   r->masking.cover_most);

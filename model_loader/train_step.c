@@ -44,8 +44,9 @@ static dlm_status
 do_part(dlm_train *run, const dl_example *rows, int n, dlm_error *err)
 {
 	const dl_recipe *r = &run->recipe;
-	dl_drop		drop = {.seed = (uint64_t) r->seed, .step = (uint32_t) run->state.step, .hidden = r->dropout, .attention = r->attention_dropout};
-	const dl_drop *used = r->dropout > 0 || r->attention_dropout > 0 ? &drop : NULL;
+	dl_drop		drop = {.seed = (uint64_t) r->seed, .step = (uint32_t) run->state.step, .hidden = r->dropout, .attention = r->attention_dropout,
+		.lora = r->lora_dropout};
+	const dl_drop *used = r->dropout > 0 || r->attention_dropout > 0 || r->lora_dropout > 0 ? &drop : NULL;
 	dl_loss		loss;
 	dlm_status	st = run->length != NULL ? dl_train_length_part(run, rows, n, used, &loss, err) :
 		dl_net_forward(run->net, rows, n, used, err);

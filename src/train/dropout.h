@@ -16,6 +16,7 @@ typedef struct dl_drop
 	uint32_t	step;			/* of the run: another mask in each */
 	double		hidden;			/* rate after the embedding and after each block, before the residual; in [0, 1) */
 	double		attention;		/* rate of attention's probabilities */
+	double		lora;			/* rate of what LoRA's A reads, but in the output projection */
 } dl_drop;
 
 /*

@@ -148,7 +148,7 @@ contradictions(const dlm_model *m)
 {
 	static const char *const cases[] = {
 		"{\"mode\": \"full\", \"rank\": 4}", "{\"mode\": \"bias\", \"modules\": \"all\"}",
-		"{\"cover_least\": 0.5, \"cover_most\": 0.4}", "{\"row_tokens\": 100000}"
+		"{\"lora_dropout\": 0.1, \"modules\": [\"q\", \"output\"]}", "{\"cover_least\": 0.5, \"cover_most\": 0.4}", "{\"row_tokens\": 100000}"
 	};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
