@@ -66,11 +66,13 @@ typedef double dl_real;
 #define dl_net_bytes		dl_net_bytes_f64
 #define dl_net_create		dl_net_create_f64
 #define dl_net_free			dl_net_free_f64
+#define dl_net_threads		dl_net_threads_f64
 #define dl_net_forward		dl_net_forward_f64
 #define dl_net_logits		dl_net_logits_f64
 #define dl_net_loss			dl_net_loss_f64
 #define dl_net_logprob		dl_net_logprob_f64
 #define dl_net_backward		dl_net_backward_f64
+#define dl_net_stopped		dl_net_stopped_f64
 #define dl_head_run			dl_head_run_f64
 #define dl_head_back		dl_head_back_f64
 #define dl_dropout			dl_dropout_f64
@@ -84,6 +86,7 @@ typedef double dl_real;
 #define dl_dataset_create	dl_dataset_create_f64
 #define dl_dataset_free		dl_dataset_free_f64
 #define dl_dataset_source	dl_dataset_source_f64
+#define dl_dataset_weigh	dl_dataset_weigh_f64
 #define dl_dataset_add		dl_dataset_add_f64
 #define dl_dataset_hold_out	dl_dataset_hold_out_f64
 #define dl_dataset_check	dl_dataset_check_f64
