@@ -66,7 +66,7 @@ static bool
 same_values(const dl_params *a, const dl_params *b)
 {
 	for (int i = 0; i < a->n; i++)
-		if (memcmp(a->list[i].value, b->list[i].value, a->list[i].n * sizeof(dl_real)) != 0)
+		if (a->list[i].value != NULL && memcmp(a->list[i].value, b->list[i].value, a->list[i].n * sizeof(dl_real)) != 0)
 			return false;
 	return true;
 }
