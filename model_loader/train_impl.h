@@ -60,6 +60,7 @@ struct dlm_train
 	int64_t		steps;			/* of the whole run */
 	int64_t		validate_every;
 	size_t		memory;			/* predicted */
+	int			threads;		/* as many as there is memory for; env.threads: now */
 
 	dl_params  *p;
 	dl_net	   *net;
@@ -73,15 +74,24 @@ struct dlm_train
 	dl_mask_space space;
 	dl_example *questions;		/* [limits.rows] */
 
+	struct dl_piece *pieces;	/* [dl_train_pieces] what goes into a checkpoint */
+
 	dl_train_state state;
 	dl_validation validation;
 	bool		in_step;		/* parts of a batch are under way */
 	dl_batches_state before;	/* that batch: a checkpoint in the middle of a step is one of its beginning */
 	dl_loss		sum;			/* of the parts so far */
 	int			step_tokens;
+	uint32_t	part_first;		/* of them before the part that comes */
 	double		recent_tokens,	/* running sums for the rate of tokens */
 				recent_seconds;
 };
+
+/* train_state.c: DLM_EINVAL before start */
+dlm_status	dl_train_check_begun(const dlm_train *run, dlm_error *err);
+
+/* The most pieces that a checkpoint of the run has. */
+size_t		dl_train_pieces(const dlm_train *run);
 
 /* Trained values one after another, in the list's order: out of the parameters, and back. */
 void		dl_train_take(const dl_params *p, dl_real *out);
