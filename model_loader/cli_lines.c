@@ -34,12 +34,13 @@ read_all(int fd, const char *path, dl_lines *out, dlm_error *err)
 	size_t		capacity = 1 << 20;
 
 	out->text = malloc(capacity + 1);
+	if (out->text == NULL)
+		return dl_fail_memory(err);
 	for (;;)
 	{
 		ssize_t		got;
+		char	   *grown;
 
-		if (out->text == NULL)
-			return dl_fail_memory(err);
 		got = read(fd, out->text + out->size, capacity - out->size);
 		if (got < 0 && errno == EINTR)
 			continue;
@@ -53,7 +54,10 @@ read_all(int fd, const char *path, dl_lines *out, dlm_error *err)
 		if (capacity >= MOST_BYTES)
 			return dl_fail(err, DLM_ETOOLONG, "", "\"%s\" has more than 4 GB", path);
 		capacity *= 2;
-		out->text = realloc(out->text, capacity + 1);
+		grown = realloc(out->text, capacity + 1);
+		if (grown == NULL)
+			return dl_fail_memory(err);
+		out->text = grown;
 	}
 }
 
@@ -106,6 +110,8 @@ find_lines(dl_lines *out, dlm_error *err)
 {
 	size_t		at = 0;
 
+	if (out->size >= 3 && memcmp(out->text, "\xef\xbb\xbf", 3) == 0)
+		memmove(out->text, out->text + 3, out->size -= 3);
 	for (size_t i = 0; i < out->size; i++)
 		out->n += out->text[i] == '\n';
 	out->n += out->size > 0 && out->text[out->size - 1] != '\n';

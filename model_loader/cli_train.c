@@ -7,11 +7,13 @@
 #include "cli_train.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <math.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "status.h"
@@ -53,9 +55,13 @@ typedef struct dl_trainer
 	dlm_train_options *options;
 	dlm_train  *train;
 	FILE	   *csv;
+	double		first,			/* of --part */
+				last;
 	double		saved,			/* seconds: when */
 				shown;
-	int64_t		logged;			/* step */
+	int			log_failed;		/* errno */
+	int64_t		logged,			/* step, and step of the validation */
+				logged_validation;
 } dl_trainer;
 
 static volatile sig_atomic_t stopping;
@@ -85,7 +91,7 @@ parse(dl_trainer *r, int argc, char **argv, bool *help)
 		{"--checkpoint", DL_CLI_STRING, &r->checkpoint, "written every five minutes and at the end"},
 		{"--resume", DL_CLI_FLAG, &r->resume, "go on from --checkpoint, if it is there"},
 		{"--validation", DL_CLI_STRING, &r->validation, "file of rows never trained on"},
-		{"--log", DL_CLI_STRING, &r->log, "CSV, a line a step"},
+		{"--log", DL_CLI_STRING, &r->log, "CSV, a line for each step and each validation"},
 		{"--split", DL_CLI_STRING, &r->split, "rows whose \"split\" is another are passed over"},
 		{"--part", DL_CLI_STRING, &r->part, "A:B, the part of each text file's lines to take, e.g. 0:0.95"},
 		{"--rows", DL_CLI_INT, &r->most_rows, "most rows of a file, evenly spread"},
@@ -129,7 +135,7 @@ make_options(dl_trainer *r, dlm_error *err)
 
 /* --------------------------------------------------------------------- rows */
 
-/* "FILE:2" is mixed twice as often as FILE. */
+/* "FILE:2" is mixed twice as often as FILE, unless there is a file of that name. */
 static double
 take_factor(char *path)
 {
@@ -137,23 +143,23 @@ take_factor(char *path)
 	char	   *end;
 	double		factor;
 
-	if (colon == NULL || colon[1] == '\0')
+	if (colon == NULL || colon[1] == '\0' || access(path, F_OK) == 0)
 		return 1;
 	factor = strtod(colon + 1, &end);
-	if (*end != '\0' || !(factor > 0))
+	if (*end != '\0' || !(factor > 0) || !isfinite(factor))
 		return 1;
 	*colon = '\0';
 	return factor;
 }
 
 static dlm_status
-read_choice(const dl_trainer *r, bool text, dl_train_choice *choice, dlm_error *err)
+read_part(dl_trainer *r, dlm_error *err)
 {
-	*choice = (dl_train_choice) {r->split, 0, 1, r->most_rows, r->skip_long};
-	if (r->part == NULL || !text)
-		return DLM_OK;
-	if (sscanf(r->part, "%lf:%lf", &choice->first, &choice->last) != 2 ||
-		!(choice->first >= 0 && choice->first < choice->last && choice->last <= 1))
+	char		after;
+
+	r->last = 1;
+	if (r->part != NULL && (sscanf(r->part, "%lf:%lf%c", &r->first, &r->last, &after) != 2 ||
+							!(r->first >= 0 && r->first < r->last && r->last <= 1)))
 		return dl_fail(err, DLM_EINVAL, "", "--part must be two numbers from 0 to 1, like 0:0.95");
 	return DLM_OK;
 }
@@ -163,13 +169,13 @@ static dlm_status
 read_source(dl_trainer *r, int i, char *path, dlm_error *err)
 {
 	double		factor = take_factor(path);
-	bool		text = strstr(path, ".txt") != NULL;
+	bool		text = dl_train_is_text(path);
 	int64_t		rows = 0,
 				skipped = 0;
-	dl_train_choice choice;
-	dlm_status	st = read_choice(r, text, &choice, err);
+	dl_train_choice choice = {r->split, text ? r->first : 0, text ? r->last : 1, r->most_rows, r->skip_long};
+	dlm_status	st = DLM_OK;
 
-	if (st == DLM_OK && i > 0 && !r->empty)
+	if (i > 0 && !r->empty)
 		st = dlm_train_source(r->train, path, 1, &r->source, err);
 	if (st == DLM_OK)
 		st = dl_train_read(r->train, path, &choice, r->source, &rows, &skipped, err);
@@ -183,10 +189,10 @@ read_source(dl_trainer *r, int i, char *path, dlm_error *err)
 static dlm_status
 read_rows(dl_trainer *r, dlm_error *err)
 {
-	dlm_status	st = DLM_OK;
+	dlm_status	st = read_part(r, err);
 	dl_train_choice all = {NULL, 0, 1, 0, r->skip_long};
 	int64_t		rows,
-				skipped;
+				skipped = 0;
 
 	for (int i = 1; i < r->n_files && st == DLM_OK; i++)
 	{
@@ -197,6 +203,9 @@ read_rows(dl_trainer *r, dlm_error *err)
 	}
 	if (st == DLM_OK && r->validation != NULL)
 		st = dl_train_read(r->train, r->validation, &all, DLM_TRAIN_VALIDATION, &rows, &skipped, err);
+	r->skipped += skipped;
+	if (r->empty)
+		dlm_train_source_drop(r->train);
 	return st;
 }
 
@@ -215,8 +224,9 @@ show(dl_trainer *r, bool last)
 	r->shown = now;
 	dlm_train_progress_get(r->train, &p);
 	left = p.step > 0 ? p.seconds / (double) p.step * (double) (p.steps - p.step) : 0;
-	fprintf(stderr, "%sstep %lld of %lld, %.0f tokens/s, loss %.3f, right %.3f", terminal ? "\r\033[K" : "", (long long) p.step,
-			(long long) p.steps, p.tokens_per_second, p.loss, p.accuracy);
+	fprintf(stderr, "%sstep %lld of %lld", terminal ? "\r\033[K" : "", (long long) p.step, (long long) p.steps);
+	if (!isnan(p.loss))
+		fprintf(stderr, ", %.0f tokens/s, loss %.3f, right %.3f", p.tokens_per_second, p.loss, p.accuracy);
 	if (!isnan(p.validation_loss))
 		fprintf(stderr, "; held out %.3f", p.validation_loss);
 	if (!isnan(p.validation_accuracy))
@@ -226,16 +236,46 @@ show(dl_trainer *r, bool last)
 	fflush(stderr);
 }
 
+/* Take away what a run wrote after the checkpoint from which this one goes on, and a line that it did not end. */
+static void
+cut_log(const dl_trainer *r)
+{
+	dlm_train_progress p;
+	FILE	   *f = fopen(r->log, "r+e");
+	char	   *line = NULL;
+	size_t		size = 0;
+	off_t		keep = 0;
+	ssize_t		len;
+
+	if (f == NULL)
+		return;					/* none yet, or opening it again says why not */
+	dlm_train_progress_get(r->train, &p);
+	while ((len = getline(&line, &size, f)) > 0 && line[len - 1] == '\n' && strtoll(line, NULL, 10) <= p.step)
+		keep += len;
+	free(line);
+	if (ftruncate(fileno(f), keep) != 0)
+		fprintf(stderr, "dlm-model: could not cut \"%s\": %s\n", r->log, strerror(errno));
+	fclose(f);
+}
+
 static dlm_status
 open_log(dl_trainer *r, dlm_error *err)
 {
+	dlm_train_progress p;
+
 	if (r->log == NULL)
 		return DLM_OK;
+	if (r->resume)
+		cut_log(r);
 	r->csv = fopen(r->log, r->resume ? "ae" : "we");
 	if (r->csv == NULL)
 		return dl_fail(err, DLM_EIO, "", "could not open \"%s\": %s", r->log, strerror(errno));
+	fseek(r->csv, 0, SEEK_END);
 	if (ftell(r->csv) == 0)
 		fprintf(r->csv, "step,tokens,seconds,loss,right,rate,gradient,validation_loss,validation_right\n");
+	dlm_train_progress_get(r->train, &p);
+	r->logged = p.step;
+	r->logged_validation = p.validated;
 	return DLM_OK;
 }
 
@@ -248,23 +288,30 @@ put_number(FILE *f, double x, const char *after)
 	fputs(after, f);
 }
 
+/* A line after each step, and one after each validation: with its figures, of the step before. */
 static void
 write_log(dl_trainer *r)
 {
 	dlm_train_progress p;
+	bool		validated;
 
 	dlm_train_progress_get(r->train, &p);
-	if (r->csv == NULL || p.step == r->logged)
+	validated = p.validated != r->logged_validation;
+	if (r->csv == NULL || r->log_failed != 0 || (p.step == r->logged && !validated))
 		return;
 	r->logged = p.step;
+	r->logged_validation = p.validated;
 	fprintf(r->csv, "%lld,%llu,%.1f,", (long long) p.step, (unsigned long long) p.tokens, p.seconds);
 	put_number(r->csv, p.loss, ",");
 	put_number(r->csv, p.accuracy, ",");
 	put_number(r->csv, p.rate, ",");
 	put_number(r->csv, p.gradient, ",");
-	put_number(r->csv, p.validation_loss, ",");
-	put_number(r->csv, p.validation_accuracy, "\n");
-	fflush(r->csv);
+	put_number(r->csv, validated ? p.validation_loss : NAN, ",");
+	put_number(r->csv, validated ? p.validation_accuracy : NAN, "\n");
+	if (fflush(r->csv) == 0)
+		return;
+	r->log_failed = errno;
+	fprintf(stderr, "dlm-model: could not write \"%s\": %s; the training goes on\n", r->log, strerror(errno));
 }
 
 /* ---------------------------------------------------------------------- run */
@@ -283,6 +330,7 @@ run_steps(dl_trainer *r, dlm_error *err)
 {
 	dlm_status	st = DLM_MORE;
 	dlm_error	unsaved;
+	bool		stopped;
 
 	r->saved = dl_cli_seconds();
 	while (st == DLM_MORE && !stopping)
@@ -294,43 +342,91 @@ run_steps(dl_trainer *r, dlm_error *err)
 			return err->status;
 	}
 	show(r, true);
-	/* a run that failed keeps the checkpoint of its last complete step */
+	/* a run that failed keeps the checkpoint of its last complete step; saving looks at the flag too */
+	stopped = stopping;
+	stopping = 0;
 	if (save(r, true, &unsaved) != DLM_OK && (st == DLM_OK || st == DLM_EINTR || st == DLM_MORE))
 		*err = unsaved, st = unsaved.status;
-	else if (st == DLM_MORE || st == DLM_EINTR)
+	else if (stopped && (st == DLM_MORE || st == DLM_EINTR))
 		st = dl_fail(err, DLM_EINTR, r->checkpoint != NULL ? "Go on with --resume." : "", "stopped");
 	return st;
 }
 
-/* dlm_train_write names files by digest; here the user does. */
+/* The folder of a path. false: too long. */
+static bool
+folder_of(const char *path, char folder[PATH_MAX])
+{
+	const char *slash = strrchr(path, '/');
+	size_t		len = slash == NULL ? 1 : slash == path ? 1 : (size_t) (slash - path);
+
+	if (len + 100 >= PATH_MAX)
+		return false;
+	memcpy(folder, slash == NULL ? "." : path, len);
+	folder[len] = '\0';
+	return true;
+}
+
+/* Better now than after a night: can a file be written there? NULL: it need not be. */
+static dlm_status
+check_place(const char *path, bool is_file, dlm_error *err)
+{
+	char		folder[PATH_MAX];
+	struct stat sb;
+
+	if (path == NULL)
+		return DLM_OK;
+	if (!folder_of(path, folder))
+		return dl_fail(err, DLM_EINVAL, "", "a path is too long");
+	if (access(folder, W_OK | X_OK) != 0)
+		return dl_fail(err, DLM_EIO, "", "cannot write \"%s\": %s", path, strerror(errno));
+	if (is_file && stat(path, &sb) == 0 && !S_ISREG(sb.st_mode))
+		return dl_fail(err, DLM_EEXIST, "", "\"%s\" exists and is not a regular file", path);
+	return DLM_OK;
+}
+
+static dlm_status
+check_places(const dl_trainer *r, dlm_error *err)
+{
+	dlm_status	st = check_place(r->out, true, err);
+	dl_recipe	recipe;
+
+	if (st == DLM_OK)
+		st = check_place(r->checkpoint, true, err);
+	if (st == DLM_OK)
+		st = check_place(r->adapter, false, err);
+	if (st == DLM_OK && r->adapter != NULL)
+		st = dl_train_recipe_resolve(r->options, r->model.model, &recipe, err);
+	if (st == DLM_OK && r->adapter != NULL && recipe.train.mode != DL_TRAIN_LORA)
+		st = dl_fail(err, DLM_EINVAL, "", "only runs of mode \"lora\" have an adapter");
+	return st;
+}
+
+/* dlm_train_write names files by digest; here the user does. In a folder of its own, so that no file of that name is touched. */
 static dlm_status
 write_out(dl_trainer *r, dlm_error *err)
 {
-	char		folder[4096];
-	char		path[4200];
-	char	   *slash;
+	char		folder[PATH_MAX];
+	char		path[PATH_MAX + 70];
 	uint8_t		digest[32];
 	int			at;
 	dlm_status	st;
 
-	if (strlen(r->out) >= sizeof(folder))
-		return dl_fail(err, DLM_EINVAL, "", "path is too long");
-	strcpy(folder, r->out);
-	slash = strrchr(folder, '/');
-	if (slash == NULL)
-		strcpy(folder, ".");
-	else
-		slash[slash == folder] = '\0';
+	(void) folder_of(r->out, folder);	/* check_places has */
+	strcat(folder, "/.dlm-train-XXXXXX");
+	if (mkdtemp(folder) == NULL)
+		return dl_fail(err, DLM_EIO, "", "could not create \"%s\": %s", folder, strerror(errno));
 	st = dlm_train_write(r->train, folder, digest, err);
-	if (st != DLM_OK)
-		return st;
 	at = snprintf(path, sizeof(path), "%s/", folder);
-	for (int i = 0; i < 32; i++)
+	for (int i = 0; i < 32 && st == DLM_OK; i++)
 		at += snprintf(path + at, sizeof(path) - (size_t) at, "%02x", digest[i]);
 	snprintf(path + at, sizeof(path) - (size_t) at, ".dlm");
-	if (rename(path, r->out) != 0)
-		return dl_fail(err, DLM_EIO, "", "could not rename \"%s\" to \"%s\": %s", path, r->out, strerror(errno));
-	return DLM_OK;
+	if (st == DLM_OK && rename(path, r->out) != 0)
+	{
+		st = dl_fail(err, DLM_EIO, "", "could not rename \"%s\" to \"%s\": %s", path, r->out, strerror(errno));
+		unlink(path);
+	}
+	rmdir(folder);
+	return st;
 }
 
 static dlm_status
@@ -339,19 +435,23 @@ begin(dl_trainer *r, dlm_error *err)
 	dlm_env		env = {.stop = asked_to_stop, .threads = r->threads > 0 ? r->threads : dl_cli_threads()};
 	size_t		half = (size_t) sysconf(_SC_PHYS_PAGES) * (size_t) sysconf(_SC_PAGESIZE) / 2;
 	dlm_status	st = make_options(r, err);
+	bool		resume;
 
 	env.memory_limit = r->memory > 0 ? (size_t) r->memory << 20 : half;
 	if (st == DLM_OK)
 		st = dl_cli_open(r->files[0], &r->model, err);
+	if (st == DLM_OK)
+		st = check_places(r, err);
 	if (st == DLM_OK)
 		st = dlm_train_open(r->model.model, r->options, &env, &r->train, err);
 	if (st == DLM_OK)
 		st = read_rows(r, err);
 	if (st == DLM_OK)
 		st = dlm_train_start(r->train, err);
-	if (st == DLM_OK && r->init != NULL)
+	resume = r->resume && access(r->checkpoint, F_OK) == 0;
+	if (st == DLM_OK && r->init != NULL && !resume)
 		st = dlm_train_init(r->train, r->init, err);
-	if (st == DLM_OK && r->resume && r->checkpoint != NULL && access(r->checkpoint, F_OK) == 0)
+	if (st == DLM_OK && resume)
 		st = dlm_train_resume(r->train, r->checkpoint, err);
 	return st == DLM_OK ? open_log(r, err) : st;
 }
@@ -380,7 +480,22 @@ train(dl_trainer *r, dlm_error *err)
 		st = dlm_train_write_adapter(r->train, r->adapter, err);
 	if (st == DLM_OK && r->out != NULL)
 		st = write_out(r, err);
+	if (st == DLM_OK && r->log_failed != 0)
+		st = dl_fail(err, DLM_EIO, "All else was written.", "\"%s\" is not complete: %s", r->log, strerror(r->log_failed));
 	return st;
+}
+
+/* What options there must be, and which go together. */
+static int
+check_command(const dl_trainer *r)
+{
+	const char *wrong = r->n_files < 2 ? "train needs a base model and at least one file of rows" :
+		r->out == NULL && r->adapter == NULL && r->checkpoint == NULL ? "train needs --out, --adapter or --checkpoint" :
+		r->resume && r->checkpoint == NULL ? "--resume needs --checkpoint" : NULL;
+
+	if (wrong != NULL)
+		fprintf(stderr, "dlm-model: %s\n", wrong);
+	return wrong != NULL ? DL_EXIT_USAGE : DL_EXIT_OK;
 }
 
 int
@@ -395,11 +510,8 @@ dl_cli_train(int argc, char **argv)
 	if (r == NULL)
 		return dl_cli_fail((dl_fail_memory(&err), &err));
 	rc = parse(r, argc, argv, &help);
-	if (rc == DL_EXIT_OK && !help && r->n_files < 2)
-	{
-		fprintf(stderr, "dlm-model: train needs a base model and at least one file of rows\n");
-		rc = DL_EXIT_USAGE;
-	}
+	if (rc == DL_EXIT_OK && !help)
+		rc = check_command(r);
 	if (rc == DL_EXIT_OK && !help)
 	{
 		sigaction(SIGINT, &action, NULL);

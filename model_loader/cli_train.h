@@ -22,13 +22,16 @@ typedef struct dl_train_choice
  * value: a new source, or the first one while that is empty). The name's end says
  * what it is: .jsonl (objects with instruction, input, target, labels or
  * text), .tsv (the same as columns, the first line their names), .txt (a text
- * a line); .gz is read through gzip. *rows and *skipped get how many were added and
+ * a line); .gz is read through gzip. Blank lines of .jsonl and .txt are passed over. *rows and *skipped get how many were added and
  * were too long. Errors name file and line.
  */
 dlm_status	dl_train_read(dlm_train *run, const char *path, const dl_train_choice *choice, int source, int64_t *rows,
 						  int64_t *skipped, dlm_error *err);
 
-/* Lines of a file, in memory. */
+/* Is a file one of texts, by its name? */
+bool		dl_train_is_text(const char *path);
+
+/* Lines of a file, in memory, without a byte order mark. */
 typedef struct dl_lines
 {
 	char	   *text;			/* malloc'd */

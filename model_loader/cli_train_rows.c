@@ -44,12 +44,44 @@ line_at(const dl_reader *r, int64_t i)
 
 /* ------------------------------------------------------------------- forms */
 
-static dlm_text
-member(const cJSON *object, const char *key)
+/* A member that is a text, or is missing, or null. */
+static dlm_status
+member(const dl_reader *r, int64_t line, const cJSON *object, const char *key, dlm_text *out, dlm_error *err)
 {
 	const cJSON *v = cJSON_GetObjectItemCaseSensitive(object, key);
 
-	return cJSON_IsString(v) ? (dlm_text) {v->valuestring, strlen(v->valuestring)} : (dlm_text) {0};
+	*out = (dlm_text) {0};
+	if (v == NULL || cJSON_IsNull(v))
+		return DLM_OK;
+	if (!cJSON_IsString(v))
+		return dl_fail(err, DLM_EINVAL, "", "\"%s\" of line %lld of \"%s\" is not a text", key, (long long) line, r->path);
+	*out = (dlm_text) {v->valuestring, strlen(v->valuestring)};
+	return DLM_OK;
+}
+
+/* Does a line of JSON hold the character 0, as it is or escaped? cJSON would end the text there. */
+static bool
+holds_zero(dlm_text line)
+{
+	bool		escaped = false;
+
+	for (size_t i = 0; i < line.len; i++)
+	{
+		if (line.data[i] == '\0' || (escaped && line.len - i >= 5 && memcmp(line.data + i, "u0000", 5) == 0))
+			return true;
+		escaped = line.data[i] == '\\' && !escaped;
+	}
+	return false;
+}
+
+static bool
+is_blank(dlm_text line)
+{
+	size_t		i = 0;
+
+	while (i < line.len && (line.data[i] == ' ' || line.data[i] == '\t'))
+		i++;
+	return i == line.len;
 }
 
 static dlm_status
@@ -58,6 +90,8 @@ labels_of(dl_reader *r, const cJSON *object, dlm_train_row *row, dlm_error *err)
 	const cJSON *list = cJSON_GetObjectItemCaseSensitive(object, "labels"),
 			   *label;
 
+	if (list != NULL && !cJSON_IsNull(list) && !cJSON_IsArray(list))
+		return dl_fail(err, DLM_EINVAL, "", "\"labels\" of line %lld of \"%s\" are not a list", (long long) row->key, r->path);
 	cJSON_ArrayForEach(label, list)
 	{
 		if (!cJSON_IsString(label) || row->n_labels == MOST_LABELS)
@@ -99,28 +133,48 @@ add_row(dl_reader *r, const dlm_train_row *row, dlm_error *err)
 }
 
 static dlm_status
+add_object(dl_reader *r, const cJSON *object, dlm_train_row *row, dlm_error *err)
+{
+	const struct
+	{
+		const char *key;
+		dlm_text   *to;
+	}			members[] = {
+		{"instruction", &row->instruction}, {"input", &row->input}, {"target", &row->target}, {"text", &row->text}
+	};
+	dlm_text	split;
+	dlm_status	st = member(r, row->key, object, "split", &split, err);
+
+	if (st == DLM_OK && !of_split(r, split))
+		return DLM_OK;
+	for (int i = 0; i < 4 && st == DLM_OK; i++)
+		st = member(r, row->key, object, members[i].key, members[i].to, err);
+	if (st == DLM_OK)
+		st = labels_of(r, object, row, err);
+	return st == DLM_OK ? add_row(r, row, err) : st;
+}
+
+static dlm_status
 add_json(dl_reader *r, int64_t i, dlm_error *err)
 {
 	dlm_text	line = line_at(r, i);
 	dlm_train_row row = {.key = i + 1};
 	cJSON	   *object;
-	char		what[64];
+	char		what[300];
 	dlm_status	st;
 
-	snprintf(what, sizeof(what), "line %lld", (long long) i + 1);
+	if (is_blank(line))
+		return DLM_OK;
+	snprintf(what, sizeof(what), "line %lld of \"%.240s\"", (long long) i + 1, r->path);
 	st = dl_json_parse(line.data, line.len, what, &object, err);
 	if (st != DLM_OK)
 		return st;
-	if (of_split(r, member(object, "split")))
-	{
-		row.instruction = member(object, "instruction");
-		row.input = member(object, "input");
-		row.target = member(object, "target");
-		row.text = member(object, "text");
-		st = labels_of(r, object, &row, err);
-		if (st == DLM_OK)
-			st = add_row(r, &row, err);
-	}
+	if (!cJSON_IsObject(object))
+		st = dl_fail(err, DLM_EINVAL, "", "%s is not a JSON object", what);
+	else if (holds_zero(line))
+		st = dl_fail(err, DLM_EENCODING, "", "%s holds the character U+0000", what);
+	else
+		st = add_object(r, object, &row, err);
 	cJSON_Delete(object);
 	return st;
 }
@@ -142,19 +196,20 @@ set_column(dlm_train_row *row, dlm_text *split, const char *name, dlm_text value
 		*split = value;
 }
 
-/* The columns of a line, one after the other. */
+/* The columns of a line, one after the other; how many there are, of which the first are in column [MOST_COLUMNS]. */
 static int
 split_columns(dlm_text line, dlm_text *column)
 {
 	int			n = 0;
 	const char *end = line.data + line.len;
 
-	for (const char *at = line.data; at <= end && n < MOST_COLUMNS; n++)
+	for (const char *at = line.data; at <= end; n++)
 	{
 		const char *tab = memchr(at, '\t', (size_t) (end - at));
 		const char *stop = tab != NULL ? tab : end;
 
-		column[n] = (dlm_text) {at, (size_t) (stop - at)};
+		if (n < MOST_COLUMNS)
+			column[n] = (dlm_text) {at, (size_t) (stop - at)};
 		at = stop + 1;
 	}
 	return n;
@@ -166,12 +221,16 @@ read_columns(dl_reader *r, dlm_error *err)
 	dlm_text	column[MOST_COLUMNS];
 	dlm_train_row row = {0};
 	dlm_text	split;
+	int			n;
 
 	if (r->lines.n == 0)
 		return dl_fail(err, DLM_EINVAL, "", "\"%s\" is empty", r->path);
-	r->n_columns = split_columns(line_at(r, 0), column);
-	for (int i = 0; i < r->n_columns; i++)
+	n = split_columns(line_at(r, 0), column);
+	if (n > MOST_COLUMNS)
+		return dl_fail(err, DLM_EINVAL, "", "\"%s\" has more than %d columns", r->path, MOST_COLUMNS);
+	for (int i = 0; i < n; i++)
 	{
+		r->n_columns = i + 1;
 		r->column[i] = strndup(column[i].data, column[i].len);
 		if (r->column[i] == NULL)
 			return dl_fail_memory(err);
@@ -204,7 +263,7 @@ add_text(dl_reader *r, int64_t i, dlm_error *err)
 {
 	dlm_train_row row = {.text = line_at(r, i), .key = i + 1};
 
-	return row.text.len > 0 ? add_row(r, &row, err) : DLM_OK;
+	return is_blank(row.text) ? DLM_OK : add_row(r, &row, err);
 }
 
 /* -------------------------------------------------------------------- files */
@@ -230,12 +289,20 @@ form_of(const char *path, dl_form *form)
 	return false;
 }
 
+bool
+dl_train_is_text(const char *path)
+{
+	dl_form		form;
+
+	return form_of(path, &form) && form == FORM_TEXT;
+}
+
 static dlm_status
 add_lines(dl_reader *r, dlm_error *err)
 {
 	static dlm_status (*const add[]) (dl_reader *, int64_t, dlm_error *) = {add_json, add_tsv, add_text};
 	int64_t		begin = r->form == FORM_TSV;
-	int64_t		n = r->lines.n - begin;
+	int64_t		n = r->lines.n > begin ? r->lines.n - begin : 0;
 	int64_t		first = (int64_t) floor(r->choice->first * (double) n);
 	int64_t		last = (int64_t) floor(r->choice->last * (double) n);
 	int64_t		take = r->choice->most > 0 && r->choice->most < last - first ? r->choice->most : last - first;

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "checkpoint.h"
 #include "status.h"
 #include "train_options.h"
 
@@ -31,6 +32,7 @@ dlm_train_open(const dlm_model *base, const dlm_train_options *options, const dl
 	run->base = base;
 	run->options = options;
 	run->env = *env;
+	run->threads = env->threads;
 	run->state.validated = run->state.best_step = -1;
 	run->state.loss = run->state.accuracy = run->state.validation_loss = run->state.validation_accuracy = NAN;
 	run->state.validation_near = run->state.best_loss = run->state.best_accuracy = NAN;
@@ -70,16 +72,38 @@ dlm_train_close(dlm_train *run)
 	free(run);
 }
 
+/* The net is the last thing that start takes. */
+static dlm_status
+check_not_begun(const dlm_train *run, dlm_error *err)
+{
+	return !dl_train_begun(run) ? DLM_OK : dl_fail(err, DLM_EINVAL, "", "the training has begun already");
+}
+
 dlm_status
 dlm_train_source(dlm_train *run, const char *name, double weight, int *source, dlm_error *err)
 {
-	return dl_dataset_source(run->ds, name, weight, source, err);
+	dlm_status	st = check_not_begun(run, err);
+
+	return st == DLM_OK ? dl_dataset_source(run->ds, name, weight, source, err) : st;
+}
+
+void
+dlm_train_source_drop(dlm_train *run)
+{
+	dl_dataset *ds = run->ds;
+
+	if (!dl_train_begun(run) && ds->n_sources > 1 && ds->source[ds->n_sources - 1].n == 0)
+		ds->n_sources--;
 }
 
 dlm_status
 dlm_train_weigh(dlm_train *run, int source, double weight, dlm_error *err)
 {
-	return dl_dataset_weigh(run->ds, source, weight, err);
+	dlm_status	st = check_not_begun(run, err);
+
+	if (st == DLM_OK && (source < 0 || source >= run->ds->n_sources))
+		st = dl_fail(err, DLM_EINVAL, "", "there is no source %d", source);
+	return st == DLM_OK ? dl_dataset_weigh(run->ds, source, weight, err) : st;
 }
 
 dlm_status
@@ -90,7 +114,9 @@ dlm_train_add(dlm_train *run, int source, const dlm_train_row *row, dlm_error *e
 		.labels = row->labels, .n_labels = row->n_labels, .key = row->key
 	};
 
-	return dl_dataset_add(run->ds, source, &text, err);
+	dlm_status	st = check_not_begun(run, err);
+
+	return st == DLM_OK ? dl_dataset_add(run->ds, source, &text, err) : st;
 }
 
 /* ------------------------------------------------------------------ memory */
@@ -131,10 +157,11 @@ bytes_needed(dlm_train *run, int part_tokens, bool recompute)
 	run->limits.recompute = recompute;
 	run->limits.lora_dropout = run->recipe.lora_dropout > 0;
 	bytes = dl_train_lengths(run) ? dl_train_length_bytes(run) :
-		dl_train_bytes(run->base, &run->recipe.train, &run->limits, run->env.threads);
+		dl_train_bytes(run->base, &run->recipe.train, &run->limits, run->threads);
 	bytes += dl_batches_bytes(&run->masker, &run->batching);
 	bytes += (size_t) copies(run) * dl_block_bytes(trained * sizeof(dl_real));
 	bytes += dl_block_bytes(dl_mask_space_bytes(run->limits.tokens));
+	bytes += dl_block_bytes(dl_train_pieces(run) * sizeof(dl_piece));
 	return bytes + dl_block_bytes((size_t) run->limits.rows * sizeof(dl_example));
 }
 
@@ -176,8 +203,9 @@ plan_memory(dlm_train *run, dlm_error *err)
 			(r->recompute != 0 && fits_in_parts(run, 1, true));
 	if (ok)
 		return DLM_OK;
+	/* a little too much is a MB more */
 	return dl_fail(err, DLM_ENOMEM, "Raise the limit, or train fewer weights (\"rank\", \"modules\"), shorter rows or smaller batches (\"batch_tokens\").",
-				   "training needs %zu MB, but the limit is %zu MB", run->memory >> 20, dl_arena_limit(run->arena) >> 20);
+				   "training needs %zu MB, but the limit is %zu MB", (run->memory >> 20) + 1, dl_arena_limit(run->arena) >> 20);
 }
 
 static dlm_status
@@ -187,16 +215,22 @@ take_copy(dlm_train *run, dl_real **copy, dlm_error *err)
 	return *copy != NULL ? DLM_OK : dl_fail_memory(err);
 }
 
+static void
+set_threads(dlm_train *run)
+{
+	if (run->net != NULL)
+		dl_net_threads(run->net, run->env.threads);
+	if (run->length != NULL)
+		dl_length_threads(run->length, run->env.threads);
+}
+
 static dlm_status
 take_memory(dlm_train *run, dlm_error *err)
 {
 	const dl_recipe *r = &run->recipe;
+	dlm_env		env = run->env;
 	dlm_status	st = dl_params_create(run->base, &r->train, run->arena, &run->p, err);
 
-	if (st == DLM_OK && dl_train_lengths(run))
-		st = dl_train_length_create(run, err);
-	else if (st == DLM_OK)
-		st = dl_net_create(run->p, &run->limits, &run->env, &run->net, err);
 	if (st == DLM_OK)
 		st = dl_adamw_create(run->p, &r->adamw, &run->adamw, err);
 	if (st == DLM_OK)
@@ -211,12 +245,18 @@ take_memory(dlm_train *run, dlm_error *err)
 		return st;
 	run->space_block = dl_arena_block(run->arena, dl_mask_space_bytes(run->limits.tokens));
 	run->questions = dl_arena_block(run->arena, (size_t) run->limits.rows * sizeof(dl_example));
-	if (run->space_block == NULL || run->questions == NULL)
+	run->pieces = dl_arena_block(run->arena, dl_train_pieces(run) * sizeof(dl_piece));
+	if (run->space_block == NULL || run->questions == NULL || run->pieces == NULL)
 		return dl_fail_memory(err);
 	run->space = dl_mask_space_over(run->space_block, run->limits.tokens);
 	if (run->average != NULL)
 		memset(run->average, 0, run->p->trained * sizeof(dl_real));
-	return DLM_OK;
+	env.threads = run->threads;
+	st = dl_train_lengths(run) ? dl_train_length_create(run, &env, err) :
+		dl_net_create(run->p, &run->limits, &env, &run->net, err);
+	if (st == DLM_OK)
+		set_threads(run);
+	return st;
 }
 
 /* -------------------------------------------------------------------- start */
@@ -239,8 +279,10 @@ plan_steps(dlm_train *run)
 dlm_status
 dlm_train_start(dlm_train *run, dlm_error *err)
 {
-	dlm_status	st = dl_dataset_check(run->ds, err);
+	dlm_status	st = check_not_begun(run, err);
 
+	if (st == DLM_OK)
+		st = dl_dataset_check(run->ds, err);
 	if (st == DLM_OK && run->ds->validation.n == 0)
 		st = dl_dataset_hold_out(run->ds, run->recipe.held_out, run->recipe.seed, err);
 	if (st == DLM_OK)
@@ -249,6 +291,14 @@ dlm_train_start(dlm_train *run, dlm_error *err)
 		return st;
 	plan_steps(run);
 	return take_memory(run, err);
+}
+
+void
+dlm_train_threads(dlm_train *run, int threads)
+{
+	threads = threads < 1 ? 1 : threads > run->threads ? run->threads : threads;
+	run->env.threads = threads;
+	set_threads(run);
 }
 
 size_t
@@ -269,8 +319,8 @@ dlm_train_progress_get(const dlm_train *run, dlm_train_progress *out)
 		.step = s->step, .steps = run->steps, .rows = rows, .rows_held_out = run->ds->validation.n, .tokens = s->tokens,
 		.seconds = s->seconds, .loss = s->loss, .accuracy = s->accuracy, .rate = s->rate, .gradient = s->gradient,
 		.validation_loss = s->validation_loss, .validation_accuracy = s->validation_accuracy,
-		.validation_near = s->validation_near, .best_loss = s->best_loss,
-		.best_accuracy = s->best_accuracy, .best_step = s->best_step, .memory_peak = dl_arena_peak(run->arena)
+		.validation_near = s->validation_near, .best_loss = s->best_loss, .best_accuracy = s->best_accuracy,
+		.best_step = s->best_step, .validated = s->validated, .memory_peak = dl_arena_peak(run->arena)
 	};
 	out->tokens_per_second = run->recent_seconds > 0 ? run->recent_tokens / run->recent_seconds : 0;
 }

@@ -15,7 +15,13 @@
  * One thread calls; env.threads compute. No process-wide state, no signals.
  * Same bits for the same base, options, rows in the same order and seed, on
  * any machine and thread count; a resumed run gives the bits of one that never
- * stopped.
+ * stopped. Where memory asks for smaller parts of a batch ("part_tokens" 0 and
+ * a tight limit), sums are rounded in another order.
+ *
+ * Calls that take long ask env.stop. Where they return DLM_EINTR nothing has
+ * happened, or what has is part of the whole, and the same call may be made
+ * again: add (the row is not taken), start, step, resume, save (the old
+ * checkpoint stays) and write (no file is left). Calls out of order are DLM_EINVAL.
  */
 #ifndef DLM_TRAIN_H
 #define DLM_TRAIN_H
@@ -61,7 +67,10 @@ void		dlm_train_close(dlm_train *run);	/* NULL is fine */
  */
 dlm_status	dlm_train_source(dlm_train *run, const char *name, double weight, int *source, dlm_error *err);
 
-/* Mix a source by another weight. */
+/* Take the last source back, unless it has rows or is the first. */
+void		dlm_train_source_drop(dlm_train *run);
+
+/* Mix a source by another weight: before start. */
 dlm_status	dlm_train_weigh(dlm_train *run, int source, double weight, dlm_error *err);
 
 /*
@@ -79,15 +88,21 @@ dlm_status	dlm_train_add(dlm_train *run, int source, const dlm_train_row *row, d
  */
 dlm_status	dlm_train_start(dlm_train *run, dlm_error *err);
 
-/* Bytes that start would take, or has taken. */
+/*
+ * From here on compute with so many threads, 1 to env.threads of open: memory
+ * is for as many, more are not taken. Between two calls; no bit depends on it.
+ */
+void		dlm_train_threads(dlm_train *run, int threads);
+
+/* Bytes of the whole run, all rows included, as the last start predicted them: its peak. 0 before. */
 size_t		dlm_train_memory(const dlm_train *run);
 
 /*
  * Go on. DLM_MORE: a step, or a slice of a validation, is done; DLM_EINTR:
  * env.stop said so within 20 ms, the step that was under way will be done
  * anew; DLM_OK: the run is over; DLM_EDAMAGED: the loss is not finite, with the
- * step and the key of a row in the message. After an error the state is that
- * of the last complete step.
+ * step and the key of a row in the message, or the gradient, with the step.
+ * After an error the state is that of the last complete step.
  */
 dlm_status	dlm_train_step(dlm_train *run, dlm_error *err);
 
@@ -111,6 +126,7 @@ typedef struct dlm_train_progress
 				best_loss,		/* of the best validation */
 				best_accuracy;
 	int64_t		best_step;
+	int64_t		validated;		/* step of the last validation, -1: none */
 	size_t		memory_peak;
 } dlm_train_progress;
 
@@ -118,8 +134,9 @@ void		dlm_train_progress_get(const dlm_train *run, dlm_train_progress *out);
 
 /*
  * Everything that a run needs to go on, written beside `path`, synced and
- * renamed over it: the old checkpoint stays whole until the new one is.
- * DLM_EIO, DLM_ENOSPC.
+ * renamed over it: the old checkpoint stays whole until the new one is. At any
+ * time from start on; in the middle of a step it is that step's beginning.
+ * DLM_EIO, DLM_ENOSPC, DLM_EINTR.
  */
 dlm_status	dlm_train_save(dlm_train *run, const char *path, dlm_error *err);
 
@@ -130,13 +147,19 @@ dlm_status	dlm_train_save(dlm_train *run, const char *path, dlm_error *err);
  */
 dlm_status	dlm_train_init(dlm_train *run, const char *folder, dlm_error *err);
 
-/* DLM_EINVAL: of another base, other options or other rows; DLM_EDAMAGED; DLM_ENOENT. Between start and the first step. */
+/*
+ * DLM_EINVAL: of another base, other options or other rows; DLM_EDAMAGED, after
+ * which the run can only be closed; DLM_ENOENT; DLM_EINTR. Between start and the
+ * first step.
+ */
 dlm_status	dlm_train_resume(dlm_train *run, const char *path, dlm_error *err);
 
 /*
  * The model with the best weights of the run (by validation; else averaged
  * weights if the options keep them; else the last) as folder/<digest>.dlm,
- * written like any conversion. Weights' type: that of the base.
+ * written like any conversion. Weights' type: that of the base. Allowed from
+ * start on, also before the run is over, and the run can go on. DLM_EDAMAGED:
+ * values that are not finite; DLM_EIO, DLM_ENOSPC, DLM_ENOMEM, DLM_EINTR.
  */
 dlm_status	dlm_train_write(dlm_train *run, const char *folder, uint8_t digest[32], dlm_error *err);
 

@@ -64,6 +64,7 @@ struct dlm_train
 	int64_t		steps;			/* of the whole run */
 	int64_t		validate_every;
 	size_t		memory;			/* predicted */
+	int			threads;		/* as many as there is memory for; env.threads: now */
 
 	dl_params  *p;
 	dl_net	   *net;			/* NULL where the length head is trained */
@@ -80,19 +81,35 @@ struct dlm_train
 	dl_mask_space space;
 	dl_example *questions;		/* [limits.rows] */
 
+	struct dl_piece *pieces;	/* [dl_train_pieces] what goes into a checkpoint */
+
 	dl_train_state state;
 	dl_validation validation;
 	bool		in_step;		/* parts of a batch are under way */
 	dl_batches_state before;	/* that batch: a checkpoint in the middle of a step is one of its beginning */
 	dl_loss		sum;			/* of the parts so far */
 	int			step_tokens;
+	uint32_t	part_first;		/* of them before the part that comes */
 	double		recent_tokens,	/* running sums for the rate of tokens */
 				recent_seconds;
 };
 
+/* train_state.c: DLM_EINVAL before start */
+dlm_status	dl_train_check_begun(const dlm_train *run, dlm_error *err);
+
+/* The most pieces that a checkpoint of the run has. */
+size_t		dl_train_pieces(const dlm_train *run);
+
 /* Trained values one after another, in the list's order: out of the parameters, and back. */
 void		dl_train_take(const dl_params *p, dl_real *out);
 void		dl_train_put(dl_params *p, const dl_real *in);
+
+/* Has start taken what it needs? */
+static inline bool
+dl_train_begun(const dlm_train *run)
+{
+	return run->net != NULL || run->length != NULL;
+}
 
 /* Is it the length head that is trained? */
 static inline bool
@@ -104,10 +121,10 @@ dl_train_lengths(const dlm_train *run)
 /* train_length.c: rows that are examples of the length head; memory; a part's loss and gradients; validation rows' loss. */
 void		dl_train_length_open(dlm_train *run);
 size_t		dl_train_length_bytes(const dlm_train *run);
-dlm_status	dl_train_length_create(dlm_train *run, dlm_error *err);
+dlm_status	dl_train_length_create(dlm_train *run, const dlm_env *env, dlm_error *err);
 dlm_status	dl_train_length_part(dlm_train *run, const dl_example *rows, int n, const dl_drop *drop, dl_loss *loss,
 								 dlm_error *err);
-dlm_status	dl_train_length_validate(dlm_train *run, const dl_example *rows, int n, dlm_error *err);
+dlm_status	dl_train_length_validate(dlm_train *run, const dl_example *rows, int n, dl_loss *loss, dlm_error *err);
 
 /* train_validate.c. A slice: DLM_MORE until the validation is over, then DLM_OK with the state's figures new. */
 bool		dl_train_validation_due(const dlm_train *run);

@@ -59,19 +59,19 @@ dl_train_length_bytes(const dlm_train *run)
 	size_t		trained;
 	size_t		params = dl_params_bytes(run->base, &run->recipe.train, &trained);
 
-	return params + dl_length_bytes(run->base, &run->recipe.train, &limits, run->env.threads) + dl_adamw_bytes(trained) +
+	return params + dl_length_bytes(run->base, &run->recipe.train, &limits, run->threads) + dl_adamw_bytes(trained) +
 		dl_block_bytes((size_t) run->limits.rows * sizeof(int));
 }
 
 dlm_status
-dl_train_length_create(dlm_train *run, dlm_error *err)
+dl_train_length_create(dlm_train *run, const dlm_env *env, dlm_error *err)
 {
 	dl_length_limits limits = limits_of(run);
 
 	run->numbers = dl_arena_block(run->arena, (size_t) run->limits.rows * sizeof(int));
 	if (run->numbers == NULL)
 		return dl_fail_memory(err);
-	return dl_length_create(run->p, &limits, &run->env, &run->length, err);
+	return dl_length_create(run->p, &limits, env, &run->length, err);
 }
 
 /* Rows whose numbers stand in run->numbers. */
@@ -92,12 +92,11 @@ dl_train_length_part(dlm_train *run, const dl_example *rows, int n, const dl_dro
 	return st == DLM_OK ? dl_length_loss(run->length, run->recipe.smoothing, loss, NULL, err) : st;
 }
 
-/* Share of exact lengths in place of labels' accuracy. */
+/* Loss of validation rows; the share of exact lengths takes the place of labels' accuracy. */
 dlm_status
-dl_train_length_validate(dlm_train *run, const dl_example *rows, int n, dlm_error *err)
+dl_train_length_validate(dlm_train *run, const dl_example *rows, int n, dl_loss *loss, dlm_error *err)
 {
 	dl_validation *v = &run->validation;
-	dl_loss		loss;
 	int			near;
 	dlm_status	st;
 
@@ -105,15 +104,12 @@ dl_train_length_validate(dlm_train *run, const dl_example *rows, int n, dlm_erro
 		run->numbers[i] = run->ds->validation.row[v->row + i];
 	st = forward(run, rows, n, NULL, err);
 	if (st == DLM_OK)
-		st = dl_length_loss(run->length, 0, &loss, &near, err);
+		st = dl_length_loss(run->length, 0, loss, &near, err);
 	if (st != DLM_OK)
 		return st;
-	v->nats += loss.nats;
-	v->asks += loss.asks;
-	v->right += loss.correct;
+	v->right += loss->correct;
 	v->near += near;
-	v->asked += loss.asks;
-	v->row += n;
-	v->question = v->row;
+	v->asked += loss->asks;
+	v->question = v->row + n;
 	return DLM_OK;
 }

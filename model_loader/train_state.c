@@ -6,6 +6,7 @@
  */
 #include "train_impl.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "checkpoint.h"
@@ -13,7 +14,7 @@
 #include "status.h"
 #include "train_write.h"
 
-#define FIXED_PIECES	8
+#define FIXED_PIECES	9		/* state, batches, the optimiser's four, averaged and best weights, identity */
 
 /* What a run must share with the one that goes on. */
 typedef struct dl_train_identity
@@ -43,6 +44,23 @@ identify(const dlm_train *run, dl_train_identity *id)
 	id->steps = run->steps;
 }
 
+dlm_status
+dl_train_check_begun(const dlm_train *run, dlm_error *err)
+{
+	return dl_train_begun(run) ? DLM_OK : dl_fail(err, DLM_EINVAL, "", "the training has not begun");
+}
+
+/* Between start and the first step. */
+static dlm_status
+check_fresh(const dlm_train *run, dlm_error *err)
+{
+	dlm_status	st = dl_train_check_begun(run, err);
+
+	if (st == DLM_OK && (run->state.step > 0 || run->state.validated >= 0 || run->in_step || run->validation.running))
+		st = dl_fail(err, DLM_EINVAL, "", "the training has done steps already");
+	return st;
+}
+
 /* ------------------------------------------------------------------ pieces */
 
 typedef struct dl_pieces
@@ -62,17 +80,22 @@ add_piece(dl_pieces *p, const char *section, void *data, size_t size)
 	p->list[p->n++] = (dl_piece) {section, data, size};
 }
 
+/* A piece for each list of trained numbers: a tensor of the file, or one of the two factors beside it. */
+size_t
+dl_train_pieces(const dlm_train *run)
+{
+	return 3 * (size_t) (run->base->header->directory.size / sizeof(dl_entry)) + FIXED_PIECES;
+}
+
 /* Everything but the identity, in the order of a file; the same list is written and read. */
-static dlm_status
-list_pieces(dlm_train *run, dl_pieces *p, dlm_error *err)
+static void
+list_pieces(dlm_train *run, dl_pieces *p)
 {
 	const char *section = "values";
 	size_t		bytes = run->p->trained * sizeof(dl_real);
 
 	p->n = 0;
-	p->list = dl_arena_block(run->arena, (size_t) (run->p->n + FIXED_PIECES) * sizeof(dl_piece));
-	if (p->list == NULL)
-		return dl_fail_memory(err);
+	p->list = run->pieces;
 	add_piece(p, "state", &p->state, sizeof(p->state));
 	add_piece(p, "batches", &p->batches, sizeof(p->batches));
 	add_piece(p, "optimiser", &p->steps, sizeof(p->steps));
@@ -89,28 +112,27 @@ list_pieces(dlm_train *run, dl_pieces *p, dlm_error *err)
 		add_piece(p, "average", run->average, bytes);
 	if (run->best != NULL)
 		add_piece(p, "best", run->best, bytes);
-	return DLM_OK;
 }
 
 dlm_status
 dlm_train_save(dlm_train *run, const char *path, dlm_error *err)
 {
-	dl_pieces	p = {.state = run->state, .steps = run->adamw->steps, .power = {run->adamw->power1, run->adamw->power2}};
-	dlm_status	st;
+	dl_pieces	p = {.state = run->state};
+	dlm_status	st = dl_train_check_begun(run, err);
 
+	if (st != DLM_OK)
+		return st;
+	p.steps = run->adamw->steps;
+	p.power[0] = run->adamw->power1;
+	p.power[1] = run->adamw->power2;
 	if (run->in_step)
 		p.batches = run->before;
 	else
 		dl_batches_save(run->batches, &p.batches);
 	identify(run, &p.identity);
-	st = list_pieces(run, &p, err);
-	if (st == DLM_OK)
-	{
-		add_piece(&p, "identity", &p.identity, sizeof(p.identity));
-		st = dl_checkpoint_write(path, p.list, p.n, NULL, err);
-	}
-	dl_arena_block_free(run->arena, p.list);
-	return st;
+	list_pieces(run, &p);
+	add_piece(&p, "identity", &p.identity, sizeof(p.identity));
+	return dl_checkpoint_write(path, p.list, p.n, &run->env, err);
 }
 
 /* Is the checkpoint of such a run? */
@@ -135,20 +157,36 @@ compare(const dlm_train *run, dl_checkpoint *c, dlm_error *err)
 	return DLM_OK;
 }
 
+/* A file is not believed: could a run have these figures? Weights and means may be any numbers; what is not finite is found when it is used. */
+static bool
+is_possible(const dlm_train *run, const dl_pieces *p)
+{
+	const dl_train_state *s = &p->state;
+
+	return s->step >= 0 && s->step <= run->steps && s->averaged == (run->average != NULL ? s->step : 0) &&
+		s->validated >= -1 && s->validated <= s->step && s->best_step >= -1 && s->best_step <= s->validated &&
+		(s->best_step >= 0 || s->validated < 0) && (s->validated < 0 || run->best != NULL) && s->worse >= 0 &&
+		s->worse <= s->step && s->seconds >= 0 && isfinite(s->seconds) && p->steps == s->step &&
+		p->power[0] >= 0 && p->power[0] <= 1 && p->power[1] >= 0 && p->power[1] <= 1;
+}
+
 dlm_status
 dlm_train_resume(dlm_train *run, const char *path, dlm_error *err)
 {
 	dl_pieces	p = {.n = 0};
 	dl_checkpoint *c;
-	dlm_status	st = dl_checkpoint_open(path, &run->env, &c, err);
+	dlm_status	st = check_fresh(run, err);
 
+	if (st == DLM_OK)
+		st = dl_checkpoint_open(path, &run->env, &c, err);
 	if (st != DLM_OK)
 		return st;
 	st = compare(run, c, err);
-	if (st == DLM_OK)
-		st = list_pieces(run, &p, err);
+	list_pieces(run, &p);
 	if (st == DLM_OK)
 		st = dl_checkpoint_read(c, p.list, p.n, err);
+	if (st == DLM_OK && !is_possible(run, &p))
+		st = dl_fail(err, DLM_EDAMAGED, "", "damaged checkpoint: its figures are not those of a training");
 	if (st == DLM_OK)
 		st = dl_batches_restore(run->batches, &p.batches, err);
 	if (st == DLM_OK)
@@ -158,7 +196,6 @@ dlm_train_resume(dlm_train *run, const char *path, dlm_error *err)
 		run->adamw->power1 = p.power[0];
 		run->adamw->power2 = p.power[1];
 	}
-	dl_arena_block_free(run->arena, p.list);
 	dl_checkpoint_close(c);
 	return st;
 }
@@ -170,10 +207,13 @@ static dlm_status
 with_result(dlm_train *run, dlm_status (*write) (dlm_train *run, const char *folder, uint8_t *digest, dlm_error *err),
 			const char *folder, uint8_t *digest, dlm_error *err)
 {
-	const dl_real *result = run->best != NULL && run->state.best_step >= 0 ? run->best :
-		run->average != NULL && run->state.averaged > 0 ? run->average : NULL;
-	dlm_status	st;
+	const dl_real *result;
+	dlm_status	st = dl_train_check_begun(run, err);
 
+	if (st != DLM_OK)
+		return st;
+	result = run->best != NULL && run->state.best_step >= 0 ? run->best :
+		run->average != NULL && run->state.averaged > 0 ? run->average : NULL;
 	if (result == NULL)
 		return write(run, folder, digest, err);
 	dl_train_take(run->p, run->aside);
@@ -210,5 +250,7 @@ dlm_train_write_adapter(dlm_train *run, const char *folder, dlm_error *err)
 dlm_status
 dlm_train_init(dlm_train *run, const char *folder, dlm_error *err)
 {
-	return dl_adapter_load(run->p, folder, err);
+	dlm_status	st = check_fresh(run, err);
+
+	return st == DLM_OK ? dl_adapter_load(run->p, folder, err) : st;
 }

@@ -44,8 +44,8 @@ static dlm_status
 do_part(dlm_train *run, const dl_example *rows, int n, dlm_error *err)
 {
 	const dl_recipe *r = &run->recipe;
-	dl_drop		drop = {.seed = (uint64_t) r->seed, .step = (uint32_t) run->state.step, .hidden = r->dropout, .attention = r->attention_dropout,
-		.lora = r->lora_dropout};
+	dl_drop		drop = {.seed = (uint64_t) r->seed, .step = (uint32_t) run->state.step, .first = run->part_first,
+		.hidden = r->dropout, .attention = r->attention_dropout, .lora = r->lora_dropout};
 	const dl_drop *used = r->dropout > 0 || r->attention_dropout > 0 || r->lora_dropout > 0 ? &drop : NULL;
 	dl_loss		loss;
 	dlm_status	st = run->length != NULL ? dl_train_length_part(run, rows, n, used, &loss, err) :
@@ -66,6 +66,8 @@ do_part(dlm_train *run, const dl_example *rows, int n, dlm_error *err)
 	run->sum.nats += loss.nats;
 	run->sum.correct += loss.correct;
 	run->sum.asks += loss.asks;
+	for (int i = 0; i < n; i++)
+		run->part_first += (uint32_t) rows[i].n;
 	return DLM_OK;
 }
 
@@ -81,6 +83,7 @@ begin_step(dlm_train *run)
 		dl_batches_again(run->batches);
 	dl_params_clear(run->p);
 	run->sum = (dl_loss) {0};
+	run->part_first = 0;
 	run->in_step = true;
 }
 
@@ -110,8 +113,11 @@ finish_step(dlm_train *run, dlm_error *err)
 	double		norm = dl_clip_gradients(run->p, 1 / run->sum.weight, run->recipe.clip);
 
 	if (!isfinite(norm))
+	{
+		run->sum.asks = 0;		/* begun anew by the next call */
 		return dl_fail(err, DLM_EDAMAGED, "Lower \"learning_rate\"; the weights are those of the last complete step.",
 					   "gradient is not finite in step %lld", (long long) s->step + 1);
+	}
 	dl_adamw_step(run->adamw, rate);
 	s->step++;
 	s->tokens += (uint64_t) run->step_tokens;
@@ -178,9 +184,13 @@ dlm_train_step(dlm_train *run, dlm_error *err)
 {
 	double		begin = seconds_now();
 	uint64_t	tokens = run->state.tokens;
-	dlm_status	st = step_or_validate(run, err);
-	double		spent = seconds_now() - begin;
+	dlm_status	st = dl_train_check_begun(run, err);
+	double		spent;
 
+	if (st != DLM_OK)
+		return st;
+	st = step_or_validate(run, err);
+	spent = seconds_now() - begin;
 	run->state.seconds += spent;
 	if (!run->validation.running)
 		run->recent_seconds += spent;

@@ -19,7 +19,34 @@ dl_train_validation_due(const dlm_train *run)
 	return run->best != NULL && s->validated < s->step && (s->step % run->validate_every == 0 || s->step >= run->steps);
 }
 
+/* An error of a forward pass; where numbers are not finite, with step and row. */
+static dlm_status
+named(const dlm_train *run, dlm_status st, int64_t key, dlm_error *err)
+{
+	if (st != DLM_EDAMAGED)
+		return st;
+	return dl_fail(err, st, "Lower \"learning_rate\".", "loss is not a finite number after step %lld, held-out row %lld",
+				   (long long) run->state.step, (long long) key);
+}
+
 /* ------------------------------------------------------------------- losses */
+
+static const dl_data_row *
+row_at(const dlm_train *run, int i)
+{
+	return &run->ds->rows[run->ds->validation.row[i]];
+}
+
+/* The row of an ask, of the rows that begin at validation.row. */
+static int64_t
+key_of_ask(const dlm_train *run, const dl_example *rows, int ask)
+{
+	int			i = 0;
+
+	while (ask >= rows[i].n_ask)
+		ask -= rows[i++].n_ask;
+	return row_at(run, run->validation.row + i)->key;
+}
 
 static dlm_status
 rows_loss(dlm_train *run, dlm_error *err)
@@ -31,13 +58,12 @@ rows_loss(dlm_train *run, dlm_error *err)
 	dlm_status	st;
 
 	dl_batches_validation(run->batches, v->row, &rows, &n);
-	if (run->length != NULL)
-		return dl_train_length_validate(run, rows, n, err);
-	st = dl_net_forward(run->net, rows, n, NULL, err);
-	if (st == DLM_OK)
+	st = run->length != NULL ? dl_train_length_validate(run, rows, n, &loss, err) :
+		dl_net_forward(run->net, rows, n, NULL, err);
+	if (st == DLM_OK && run->length == NULL)
 		st = dl_net_loss(run->net, 0, &loss, err);
 	if (st != DLM_OK)
-		return st;
+		return named(run, st, st == DLM_EDAMAGED ? key_of_ask(run, rows, loss.bad) : 0, err);
 	v->nats += loss.nats;
 	v->asks += loss.asks;
 	v->row += n;
@@ -46,12 +72,6 @@ rows_loss(dlm_train *run, dlm_error *err)
 
 /* ------------------------------------------------------------------- labels */
 
-static const dl_data_row *
-row_at(const dlm_train *run, int i)
-{
-	return &run->ds->rows[run->ds->validation.row[i]];
-}
-
 /* One canvas serves all labels where a stop token ends them; elsewhere each length has its own. */
 static int
 canvas_of(const dlm_train *run, const dl_answers *labels, int length)
@@ -59,7 +79,9 @@ canvas_of(const dlm_train *run, const dl_answers *labels, int length)
 	return run->ds->stop >= 0 ? labels->n_max + 1 : length;
 }
 
-/* Questions of a row that a forward pass must answer: its canvases. */
+#define MOST_CANVASES	32		/* rows with labels of more lengths are passed over */
+
+/* Lengths of the labels of a row that need a canvas of their own. */
 static int
 canvases(const dlm_train *run, const dl_data_row *row, int *lengths)
 {
@@ -95,65 +117,90 @@ label_score(dlm_train *run, const dl_answers *labels, int i, int ask)
 	return run->ds->stop >= 0 ? score + dl_net_logprob(run->net, ask + n, run->ds->stop) : score;
 }
 
-/* Labels of a row whose canvases' asks begin at ask [n]. */
-static void
-judge(dlm_train *run, const dl_data_row *row, const int *lengths, const int *ask, int n)
+/* Canvases that go through the network together. */
+typedef struct dl_canvases
 {
-	const dl_answers *labels = row->labels;
-	double		best = -INFINITY;
-	int			winner = -1;
+	int			first,			/* of the row's */
+				n;
+	int			ask[MOST_CANVASES];	/* where the asks of each begin */
+} dl_canvases;
 
+/* The best label so far; ties are for the earlier one. */
+typedef struct dl_verdict
+{
+	double		score;
+	int			label;			/* -1: none */
+} dl_verdict;
+
+static void
+judge(dlm_train *run, const dl_answers *labels, const int *lengths, const dl_canvases *c, dl_verdict *v)
+{
 	for (int i = 0; i < labels->n; i++)
-	{
-		int			c = 0;
-		double		score;
-
-		while (n > 1 && c < n - 1 && lengths[c] != dl_answer_length(labels, i))
-			c++;
-		score = label_score(run, labels, i, ask[c]);
-		if (score > best)
+		for (int j = 0; j < c->n; j++)
 		{
-			best = score;
-			winner = i;
+			double		score;
+
+			if (run->ds->stop < 0 && lengths[c->first + j] != dl_answer_length(labels, i))
+				continue;
+			score = label_score(run, labels, i, c->ask[j]);
+			if (v->label < 0 || score > v->score || (score == v->score && i < v->label))
+				*v = (dl_verdict) {score, i};
+			break;
 		}
-	}
-	run->validation.asked++;
-	run->validation.right += winner == row->answer;
 }
 
-#define MOST_CANVASES	32		/* rows with labels of more lengths are passed over */
+/* Questions of the row's canvases from c->first on, as many as the run's batches hold. */
+static void
+ask_together(dlm_train *run, const dl_data_row *row, const int *lengths, int n, dl_canvases *c)
+{
+	int			asks = 0;
 
-/* One row with labels: a forward pass over its canvases. */
+	run->space.used = 0;
+	for (c->n = 0; c->first + c->n < n && c->n < run->limits.rows; c->n++)
+	{
+		int			canvas = canvas_of(run, row->labels, lengths[c->first + c->n]);
+
+		if (run->space.used + row->head + canvas + row->tail > run->limits.tokens || asks + canvas > run->limits.asks)
+			return;
+		run->questions[c->n] = dl_mask_question(&run->masker, row, canvas, &run->space);
+		c->ask[c->n] = asks;
+		asks += canvas;
+	}
+}
+
+/* One row with labels; one that the engine could not ask about is passed over. */
 static dlm_status
 one_question(dlm_train *run, const dl_data_row *row, dlm_error *err)
 {
+	int			longest = row->labels->n_max + (run->ds->stop >= 0);
 	int			lengths[MOST_CANVASES];
-	int			ask[MOST_CANVASES];
-	int			n = row->labels->n_max <= MOST_CANVASES || run->ds->stop >= 0 ? canvases(run, row, lengths) : 0;
-	int			asks = 0;
-	dl_loss		loss;
-	dlm_status	st;
+	int			n;
+	dl_canvases c = {0};
+	dl_verdict	v = {.label = -1};
 
-	if (n == 0)
+	if ((run->ds->stop < 0 && longest > MOST_CANVASES) || row->head + longest + row->tail > (int) run->base->config.context)
 		return DLM_OK;
-	run->space.used = 0;
-	for (int i = 0; i < n; i++)
+	n = canvases(run, row, lengths);
+	for (; c.first < n; c.first += c.n)
 	{
-		int			canvas = canvas_of(run, row->labels, lengths[i]);
+		dl_loss		loss;
+		dlm_status	st;
 
-		if (i >= run->limits.rows || run->space.used + row->head + canvas + row->tail > run->limits.tokens ||
-			asks + canvas > run->limits.asks || row->head + canvas + row->tail > (int) run->base->config.context)
-			return DLM_OK;		/* does not fit the run's batches */
-		run->questions[i] = dl_mask_question(&run->masker, row, canvas, &run->space);
-		ask[i] = asks;
-		asks += canvas;
+		ask_together(run, row, lengths, n, &c);
+		if (c.n == 0)
+			return DLM_OK;		/* not of this run's rows: its batches hold each of their canvases */
+		st = dl_net_forward(run->net, run->questions, c.n, NULL, err);
+		if (st == DLM_OK)
+			st = dl_net_loss(run->net, 0, &loss, err);
+		if (st != DLM_OK)
+			return named(run, st, row->key, err);
+		judge(run, row->labels, lengths, &c, &v);
+		if (dl_net_stopped(run->net))
+			return dl_fail(err, DLM_EINTR, "", "training was stopped");
 	}
-	st = dl_net_forward(run->net, run->questions, n, NULL, err);
-	if (st == DLM_OK)
-		st = dl_net_loss(run->net, 0, &loss, err);
-	if (st == DLM_OK)
-		judge(run, row, lengths, ask, n);
-	return st;
+	run->validation.asked++;
+	run->validation.right += v.label == row->answer;
+	return DLM_OK;
 }
 
 static dlm_status

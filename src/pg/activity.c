@@ -308,6 +308,16 @@ dlm_activity_train(int64 job_id, const char *model, int threads)
 }
 
 void
+dlm_activity_train_threads(int threads)
+{
+	if (mine == NULL)
+		return;
+	write_begin(mine);
+	mine->threads = threads;
+	write_end(mine);
+}
+
+void
 dlm_activity_train_progress(const DlmJobFigures *figures)
 {
 	if (mine == NULL)

@@ -93,6 +93,7 @@ extern void dlm_activity_load_progress(double share);
 /* -- for a training run, in a scope of its own; its slot also feeds dlm_jobs -- */
 
 extern void dlm_activity_train(int64 job_id, const char *model, int threads);
+extern void dlm_activity_train_threads(int threads);
 extern void dlm_activity_train_progress(const DlmJobFigures *figures);
 
 /* The figures of a job of this database that some process tells now; false if none does. */

@@ -180,9 +180,11 @@ open_run(DlmJob *job, const DlmFinetune *f, MemoryContext context, bool compute)
 		current = run;
 	}
 	env.stop = dlm_stop_wanted;
-	env.threads = Max(run->threads, 1);
+	/* memory for as many threads as the share may ever be, and the same whatever it is now */
+	env.threads = compute ? dlm_max_threads() : 1;
 	env.memory_limit = (size_t) f->memory_limit * 1024;
 	UNTIL_DONE(run, dlm_train_open(run->base->model, run->options, &env, &run->run, &err));
+	dlm_train_threads(run->run, run->threads);
 	MemoryContextSwitchTo(old);
 	return run;
 }
@@ -280,6 +282,17 @@ tell(Run *run)
 	dlm_activity_train_progress(f);
 }
 
+/* Sessions come and go while a run lasts: its share of the threads anew. */
+static void
+share_threads(Run *run)
+{
+	dlm_budget_release(run->threads);
+	run->threads = 0;
+	run->threads = dlm_budget_acquire();
+	dlm_train_threads(run->run, run->threads);
+	dlm_activity_train_threads(run->threads);
+}
+
 /* A checkpoint, then the job's row; an error leaves the one before. */
 static void
 save(Run *run)
@@ -339,7 +352,10 @@ steps(Run *run)
 		if (status == DLM_MORE && out_of_time(run))
 			return;
 		if (status == DLM_MORE && checkpoint_due(run))
+		{
 			save(run);
+			share_threads(run);
+		}
 	}
 }
 

@@ -41,7 +41,7 @@ position_row(const dl_net *net, int token)
 static void
 drop_row(const dl_net *net, int token, dl_real *x)
 {
-	dl_dropout(&net->drop, net->drop.hidden, DL_SITE_EMBED, (uint32_t) token, x, (int) net->p->config.hidden);
+	dl_dropout(&net->drop, net->drop.hidden, DL_SITE_EMBED, net->drop.first + (uint32_t) token, x, (int) net->p->config.hidden);
 }
 
 static void

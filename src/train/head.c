@@ -11,6 +11,7 @@
 
 #include <string.h>
 
+#include "fmath.h"
 #include "logprob.h"
 #include "status.h"
 
@@ -103,7 +104,7 @@ fold(dl_net *net, int i, int id, int n, dl_real *z)
 	if (h->target[i] >= id && h->target[i] < id + n)
 		h->z_target[i] = z[h->target[i] - id];
 	sum = dl_exp_row(&net->exec, z, (dl_real) most, n, z);
-	h->sum[i] = h->sum[i] * exp(h->most[i] - most) + sum;
+	h->sum[i] = h->sum[i] * dl_exp(h->most[i] - most) + sum;
 	h->most[i] = most;
 }
 
@@ -174,7 +175,7 @@ dl_net_loss(dl_net *net, double smoothing, dl_loss *out, dlm_error *err)
 	walk_vocabulary(net, fold_block);
 	for (int i = 0; i < net->n_asks; i++)
 	{
-		h->sum[i] = h->most[i] + log(h->sum[i]);
+		h->sum[i] = h->most[i] + dl_log(h->sum[i]);
 		out->loss += (double) h->weight[i] *
 			(h->sum[i] - (1 - smoothing) * h->z_target[i] - smoothing / vocab * h->z_sum[i]);
 		out->weight += (double) h->weight[i];
@@ -196,10 +197,10 @@ dl_net_logprob(dl_net *net, int i, int32_t token)
 {
 	int			block = token / DL_PANEL * DL_PANEL;
 	int			vocab = (int) net->p->config.vocab;
-	dl_real		z[DL_PANEL];
+	dl_real		z[DL_PANEL] = {0};
 
 	project(net, i, 1, block, vocab - block < DL_PANEL ? vocab - block : DL_PANEL, (dl_rows) {z, DL_PANEL});
-	return (double) z[token - block] - net->head.sum[i];
+	return net->exec.stopped ? NAN : (double) z[token - block] - net->head.sum[i];
 }
 
 /* dz = weight (softmax - (1 - smoothing) [target] - smoothing / vocab) of one ask */

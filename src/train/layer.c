@@ -23,7 +23,7 @@ drop_row(const dl_net *net, int layer, dl_site site, int token, dl_real *x)
 {
 	uint32_t	at = DL_SITE_LAYER + (uint32_t) layer * DL_SITES_A_LAYER + site;
 
-	dl_dropout(&net->drop, net->drop.hidden, at, (uint32_t) token, x, (int) net->p->config.hidden);
+	dl_dropout(&net->drop, net->drop.hidden, at, net->drop.first + (uint32_t) token, x, (int) net->p->config.hidden);
 }
 
 static void
@@ -129,7 +129,7 @@ attention_row(const dl_net *net, int row, int layer)
 		.kv_heads = (int) c->kv_heads, .dim = (int) c->head_dim,
 		.drop = net->drop.attention > 0 ? &net->drop : NULL,
 		.site = DL_SITE_LAYER + (uint32_t) layer * DL_SITES_A_LAYER + DL_SITE_ATTENTION,
-		.first = (uint32_t) net->first[row]
+		.first = net->drop.first + (uint32_t) net->first[row]
 	};
 }
 

@@ -5,6 +5,7 @@
 
 #include <string.h>
 
+#include "fmath.h"
 #include "linear.h"
 #include "status.h"
 
@@ -146,6 +147,17 @@ dl_length_free(dl_length_net *net)
 	dl_arena_block_free(net->p->arena, net);
 }
 
+void
+dl_length_threads(dl_length_net *net, int threads)
+{
+	threads = threads < 1 ? 1 : threads > net->threads ? net->threads : threads;
+	if (threads == dl_team_size(net->exec.team))
+		return;
+	dl_team_free(net->exec.team);
+	net->exec.team = dl_team_create(threads);
+	dl_states_threads(net->states, threads);
+}
+
 /* ------------------------------------------------------------------ states */
 
 static dlm_status
@@ -187,7 +199,7 @@ tanh_row(const dl_length_net *net, dl_real *x)
 {
 #ifdef DL_TRAIN_DOUBLE
 	for (uint32_t i = 0; i < net->p->config.length_hidden; i++)
-		x[i] = tanh(x[i]);
+		x[i] = dl_real_tanh(x[i]);
 #else
 	net->exec.kernels->tanh(x, (int) net->p->config.length_hidden);
 #endif
@@ -266,8 +278,8 @@ log_sum_exp(const dl_real *z, int n)
 	for (int i = 1; i < n; i++)
 		most = (double) z[i] > most ? (double) z[i] : most;
 	for (int i = 0; i < n; i++)
-		sum += exp((double) z[i] - most);
-	return most + log(sum);
+		sum += dl_exp((double) z[i] - most);
+	return most + dl_log(sum);
 }
 
 void
@@ -340,7 +352,7 @@ slope(dl_length_net *net, int row)
 	double		weight = (double) net->rows[row].weight[0];
 
 	for (int i = 0; i < n; i++)
-		z[i] = (dl_real) (weight * (exp((double) z[i] - net->log_z[row]) - net->smoothing / n));
+		z[i] = (dl_real) (weight * (dl_exp((double) z[i] - net->log_z[row]) - net->smoothing / n));
 	z[net->rows[row].target[0]] -= (dl_real) (weight * (1 - net->smoothing));
 }
 

@@ -36,6 +36,9 @@ dlm_status	dl_length_create(dl_params *p, const dl_length_limits *limits, const 
 							 dlm_error *err);
 void		dl_length_free(dl_length_net *net);
 
+/* Another team, as dl_net_threads. */
+void		dl_length_threads(dl_length_net *net, int threads);
+
 /*
  * rows: what the head reads in ids and live, one target each, its class, with
  * a weight; borrowed until dl_length_backward. number [n_rows] of each in the

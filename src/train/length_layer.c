@@ -41,7 +41,7 @@ for_tokens(dl_length_net *net, void (*fn) (dl_length_net *net, int token, int it
 static void
 drop_row(const dl_length_net *net, site at, int token, dl_real *x, uint32_t n)
 {
-	dl_dropout(&net->drop, net->drop.hidden, at, (uint32_t) token, x, (int) n);
+	dl_dropout(&net->drop, net->drop.hidden, at, net->drop.first + (uint32_t) token, x, (int) n);
 }
 
 /* --------------------------------------------------------------- attention */
@@ -53,7 +53,7 @@ attention_row(const dl_length_net *net, int row)
 
 	return (dl_attention_row) {
 		.n = net->rows[row].n, .heads = heads, .kv_heads = heads, .dim = net->dim,
-		.drop = net->drop.attention > 0 ? &net->drop : NULL, .site = SITE_ATTENTION, .first = (uint32_t) net->first[row]
+		.drop = net->drop.attention > 0 ? &net->drop : NULL, .site = SITE_ATTENTION, .first = net->drop.first + (uint32_t) net->first[row]
 	};
 }
 

@@ -239,6 +239,22 @@ dl_net_free(dl_net *net)
 	dl_arena_block_free(net->p->arena, net);
 }
 
+bool
+dl_net_stopped(const dl_net *net)
+{
+	return net->exec.stopped;
+}
+
+void
+dl_net_threads(dl_net *net, int threads)
+{
+	threads = threads < 1 ? 1 : threads > net->threads ? net->threads : threads;
+	if (threads == dl_team_size(net->exec.team))
+		return;
+	dl_team_free(net->exec.team);
+	net->exec.team = dl_team_create(threads);
+}
+
 /* ------------------------------------------------------------------ stages */
 
 typedef struct stage

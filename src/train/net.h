@@ -58,6 +58,9 @@ size_t		dl_net_bytes(const dlm_model *model, const dl_train_options *options, co
 dlm_status	dl_net_create(dl_params *p, const dl_net_limits *limits, const dlm_env *env, dl_net **out, dlm_error *err);
 void		dl_net_free(dl_net *net);
 
+/* Another team, between two passes: 1 to as many threads as the net was created for, whose memory it is. */
+void		dl_net_threads(dl_net *net, int threads);
+
 /*
  * rows are read here and in dl_net_loss and dl_net_backward: borrowed until
  * the last of them. drop: NULL = none. DLM_EINVAL: a row is not
@@ -77,8 +80,12 @@ void		dl_net_logits(dl_net *net, int i, dl_real *logits);
  */
 dlm_status	dl_net_loss(dl_net *net, double smoothing, dl_loss *out, dlm_error *err);
 
-/* log-probability of a token at ask i of the batch, counted through all rows. After dl_net_loss, before dl_net_backward. */
+/*
+ * log-probability of a token at ask i of the batch, counted through all rows.
+ * After dl_net_loss, before dl_net_backward. NaN: env.stop said so.
+ */
 double		dl_net_logprob(dl_net *net, int i, int32_t token);
+bool		dl_net_stopped(const dl_net *net);	/* since the last dl_net_forward */
 
 /* Gradients of that loss' sum, added (DLM_EINTR: a part of them). After dl_net_loss on the same batch, once. */
 dlm_status	dl_net_backward(dl_net *net, dlm_error *err);

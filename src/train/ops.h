@@ -102,7 +102,7 @@ typedef struct dl_dense_scratch
 
 void		dl_dense_scratch_carve(dl_dense_scratch *s, void *base, size_t *at, const dl_dense_sizes *sizes);
 
-/* y[m, n] = x[m, k] (W + s B A)^T + b; with dropout x W^T + s drop(x) A^T B^T + b, row i of x being line i of the mask */
+/* y[m, n] = x[m, k] (W + s B A)^T + b; with dropout x W^T + s drop(x) A^T B^T + b, row i of x being line drop->first + i of the mask */
 void		dl_dense_forward(dl_exec *e, const dl_dense *d, dl_real s, dl_rows x, int m, const dl_dense_scratch *scratch,
 							 dl_rows y);
 /* dx[m, k] = dy (W + s B A), or +=, unless dx.at is NULL; adds dW = dy^T x, db = sum of dy, dB = s dy^T (x A^T), dA = s (dy B)^T x */

@@ -229,7 +229,7 @@ drop_row(const drop_job *j, int row)
 	const dl_drop *drop = j->scratch->drop;
 	uint32_t	site = 1u << 24 | (uint32_t) j->d->lora_a->role << 16 | (uint32_t) j->d->lora_a->layer;
 
-	dl_dropout(drop, drop->lora, site, (uint32_t) row, dl_row(j->scratch->dropped, row), j->d->w->cols);
+	dl_dropout(drop, drop->lora, site, drop->first + (uint32_t) row, dl_row(j->scratch->dropped, row), j->d->w->cols);
 }
 
 /* scratch->dropped = drop(x) */

@@ -5,6 +5,7 @@
 
 #include <string.h>
 
+#include "fmath.h"
 #include "status.h"
 
 #define PI	3.14159265358979323846
@@ -144,7 +145,7 @@ dl_rate_at(const dl_rate *r, int64_t step)
 		case DL_RATE_COSINE:
 			if (step >= r->steps)
 				return r->last;
-			return r->last + (r->peak - r->last) * (1 + cos(PI * (s - warmup) / ((double) r->steps - warmup))) / 2;
+			return r->last + (r->peak - r->last) * (1 + dl_cos(PI * (s - warmup) / ((double) r->steps - warmup))) / 2;
 		case DL_RATE_INVERSE_SQRT:
 			return r->peak * sqrt((warmup > 1 ? warmup : 1) / s);
 		default:

@@ -67,6 +67,8 @@ typedef double dl_real;
 #define dl_states_create	dl_states_create_f64
 #define dl_states_free		dl_states_free_f64
 #define dl_states_find		dl_states_find_f64
+#define dl_states_threads	dl_states_threads_f64
+#define dl_length_threads	dl_length_threads_f64
 #define dl_length_layer_run	dl_length_layer_run_f64
 #define dl_length_layer_back	dl_length_layer_back_f64
 #define dl_length_sizes		dl_length_sizes_f64
@@ -80,11 +82,13 @@ typedef double dl_real;
 #define dl_net_bytes		dl_net_bytes_f64
 #define dl_net_create		dl_net_create_f64
 #define dl_net_free			dl_net_free_f64
+#define dl_net_threads		dl_net_threads_f64
 #define dl_net_forward		dl_net_forward_f64
 #define dl_net_logits		dl_net_logits_f64
 #define dl_net_loss			dl_net_loss_f64
 #define dl_net_logprob		dl_net_logprob_f64
 #define dl_net_backward		dl_net_backward_f64
+#define dl_net_stopped		dl_net_stopped_f64
 #define dl_head_run			dl_head_run_f64
 #define dl_head_back		dl_head_back_f64
 #define dl_dropout			dl_dropout_f64

@@ -80,6 +80,18 @@ dl_states_free(dl_states *s)
 	dl_arena_block_free(s->arena, s);
 }
 
+/* The engine keeps its old threads where there is no memory for new ones. */
+void
+dl_states_threads(dl_states *s, int threads)
+{
+	dl_forward *forward = dl_forward_create(s->model, s->arena, threads, s->env.cpu_mask);
+
+	if (forward == NULL)
+		return;
+	dl_forward_free(s->forward);
+	s->forward = forward;
+}
+
 /* Where in the store a row's states are or will be; NULL: there is no room. */
 static float *
 find_place(dl_states *s, int number, int n)

@@ -24,6 +24,9 @@ size_t		dl_states_bytes(const dlm_model *model, const dl_states_limits *limits);
 dl_states  *dl_states_create(const dlm_model *model, const dl_states_limits *limits, const dlm_env *env, dl_arena *a);
 void		dl_states_free(dl_states *s);
 
+/* As many threads from now on. */
+void		dl_states_threads(dl_states *s, int threads);
+
 /*
  * out [n] gets the states [rows[i].n, hidden] of each row, after the final
  * norm, valid until the next call. number [n] of each row in the run; NULL:
