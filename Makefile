@@ -98,7 +98,7 @@ $(shlib): $(LOADER_LIB) $(TRAIN_LIB) $(ENGINE_LIB)
 ENGINE_HEADERS := $(wildcard src/engine/*.h)
 LOADER_HEADERS := $(wildcard model_loader/*.h)
 TRAIN_HEADERS := $(wildcard src/train/*.h)
-$(OBJS): $(wildcard src/pg/*.h) src/engine/dlm.h model_loader/loader.h model_loader/train.h
+$(OBJS): $(wildcard src/pg/*.h) src/engine/dlm.h model_loader/loader.h model_loader/eval.h model_loader/train.h
 
 $(BUILD)/src/engine/%.o: src/engine/%.c $(ENGINE_HEADERS)
 	@mkdir -p $(@D)
@@ -174,6 +174,13 @@ ENGINE_TESTS = $(patsubst test/engine/%.c,$(BUILD)/test/%,$(sort $(wildcard test
 $(BUILD)/test/t_%: test/engine/t_%.c $(wildcard test/engine/*.h) $(LOADER_LIB) $(TRAIN_LIB) $(ENGINE_LIB)
 	@mkdir -p $(@D)
 	$(CC) $(ENGINE_FLAGS) -Isrc/engine -Imodel_loader -Itest/engine -o $@ $< $(LOADER_LIBS)
+
+# tests of the verbs of dlm-model call them as functions
+CLI_OBJ = $(patsubst %.c,$(BUILD)/%.o,$(filter-out model_loader/main.c,$(LOADER_MAIN)))
+
+$(BUILD)/test/t_cli_%: test/engine/t_cli_%.c $(wildcard test/engine/*.h) $(CLI_OBJ) $(LOADER_LIB) $(ENGINE_LIB)
+	@mkdir -p $(@D)
+	$(CC) $(ENGINE_FLAGS) -Isrc/engine -Imodel_loader -Itest/engine -o $@ $< $(CLI_OBJ) $(LOADER_LIBS)
 
 engine-tests: $(ENGINE_TESTS)
 

@@ -46,6 +46,15 @@ set_value(const dl_cli_option *o, const char *text)
 		case DL_CLI_NUMBER:
 			*(double *) o->value = strtod(text, &end);
 			return *text != '\0' && *end == '\0';
+		case DL_CLI_LIST:
+			{
+				dl_cli_list *list = o->value;
+
+				if (list->n == DL_CLI_MAX_LIST)
+					return false;
+				list->item[list->n++] = text;
+				return true;
+			}
 		default:
 			return false;
 	}

@@ -10,14 +10,23 @@
 #define DL_EXIT_FAILED	1
 #define DL_EXIT_USAGE	2
 
+#define DL_CLI_MAX_LIST	16
+
+/* Values of an option that may be given several times. */
+typedef struct dl_cli_list
+{
+	const char *item[DL_CLI_MAX_LIST];
+	int			n;
+} dl_cli_list;
+
 /* One option of a verb. */
-typedef enum dl_cli_type { DL_CLI_STRING, DL_CLI_INT, DL_CLI_NUMBER, DL_CLI_FLAG } dl_cli_type;
+typedef enum dl_cli_type { DL_CLI_STRING, DL_CLI_INT, DL_CLI_NUMBER, DL_CLI_FLAG, DL_CLI_LIST } dl_cli_type;
 
 typedef struct dl_cli_option
 {
 	const char *name;			/* "--steps" */
 	dl_cli_type type;
-	void	   *value;			/* const char **, int *, double *, bool * */
+	void	   *value;			/* const char **, int *, double *, bool *, dl_cli_list * */
 	const char *help;
 } dl_cli_option;
 

@@ -22,7 +22,7 @@ static const dl_verb verbs[] = {
 	{"verify", dl_cli_verify, "read all of a .dlm and compare with its digest"},
 	{"run", dl_cli_run, "generate, infill, classify, score, embed: the engine without a server"},
 	{"tokenize", dl_cli_tokenize, "tokens of a text"},
-	{"eval", dl_cli_eval, "accuracy and rows per second over rows with labels"},
+	{"eval", dl_cli_eval, "how good models are on files of rows: accuracy, chrF, perplexity, ..."},
 	{"train", dl_cli_train, "teach a model from rows of text"},
 };
 

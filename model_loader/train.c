@@ -18,6 +18,9 @@
 #define DEFAULT_LIMIT	((size_t) 1 << 30)
 #define SMALL_PART		256		/* tokens: below, products lose speed and recomputing is the better way */
 #define LARGE_PART		4096	/* above, nothing is gained */
+#define EPOCH_STEPS		20		/* of batches whose size is left to us */
+#define LEAST_BATCH		256		/* tokens */
+#define USUAL_BATCH		2048
 
 dlm_status
 dlm_train_open(const dlm_model *base, const dlm_train_options *options, const dlm_env *env, dlm_train **out, dlm_error *err)
@@ -261,6 +264,19 @@ take_memory(dlm_train *run, dlm_error *err)
 
 /* -------------------------------------------------------------------- start */
 
+/* Few rows still make enough steps of an epoch to learn from; many rows make steps that use the machine well. */
+static void
+choose_batch(dlm_train *run)
+{
+	dl_batches_options one = {.batch_tokens = 1};
+	double		share;
+
+	if (run->recipe.batch_tokens > 0)
+		return;
+	share = dl_batches_epoch_steps(&run->masker, &one) / EPOCH_STEPS;
+	run->recipe.batch_tokens = share < LEAST_BATCH ? LEAST_BATCH : share > USUAL_BATCH ? USUAL_BATCH : (int) share;
+}
+
 static void
 plan_steps(dlm_train *run)
 {
@@ -285,8 +301,10 @@ dlm_train_start(dlm_train *run, dlm_error *err)
 		st = dl_dataset_check(run->ds, err);
 	if (st == DLM_OK && run->ds->validation.n == 0)
 		st = dl_dataset_hold_out(run->ds, run->recipe.held_out, run->recipe.seed, err);
-	if (st == DLM_OK)
-		st = plan_memory(run, err);
+	if (st != DLM_OK)
+		return st;
+	choose_batch(run);
+	st = plan_memory(run, err);
 	if (st != DLM_OK)
 		return st;
 	plan_steps(run);

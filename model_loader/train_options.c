@@ -79,7 +79,7 @@ static const dl_option options[] = {
 	{"seed", OPT_LONG, R(seed), 0, -EXACT, EXACT, NULL, "of everything random"},
 	{"epochs", OPT_NUMBER, R(epochs), ABOVE, 0, 1e6, NULL, "passes over the rows"},
 	{"steps", OPT_LONG, R(steps), 0, 0, MANY, NULL, "optimiser's steps; 0: by epochs"},
-	{"batch_tokens", OPT_INT, R(batch_tokens), 0, 1, 1 << 24, NULL, "tokens of a step, about"},
+	{"batch_tokens", OPT_INT, R(batch_tokens), 0, 0, 1 << 24, NULL, "tokens of a step, about; 0: a twentieth of an epoch, 256 to 2048"},
 	{"part_tokens", OPT_INT, R(part_tokens), 0, 0, 1 << 24, NULL, "most tokens of one forward pass; 0: as memory allows"},
 	{"row_tokens", OPT_INT, R(row_tokens), 0, 0, DL_MAX_CONTEXT, NULL,
 		"longer texts are cut into rows of so many; 0: the context"},
@@ -454,7 +454,7 @@ dl_train_option_flag(int i, char flag[32], const char **help)
 const dl_recipe dl_recipe_paper = {
 	.train = {.mode = DL_TRAIN_LORA, .rank = 16, .alpha = 16},
 	.dropout = 0.1, .attention_dropout = 0.1,
-	.epochs = 3, .batch_tokens = 2048, .recompute = -1,
+	.epochs = 4, .recompute = -1,
 	.adamw = {.beta1 = 0.9, .beta2 = 0.98, .eps = 1e-8, .decay = 0.01},
 	.schedule = DL_RATE_INVERSE_SQRT, .rate = 3e-4, .warmup = 0.01, .clip = 1,
 	.held_out = 0.1, .patience = 3,
@@ -464,9 +464,9 @@ const dl_recipe dl_recipe_paper = {
 
 const dl_recipe dl_recipe_adapt = {
 	.train = {.mode = DL_TRAIN_LORA, .rank = 16, .alpha = 32},
-	.epochs = 3, .batch_tokens = 2048, .recompute = -1,
+	.epochs = 4, .recompute = -1,
 	.adamw = {.beta1 = 0.9, .beta2 = 0.98, .eps = 1e-8, .decay = 0.01},
-	.schedule = DL_RATE_COSINE, .rate = 3e-4, .last_rate = 0.1, .warmup = 0.05, .clip = 1,
+	.schedule = DL_RATE_COSINE, .rate = 5e-4, .last_rate = 0.1, .warmup = 0.05, .clip = 1,
 	.held_out = 0.1, .patience = 3,
 	.masking = {.timesteps = 50, .weighting = DL_WEIGHT_LINEAR, .whole = 0.5, .short_target = 4, .row_norm = 0.5,
 		.end_tokens = 4, .text_share = 0.1, .spans = 4, .cover_least = 0.05, .cover_most = 0.35}
@@ -504,9 +504,9 @@ static void
 fill_in_length(dl_recipe *r)
 {
 	r->train.mode = DL_TRAIN_LENGTH;
-	r->train.lora = 0;
 	r->train.replaced = false;
 	r->dropout = r->attention_dropout = 0.1;
+	r->rate = 3e-4;
 	r->schedule = DL_RATE_COSINE;
 	r->last_rate = 0.1;
 	r->warmup = 0.05;

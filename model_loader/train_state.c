@@ -223,10 +223,24 @@ with_result(dlm_train *run, dlm_status (*write) (dlm_train *run, const char *fol
 	return st;
 }
 
+/* Rows with labels teach what labels are worth in themselves: a content-free score has nothing left to correct, and would spoil it. */
+static bool
+taught_labels(const dlm_train *run)
+{
+	const dl_data_source *s = &run->ds->source[0];
+
+	for (int i = 0; i < s->n && !dl_train_lengths(run); i++)
+		if (run->ds->rows[s->row[i]].n_labels > 0)
+			return true;
+	return false;
+}
+
 static dlm_status
 write_model(dlm_train *run, const char *folder, uint8_t *digest, dlm_error *err)
 {
-	return dl_write_model(run->p, folder, &run->env, digest, err);
+	dl_write_options options = {.env = &run->env, .calibrate = taught_labels(run) ? DLM_CALIBRATE_NONE : DLM_CALIBRATE_DEFAULT};
+
+	return dl_write_model(run->p, folder, &options, digest, err);
 }
 
 static dlm_status

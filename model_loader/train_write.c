@@ -22,7 +22,8 @@ typedef struct dl_outcome
 	dl_config	config;
 	dl_container file;
 	const dl_entry **from;		/* [file.n_entries] the base's entry of each; NULL: a new length head's */
-	dl_records	meta;
+	dl_records	settings,
+				meta;
 	dl_sink		sink;
 } dl_outcome;
 
@@ -161,8 +162,34 @@ describe(dl_outcome *o, dlm_error *err)
 	return st == DLM_OK ? dl_records_put(&o->meta, DL_S_SOURCE, source, sizeof(source) - 1, err) : st;
 }
 
+/* The base's settings, in their order, but for how labels are calibrated. */
 static dlm_status
-lay_out(dl_outcome *o, dlm_error *err)
+settle(dl_outcome *o, dlm_calibrate calibrate, dlm_error *err)
+{
+	const dlm_model *m = o->p->model;
+	const dl_section *s = &m->header->settings;
+	const uint8_t *at = m->base + s->offset;
+	const uint8_t *end = at + s->size;
+	uint32_t	choice = calibrate;
+	dlm_status	st = DLM_OK;
+
+	while (at < end && st == DLM_OK)
+	{
+		dl_setting	head;
+
+		memcpy(&head, at, sizeof(head));
+		at += sizeof(head);
+		if (calibrate == DLM_CALIBRATE_DEFAULT || head.key != DL_S_CALIBRATE)
+			st = dl_records_put(&o->settings, head.key, at, head.size, err);
+		at += (head.size + 3) / 4 * 4;
+	}
+	if (st == DLM_OK && calibrate != DLM_CALIBRATE_DEFAULT)
+		st = dl_records_put(&o->settings, DL_S_CALIBRATE, &choice, sizeof(choice), err);
+	return st;
+}
+
+static dlm_status
+lay_out(dl_outcome *o, dlm_calibrate calibrate, dlm_error *err)
 {
 	const dlm_model *m = o->p->model;
 	const dl_header *h = m->header;
@@ -172,12 +199,14 @@ lay_out(dl_outcome *o, dlm_error *err)
 	memcpy(&o->config, m->base + h->config.offset, sizeof(o->config));
 	st = list_entries(o, err);
 	if (st == DLM_OK)
+		st = settle(o, calibrate, err);
+	if (st == DLM_OK)
 		st = describe(o, err);
 	if (st != DLM_OK)
 		return st;
 	f->config = &o->config;
-	f->settings = m->base + h->settings.offset;
-	f->header.settings.size = h->settings.size;
+	f->settings = o->settings.data;
+	f->header.settings.size = o->settings.size;
 	f->tokenizer = m->base + h->tokenizer.offset;
 	f->header.tokenizer.size = h->tokenizer.size;
 	f->meta = o->meta.data;
@@ -304,14 +333,16 @@ write_file(dl_outcome *o, dlm_error *err)
 }
 
 dlm_status
-dl_write_model(const dl_params *p, const char *folder, const dlm_env *env, uint8_t digest[32], dlm_error *err)
+dl_write_model(const dl_params *p, const char *folder, const dl_write_options *options, uint8_t digest[32], dlm_error *err)
 {
+	const dlm_env *env = options != NULL ? options->env : NULL;
 	dl_outcome	o = {.p = p, .env = env, .sink = {.poll = poll, .arg = &o}};
 	dlm_status	st;
 
 	o.sink.arena = dl_arena_create(env != NULL && env->memory_limit > 0 ? env->memory_limit : DEFAULT_MEMORY);
 	o.sink.team = dl_team_create(env != NULL ? env->threads : 1);
-	st = o.sink.arena != NULL ? lay_out(&o, err) : dl_fail_memory(err);
+	st = o.sink.arena != NULL ? lay_out(&o, options != NULL ? options->calibrate : DLM_CALIBRATE_DEFAULT, err) :
+		dl_fail_memory(err);
 	if (st == DLM_OK)
 		st = dl_writer_open(folder, &o.sink.writer, err);
 	if (st == DLM_OK)
@@ -323,6 +354,7 @@ dl_write_model(const dl_params *p, const char *folder, const dlm_env *env, uint8
 	if (st == DLM_OK && digest != NULL)
 		memcpy(digest, o.file.header.digest, 32);
 	dl_team_free(o.sink.team);
+	free(o.settings.data);
 	free(o.meta.data);
 	if (o.sink.arena != NULL)
 		dl_arena_destroy(o.sink.arena);

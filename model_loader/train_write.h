@@ -7,17 +7,23 @@
 
 #include "params.h"
 
+typedef struct dl_write_options
+{
+	const dlm_env *env;			/* threads, stop, memory_limit for the buffers: a few panels a thread; may be NULL */
+	dlm_calibrate calibrate;	/* what the model does with labels where a call does not say; 0: as the base */
+} dl_write_options;
+
 /*
  * The base with what was trained, as folder/<digest>.dlm. Configuration,
- * settings, tokenizer and every tensor that was not trained are the base's,
- * byte for byte; trained matrices are rounded or quantised to the base's type,
+ * settings (but for what the options change), tokenizer and every tensor that
+ * was not trained are the base's, byte for byte; trained matrices are rounded or quantised to the base's type,
  * those with factors from W + (alpha / r) B A. Factors of a tied output
- * projection part it from the embedding. digest may be NULL. env (threads,
- * stop, memory_limit for the buffers: a few panels a thread) may be NULL.
+ * projection part it from the embedding. options and digest may be NULL.
  * DLM_EDAMAGED: values that are not finite; DLM_EIO, DLM_ENOSPC, DLM_ENOMEM,
  * DLM_EINTR: nothing is left behind.
  */
-dlm_status	dl_write_model(const dl_params *p, const char *folder, const dlm_env *env, uint8_t digest[32], dlm_error *err);
+dlm_status	dl_write_model(const dl_params *p, const char *folder, const dl_write_options *options, uint8_t digest[32],
+						   dlm_error *err);
 
 /*
  * The factors as a PEFT adapter: folder (made if missing)/adapter_model.safetensors, in

@@ -17,13 +17,26 @@ MASK, END_OF_TEXT, IM_START, IM_END = 16, 0, 1, 2
 PREFIX = "base_model.model."
 
 
-def load(folder, base):
-    """folder: models/dlm-135m; base: the GGUF file -> (tokenizer, LlamaForCausalLM with the adapter merged)."""
+def read_tokenizer(folder):
+    tok = Tokenizer.from_file(str(pathlib.Path(folder) / "tokenizer.json"))
+    tok.encode_special_tokens = True        # "<|im_end|>" in a user's text is ordinary text
+    return tok
+
+
+def load_base(folder, base):
+    """The base model alone, left to right as it comes; folder: models/dlm-135m; base: the GGUF file -> (tokenizer, LlamaForCausalLM)."""
     from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
     folder, base = pathlib.Path(folder), pathlib.Path(base)
     source = AutoModelForCausalLM.from_pretrained(base.parent, gguf_file=base.name, dtype=torch.float32)
     model = LlamaForCausalLM(LlamaConfig(**json.load(open(folder / "config.json")))).eval()
     model.load_state_dict(source.state_dict())
+    return read_tokenizer(folder), model
+
+
+def load(folder, base):
+    """folder: models/dlm-135m; base: the GGUF file -> (tokenizer, LlamaForCausalLM with the adapter merged)."""
+    tok, model = load_base(folder, base)
+    folder = pathlib.Path(folder)
     adapter = load_file(folder / "adapter_model.safetensors")
     meta = json.load(open(folder / "adapter_config.json"))
     scale = meta["lora_alpha"] / meta["r"]
@@ -32,8 +45,6 @@ def load(folder, base):
         if key + ".lora_A.weight" in adapter:
             weight.data += scale * adapter[key + ".lora_B.weight"].float() @ adapter[key + ".lora_A.weight"].float()
     model.mask_embedding = adapter["mask_embedding"].float()
-    tok = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    tok.encode_special_tokens = True        # "<|im_end|>" in a user's text is ordinary text
     return tok, model
 
 

@@ -140,6 +140,42 @@ AS 'MODULE_PATHNAME', 'dlm_sql_quote';
 COMMENT ON FUNCTION dlm_quote(text) IS
 	'escape a value for a template of dlm_infill, so that no part of it can open a gap';
 
+-- figures of answers
+
+CREATE FUNCTION dlm_chrf(answer text, reference text)
+RETURNS float8
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'dlm_sql_chrf';
+COMMENT ON FUNCTION dlm_chrf(text, text) IS
+	'how alike two texts are in runs of 1 to 6 characters: chrF2, 0 to 100';
+
+CREATE FUNCTION dlm_rouge_l(answer text, reference text)
+RETURNS float8
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'dlm_sql_rouge_l';
+COMMENT ON FUNCTION dlm_rouge_l(text, text) IS
+	'how alike two texts are in their longest common run of words: F1 of ROUGE-L, 0 to 1';
+
+CREATE FUNCTION dlm_calibration_step(state float8[], probability float8, correct boolean)
+RETURNS float8[]
+LANGUAGE C IMMUTABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'dlm_sql_calibration_step';
+COMMENT ON FUNCTION dlm_calibration_step(float8[], float8, boolean) IS 'of the aggregate dlm_calibration_error';
+
+CREATE FUNCTION dlm_calibration_final(state float8[])
+RETURNS float8
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'dlm_sql_calibration_final';
+COMMENT ON FUNCTION dlm_calibration_final(float8[]) IS 'of the aggregate dlm_calibration_error';
+
+CREATE AGGREGATE dlm_calibration_error(probability float8, correct boolean) (
+	SFUNC = dlm_calibration_step,
+	STYPE = float8[],
+	FINALFUNC = dlm_calibration_final
+);
+COMMENT ON AGGREGATE dlm_calibration_error(float8, boolean) IS
+	'mean distance between the probabilities of answers and the share of them that is right (ECE, 15 bins)';
+
 -- classify
 
 CREATE TYPE dlm_label AS (label text, probability float8, margin float8);

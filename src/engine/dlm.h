@@ -275,6 +275,8 @@ typedef struct dlm_label_score
 {
 	double		logprob;		/* mean or sum log-likelihood, calibrated if asked for */
 	double		probability;	/* softmax over the labels (classify), yes against no (multi) */
+	double		mean;			/* of the label's tokens (classify), not calibrated, whatever the options say */
+	double		sum;			/* over its tokens and, under one_pass, the stop token; likewise */
 } dlm_label_score;
 
 typedef struct dlm_token_score

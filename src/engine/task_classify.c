@@ -233,13 +233,18 @@ write_result(dl_task *task, classify_state *state, dlm_error *err)
 		double		yes_no_value[2];
 		double		yes_no_share[2];
 
-		score[i] = (dlm_label_score) {value[i], share[i]};
 		if (!state->multi)
+		{
+			const dl_question *q = &state->pairs[0]->main;
+
+			score[i] = (dlm_label_score) {value[i], share[i], dl_question_score(q, i, DLM_NORMALIZE_MEAN),
+				dl_question_score(q, i, DLM_NORMALIZE_SUM)};
 			continue;
+		}
 		for (int k = 0; k < 2; k++)
 			yes_no_value[k] = answer_value(state, state->pairs[i], k);
 		softmax(yes_no_value, 2, yes_no_share);
-		score[i] = (dlm_label_score) {yes_no_value[0], yes_no_share[0]};
+		score[i] = (dlm_label_score) {.logprob = yes_no_value[0], .probability = yes_no_share[0]};
 	}
 	task->result->labels = score;
 	task->result->n_labels = n;

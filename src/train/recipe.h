@@ -42,7 +42,7 @@ typedef struct dl_recipe
 
 	double		epochs;			/* > 0: passes over source 0 unless steps are given */
 	int64_t		steps;			/* 0: from epochs */
-	int			batch_tokens;	/* tokens of an optimiser's step, about */
+	int			batch_tokens;	/* tokens of an optimiser's step, about; 0: by the number of rows */
 	int			part_tokens;	/* most tokens of one forward: more are accumulated; 0: as memory allows */
 	int			row_tokens;		/* longer texts are cut into rows of so many; 0: the context */
 	bool		cut_input;		/* a row too long loses input; else it is an error */

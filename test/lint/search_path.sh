@@ -89,7 +89,14 @@ def complaints(s, names):
         # columns of plain types and their keys alone: whatever else looks names up
         for m in re.finditer(r"\b(DEFAULT|CHECK|REFERENCES|INHERITS|LIKE|USING|EXCLUDE|PARTITION|COLLATE|GENERATED (ALWAYS|BY DEFAULT) AS (?!IDENTITY))", s, re.I):
             yield "%s in a table" % m.group(1)
-    elif re.match(r"(DO|SELECT|INSERT|UPDATE|DELETE|CREATE (RULE|TRIGGER|CAST|OPERATOR|AGGREGATE|EVENT|TABLE|INDEX))\b", s, re.I):
+    elif re.match(r"CREATE AGGREGATE ", s, re.I):
+        # its functions are the extension's own, which stand first in the script's search path
+        for m in re.finditer(r"\b(\w*FUNC) *= *([\w.]+)", s, re.I):
+            if m.group(2).lower() not in names:
+                yield "%s %s" % (m.group(1), m.group(2))
+        for m in re.finditer(r"\b(SORTOP|INITCOND|MINITCOND)\b", s, re.I):
+            yield "%s in an aggregate" % m.group(1)
+    elif re.match(r"(DO|SELECT|INSERT|UPDATE|DELETE|CREATE (RULE|TRIGGER|CAST|OPERATOR|EVENT|TABLE|INDEX))\b", s, re.I):
         yield "a kind of statement that this check does not know"
 
 

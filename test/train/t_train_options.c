@@ -87,11 +87,11 @@ defaults(const dlm_model *encoder, const dlm_model *decoder)
 		  paper.dropout == 0.1 && paper.adamw.beta2 == 0.98 && paper.adamw.decay == 0.01 && paper.rate == 3e-4 &&
 		  paper.train.mode == DL_TRAIN_LORA && paper.train.rank == 16 && paper.train.alpha == 16, "paper");
 	CHECK(adapt.train.mode == DL_TRAIN_LORA && adapt.train.rank == 16 && adapt.train.alpha == 32 && adapt.train.lora == 127 &&
-		  adapt.rate == 3e-4 && adapt.schedule == DL_RATE_COSINE && adapt.last_rate == 0.1 && adapt.warmup == 0.05 &&
+		  adapt.rate == 5e-4 && adapt.schedule == DL_RATE_COSINE && adapt.last_rate == 0.1 && adapt.warmup == 0.05 &&
 		  adapt.masking.timesteps == 50 && !adapt.masking.coupled && adapt.masking.whole == 0.5 &&
 		  adapt.masking.short_target == 4 && adapt.masking.row_norm == 0.5 && adapt.masking.end_tokens == 4 &&
 		  adapt.masking.text_share == 0.1 && adapt.masking.spans == 4 && adapt.masking.row_share == 0 &&
-		  adapt.dropout == 0 && adapt.clip == 1 && adapt.epochs == 3 && adapt.batch_tokens == 2048 &&
+		  adapt.dropout == 0 && adapt.clip == 1 && adapt.epochs == 4 && adapt.batch_tokens == 0 &&
 		  adapt.held_out == 0.1 && adapt.patience == 3 && adapt.recompute == -1, "adapt");
 	CHECK(recipe_of("{\"recipe\": \"adapt\"}", encoder).masking.whole == 0.5, "adapt for an encoder");
 	CHECK(recipe_of("{\"recipe\": \"paper\"}", decoder).masking.coupled, "paper for a decoder");

@@ -173,9 +173,9 @@ nothing_is_left_behind(void)
 	for (int polls = 0; polls < 20; polls++)
 	{
 		left = polls;
-		CHECK(dl_write_model(p, empty, &env, NULL, &err) == DLM_EINTR, "%d polls", polls);
+		CHECK(dl_write_model(p, empty, &(dl_write_options) {.env = &env}, NULL, &err) == DLM_EINTR, "%d polls", polls);
 	}
-	CHECK(dl_write_model(p, empty, &small, NULL, &err) == DLM_ENOMEM, "%s", err.message);
+	CHECK(dl_write_model(p, empty, &(dl_write_options) {.env = &small}, NULL, &err) == DLM_ENOMEM, "%s", err.message);
 	CHECK(dl_write_model(p, "/nonexistent", NULL, NULL, &err) == DLM_ENOENT, "%s", err.message);
 	p->layers[1].v.lora_b->value[3] = NAN;
 	CHECK(dl_write_model(p, empty, NULL, NULL, &err) == DLM_EDAMAGED && strstr(err.message, "layers.1.self_attn.v_proj") != NULL,

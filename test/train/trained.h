@@ -45,7 +45,7 @@ trained_write(const dl_params *p, const char *folder, int threads, fixture *f, u
 	dlm_env		env = {.threads = threads};
 	dlm_error	err = {0};
 	char		path[400];
-	dlm_status	st = dl_write_model(p, folder, &env, digest, &err);
+	dlm_status	st = dl_write_model(p, folder, &(dl_write_options) {.env = &env}, digest, &err);
 	int			n = snprintf(path, sizeof(path), "%s/", folder);
 
 	memset(f, 0, sizeof(*f));
