@@ -84,7 +84,7 @@ static int
 parse(dl_trainer *r, int argc, char **argv, bool *help)
 {
 	dl_cli_option options[OWN_FLAGS + MAX_FLAGS + 1] = {
-		{"--objective", DL_CLI_STRING, &r->objective, "instruction (default) or text"},
+		{"--objective", DL_CLI_STRING, &r->objective, "instruction (default), text or length"},
 		{"--out", DL_CLI_STRING, &r->out, "the model to write"},
 		{"--adapter", DL_CLI_STRING, &r->adapter, "a folder for LoRA's factors"},
 		{"--init", DL_CLI_STRING, &r->init, "begin from the LoRA adapter in this folder"},
@@ -230,7 +230,8 @@ show(dl_trainer *r, bool last)
 	if (!isnan(p.validation_loss))
 		fprintf(stderr, "; held out %.3f", p.validation_loss);
 	if (!isnan(p.validation_accuracy))
-		fprintf(stderr, ", labels %.3f (best %.3f)", p.validation_accuracy, p.best_accuracy);
+		fprintf(stderr, isnan(p.validation_near) ? ", labels %.3f (best %.3f)" : ", lengths exact %.3f, within 1 %.3f",
+				p.validation_accuracy, isnan(p.validation_near) ? p.best_accuracy : p.validation_near);
 	fprintf(stderr, "; %d:%02d:%02d left%s", (int) (left / 3600), (int) (left / 60) % 60, (int) left % 60, terminal && !last ? "" : "\n");
 	fflush(stderr);
 }

@@ -38,12 +38,8 @@ dlm_train_open(const dlm_model *base, const dlm_train_options *options, const dl
 	run->threads = env->threads;
 	run->state.validated = run->state.best_step = -1;
 	run->state.loss = run->state.accuracy = run->state.validation_loss = run->state.validation_accuracy = NAN;
-	run->state.best_loss = run->state.best_accuracy = NAN;
+	run->state.validation_near = run->state.best_loss = run->state.best_accuracy = NAN;
 	st = dl_train_recipe_resolve(options, base, &run->recipe, err);
-	if (st == DLM_OK && run->recipe.objective == DL_LENGTH_ROWS)
-		st = dl_fail(err, DLM_EUNSUPPORTED, "Objectives are \"instruction\" and \"text\".", "length heads are not trained yet");
-	if (st == DLM_OK && run->recipe.lora_dropout > 0)
-		st = dl_fail(err, DLM_EUNSUPPORTED, "Use \"dropout\".", "dropout before LoRA's factors is not supported yet");
 	run->arena = st == DLM_OK ? dl_arena_create(env->memory_limit > 0 ? env->memory_limit : DEFAULT_LIMIT) : NULL;
 	if (st == DLM_OK && run->arena == NULL)
 		st = dl_fail_memory(err);
@@ -52,6 +48,7 @@ dlm_train_open(const dlm_model *base, const dlm_train_options *options, const dl
 		rows.row_tokens = run->recipe.row_tokens;
 		rows.cut_input = run->recipe.cut_input;
 		rows.keep_labels = run->recipe.held_out > 0;
+		rows.lengths = dl_train_lengths(run);
 		st = dl_dataset_create(base, &rows, env, run->arena, &run->ds, err);
 	}
 	if (st != DLM_OK)
@@ -59,7 +56,9 @@ dlm_train_open(const dlm_model *base, const dlm_train_options *options, const dl
 		dlm_train_close(run);
 		return st;
 	}
-	run->masker = (dl_masker) {run->ds, &run->recipe.masking, run->recipe.seed};
+	run->masker = (dl_masker) {.ds = run->ds, .masking = &run->recipe.masking, .seed = run->recipe.seed};
+	if (dl_train_lengths(run))
+		dl_train_length_open(run);
 	*out = run;
 	return DLM_OK;
 }
@@ -70,6 +69,7 @@ dlm_train_close(dlm_train *run)
 	if (run == NULL)
 		return;
 	dl_net_free(run->net);		/* its threads */
+	dl_length_free(run->length);
 	if (run->arena != NULL)
 		dl_arena_destroy(run->arena);
 	free(run);
@@ -79,7 +79,7 @@ dlm_train_close(dlm_train *run)
 static dlm_status
 check_not_begun(const dlm_train *run, dlm_error *err)
 {
-	return run->net == NULL ? DLM_OK : dl_fail(err, DLM_EINVAL, "", "the training has begun already");
+	return !dl_train_begun(run) ? DLM_OK : dl_fail(err, DLM_EINVAL, "", "the training has begun already");
 }
 
 dlm_status
@@ -95,7 +95,7 @@ dlm_train_source_drop(dlm_train *run)
 {
 	dl_dataset *ds = run->ds;
 
-	if (run->net == NULL && ds->n_sources > 1 && ds->source[ds->n_sources - 1].n == 0)
+	if (!dl_train_begun(run) && ds->n_sources > 1 && ds->source[ds->n_sources - 1].n == 0)
 		ds->n_sources--;
 }
 
@@ -158,7 +158,9 @@ bytes_needed(dlm_train *run, int part_tokens, bool recompute)
 	run->batching = (dl_batches_options) {run->recipe.batch_tokens, part_tokens};
 	run->limits = dl_batches_limits(&run->masker, &run->batching);
 	run->limits.recompute = recompute;
-	bytes = dl_train_bytes(run->base, &run->recipe.train, &run->limits, run->threads);
+	run->limits.lora_dropout = run->recipe.lora_dropout > 0;
+	bytes = dl_train_lengths(run) ? dl_train_length_bytes(run) :
+		dl_train_bytes(run->base, &run->recipe.train, &run->limits, run->threads);
 	bytes += dl_batches_bytes(&run->masker, &run->batching);
 	bytes += (size_t) copies(run) * dl_block_bytes(trained * sizeof(dl_real));
 	bytes += dl_block_bytes(dl_mask_space_bytes(run->limits.tokens));
@@ -194,7 +196,10 @@ plan_memory(dlm_train *run, dlm_error *err)
 	const dl_recipe *r = &run->recipe;
 	bool		ok;
 
-	if (r->part_tokens > 0)
+	if (dl_train_lengths(run))	/* parts of a useful size come before states that are kept */
+		ok = (run->keep_states = true, r->part_tokens > 0 ? fits(run, r->part_tokens, false) : fits_in_parts(run, SMALL_PART, false)) ||
+			(run->keep_states = false, r->part_tokens > 0 ? fits(run, r->part_tokens, false) : fits_in_parts(run, 1, false));
+	else if (r->part_tokens > 0)
 		ok = (r->recompute != 1 && fits(run, r->part_tokens, false)) || (r->recompute != 0 && fits(run, r->part_tokens, true));
 	else
 		ok = (r->recompute != 1 && fits_in_parts(run, r->recompute == 0 ? 1 : SMALL_PART, false)) ||
@@ -211,6 +216,15 @@ take_copy(dlm_train *run, dl_real **copy, dlm_error *err)
 {
 	*copy = dl_arena_block(run->arena, run->p->trained * sizeof(dl_real));
 	return *copy != NULL ? DLM_OK : dl_fail_memory(err);
+}
+
+static void
+set_threads(dlm_train *run)
+{
+	if (run->net != NULL)
+		dl_net_threads(run->net, run->env.threads);
+	if (run->length != NULL)
+		dl_length_threads(run->length, run->env.threads);
 }
 
 static dlm_status
@@ -241,9 +255,10 @@ take_memory(dlm_train *run, dlm_error *err)
 	if (run->average != NULL)
 		memset(run->average, 0, run->p->trained * sizeof(dl_real));
 	env.threads = run->threads;
-	st = dl_net_create(run->p, &run->limits, &env, &run->net, err);
+	st = dl_train_lengths(run) ? dl_train_length_create(run, &env, err) :
+		dl_net_create(run->p, &run->limits, &env, &run->net, err);
 	if (st == DLM_OK)
-		dl_net_threads(run->net, run->env.threads);
+		set_threads(run);
 	return st;
 }
 
@@ -301,8 +316,7 @@ dlm_train_threads(dlm_train *run, int threads)
 {
 	threads = threads < 1 ? 1 : threads > run->threads ? run->threads : threads;
 	run->env.threads = threads;
-	if (run->net != NULL)
-		dl_net_threads(run->net, threads);
+	set_threads(run);
 }
 
 size_t
@@ -322,8 +336,9 @@ dlm_train_progress_get(const dlm_train *run, dlm_train_progress *out)
 	*out = (dlm_train_progress) {
 		.step = s->step, .steps = run->steps, .rows = rows, .rows_held_out = run->ds->validation.n, .tokens = s->tokens,
 		.seconds = s->seconds, .loss = s->loss, .accuracy = s->accuracy, .rate = s->rate, .gradient = s->gradient,
-		.validation_loss = s->validation_loss, .validation_accuracy = s->validation_accuracy, .best_loss = s->best_loss,
-		.best_accuracy = s->best_accuracy, .best_step = s->best_step, .validated = s->validated, .memory_peak = dl_arena_peak(run->arena)
+		.validation_loss = s->validation_loss, .validation_accuracy = s->validation_accuracy,
+		.validation_near = s->validation_near, .best_loss = s->best_loss, .best_accuracy = s->best_accuracy,
+		.best_step = s->best_step, .validated = s->validated, .memory_peak = dl_arena_peak(run->arena)
 	};
 	out->tokens_per_second = run->recent_seconds > 0 ? run->recent_tokens / run->recent_seconds : 0;
 }

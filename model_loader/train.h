@@ -120,7 +120,9 @@ typedef struct dlm_train_progress
 	double		rate,			/* learning rate of the last step */
 				gradient;		/* norm of its gradient before clipping */
 	double		validation_loss,	/* of the last validation; NaN: none yet */
-				validation_accuracy,	/* share of held-out rows whose target scores best of their labels; NaN: rows have no labels */
+				validation_accuracy,	/* share of held-out rows whose target scores best of their labels; NaN: rows have no labels;
+										 * of a length head: of lengths predicted exactly */
+				validation_near,	/* of a length head: of those at most 1 away; else NaN */
 				best_loss,		/* of the best validation */
 				best_accuracy;
 	int64_t		best_step;

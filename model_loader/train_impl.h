@@ -4,12 +4,14 @@
  *		train.c				open, rows, start: what is needed, and is there memory for it?
  *		train_step.c		the optimiser's steps
  *		train_validate.c	held-out rows: loss, labels; the best weights are kept
+ *		train_length.c		what is different where the length head is trained
  *		train_state.c		checkpoints; the model and the adapter that come of it
  */
 #ifndef DLM_TRAIN_IMPL_H
 #define DLM_TRAIN_IMPL_H
 
 #include "batches.h"
+#include "length.h"
 #include "recipe.h"
 #include "train.h"
 
@@ -28,7 +30,8 @@ typedef struct dl_train_state
 	double		rate,
 				gradient;
 	double		validation_loss,
-				validation_accuracy;
+				validation_accuracy,
+				validation_near;
 	double		best_loss,
 				best_accuracy;
 } dl_train_state;
@@ -42,6 +45,7 @@ typedef struct dl_validation
 	double		nats;
 	int64_t		asks;
 	int64_t		right;
+	int64_t		near;			/* lengths at most 1 away */
 	int64_t		asked;
 } dl_validation;
 
@@ -63,7 +67,10 @@ struct dlm_train
 	int			threads;		/* as many as there is memory for; env.threads: now */
 
 	dl_params  *p;
-	dl_net	   *net;
+	dl_net	   *net;			/* NULL where the length head is trained */
+	dl_length_net *length;		/* NULL elsewhere */
+	int		   *numbers;		/* [limits.rows] of a part's rows in the dataset, where the length head is trained */
+	bool		keep_states;	/* all rows' fit into memory */
 	dl_adamw   *adamw;
 	dl_batches *batches;
 	dl_real    *average;		/* [trained] or NULL */
@@ -96,6 +103,28 @@ size_t		dl_train_pieces(const dlm_train *run);
 /* Trained values one after another, in the list's order: out of the parameters, and back. */
 void		dl_train_take(const dl_params *p, dl_real *out);
 void		dl_train_put(dl_params *p, const dl_real *in);
+
+/* Has start taken what it needs? */
+static inline bool
+dl_train_begun(const dlm_train *run)
+{
+	return run->net != NULL || run->length != NULL;
+}
+
+/* Is it the length head that is trained? */
+static inline bool
+dl_train_lengths(const dlm_train *run)
+{
+	return run->recipe.objective == DL_LENGTH_ROWS;
+}
+
+/* train_length.c: rows that are examples of the length head; memory; a part's loss and gradients; validation rows' loss. */
+void		dl_train_length_open(dlm_train *run);
+size_t		dl_train_length_bytes(const dlm_train *run);
+dlm_status	dl_train_length_create(dlm_train *run, const dlm_env *env, dlm_error *err);
+dlm_status	dl_train_length_part(dlm_train *run, const dl_example *rows, int n, const dl_drop *drop, dl_loss *loss,
+								 dlm_error *err);
+dlm_status	dl_train_length_validate(dlm_train *run, const dl_example *rows, int n, dl_loss *loss, dlm_error *err);
 
 /* train_validate.c. A slice: DLM_MORE until the validation is over, then DLM_OK with the state's figures new. */
 bool		dl_train_validation_due(const dlm_train *run);

@@ -70,6 +70,8 @@ static const dl_option options[] = {
 	{"alpha", OPT_NUMBER, R(train.alpha), ABOVE, 0, 1e5, NULL, "LoRA adds alpha / rank times B A"},
 	{"modules", OPT_MODULES, R(train.lora), 0, 0, 0, NULL,
 		"layers with factors: all, attention, or some of q k v o gate up down head output"},
+	{"length_classes", OPT_INT, R(train.length_classes), 0, 0, DL_MAX_CONTEXT, NULL,
+		"of a new length head: lengths from 1; 0: 512, or the context if it is less"},
 	{"lora_dropout", OPT_NUMBER, R(lora_dropout), BELOW, 0, 1, NULL, "dropout before LoRA's A"},
 	{"dropout", OPT_NUMBER, R(dropout), BELOW, 0, 1, NULL, "dropout after embedding and blocks"},
 	{"attention_dropout", OPT_NUMBER, R(attention_dropout), BELOW, 0, 1, NULL, "dropout of attention's probabilities"},
@@ -497,12 +499,23 @@ size_of(const dl_option *option)
 	}
 }
 
+/* The paper's length head: dropout of PyTorch's layers; a schedule that suits one new layer. */
+static void
+fill_in_length(dl_recipe *r)
+{
+	r->train.mode = DL_TRAIN_LENGTH;
+	r->train.replaced = false;
+	r->dropout = r->attention_dropout = 0.1;
+	r->rate = 3e-4;
+	r->schedule = DL_RATE_COSINE;
+	r->last_rate = 0.1;
+	r->warmup = 0.05;
+}
+
 /*
- * Defaults that depend on other options. The mode is lora for every model,
- * encoders too: full weights take 16 bytes a parameter beside the activations
- * (value, gradient, two moments) against 4 or fewer that are frozen, and an
- * int8 model has no other way but biases. Rates: the paper's for all weights
- * (5e-5), what is usual for factors and for biases.
+ * Defaults that depend on other options. The mode is lora for every model, encoders too: full weights take 16 bytes a
+ * parameter (value, gradient, two moments) against 4 or fewer that are frozen, and an int8 model has no other way but
+ * biases. Rates: the paper's for all weights (5e-5), what is usual for factors and for biases.
  */
 static void
 fill_in(const dlm_train_options *o, dl_recipe *r)
@@ -512,10 +525,32 @@ fill_in(const dlm_train_options *o, dl_recipe *r)
 	r->objective = o->recipe.objective;
 	r->train.lora = module_words[0].bits;
 	r->train.replaced = true;		/* the mask's own embedding: a few hundred numbers that every row reads */
+	if (r->objective == DL_LENGTH_ROWS)
+		fill_in_length(r);
 	if (is_given(o, R(train.mode)) && o->recipe.train.mode != DL_TRAIN_LORA)
 		r->rate = o->recipe.train.mode == DL_TRAIN_ALL ? 5e-5 : 5e-4;
 	if (is_given(o, R(train.rank)))
 		r->train.alpha = scale * o->recipe.train.rank;
+}
+
+/* Options that mean nothing to an objective are refused, not passed over. */
+static dlm_status
+check_objective(const dlm_train_options *o, const dl_recipe *r, dlm_error *err)
+{
+	static const char *const objectives[] = {"instruction", "text", "length"};
+	bool		length = r->objective == DL_LENGTH_ROWS;
+
+	for (int i = 0; i < N_OPTIONS; i++)
+	{
+		size_t		at = options[i].offset;
+		bool		other = at >= M(timesteps) || at == R(train.mode) || at == R(train.rank) || at == R(train.alpha) ||
+			at == R(train.lora) || at == R(lora_dropout) || at == R(recompute);
+
+		if ((o->given >> i & 1) != 0 && (length ? other : at == R(train.length_classes)))
+			return dl_fail(err, DLM_EINVAL, "", "option \"%s\" is not one of objective \"%s\"", options[i].key,
+						   objectives[r->objective]);
+	}
+	return DLM_OK;
 }
 
 static dlm_status
@@ -529,10 +564,14 @@ check_recipe(const dlm_train_options *o, const dlm_model *model, const dl_recipe
 		{R(train.rank), "rank"}, {R(train.alpha), "alpha"}, {R(train.lora), "modules"}, {R(lora_dropout), "lora_dropout"}
 	};
 
+	if (check_objective(o, r, err) != DLM_OK)
+		return DLM_EINVAL;
 	for (size_t i = 0; r->train.mode != DL_TRAIN_LORA && i < sizeof(of_lora) / sizeof(of_lora[0]); i++)
 		if (is_given(o, of_lora[i].offset))
 			return dl_fail(err, DLM_EINVAL, "", "option \"%s\" is of mode \"lora\", not \"%s\"", of_lora[i].key,
 						   mode_words[r->train.mode]);
+	if (r->train.mode == DL_TRAIN_LORA && r->lora_dropout > 0 && (r->train.lora & DL_DENSE_OUTPUT) != 0)
+		return dl_fail(err, DLM_EINVAL, "", "option \"lora_dropout\" does not go with \"output\" among the \"modules\"");
 	if (r->masking.cover_least > r->masking.cover_most)
 		return dl_fail(err, DLM_EINVAL, "", "option \"cover_least\" must not be above \"cover_most\", %g",
 					   r->masking.cover_most);

@@ -47,7 +47,7 @@ identify(const dlm_train *run, dl_train_identity *id)
 dlm_status
 dl_train_check_begun(const dlm_train *run, dlm_error *err)
 {
-	return run->net != NULL ? DLM_OK : dl_fail(err, DLM_EINVAL, "", "the training has not begun");
+	return dl_train_begun(run) ? DLM_OK : dl_fail(err, DLM_EINVAL, "", "the training has not begun");
 }
 
 /* Between start and the first step. */
@@ -229,7 +229,7 @@ taught_labels(const dlm_train *run)
 {
 	const dl_data_source *s = &run->ds->source[0];
 
-	for (int i = 0; i < s->n; i++)
+	for (int i = 0; i < s->n && !dl_train_lengths(run); i++)
 		if (run->ds->rows[s->row[i]].n_labels > 0)
 			return true;
 	return false;

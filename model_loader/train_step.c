@@ -45,18 +45,20 @@ do_part(dlm_train *run, const dl_example *rows, int n, dlm_error *err)
 {
 	const dl_recipe *r = &run->recipe;
 	dl_drop		drop = {.seed = (uint64_t) r->seed, .step = (uint32_t) run->state.step, .first = run->part_first,
-		.hidden = r->dropout, .attention = r->attention_dropout};
+		.hidden = r->dropout, .attention = r->attention_dropout, .lora = r->lora_dropout};
+	const dl_drop *used = r->dropout > 0 || r->attention_dropout > 0 || r->lora_dropout > 0 ? &drop : NULL;
 	dl_loss		loss;
-	dlm_status	st = dl_net_forward(run->net, rows, n, r->dropout > 0 || r->attention_dropout > 0 ? &drop : NULL, err);
+	dlm_status	st = run->length != NULL ? dl_train_length_part(run, rows, n, used, &loss, err) :
+		dl_net_forward(run->net, rows, n, used, err);
 
-	if (st == DLM_OK)
+	if (st == DLM_OK && run->length == NULL)
 		st = dl_net_loss(run->net, r->smoothing, &loss, err);
 	if (st == DLM_EDAMAGED)
 		return dl_fail(err, st, "Lower \"learning_rate\"; the weights are those of the last complete step.",
 					   "loss is not a finite number in step %lld, row %lld", (long long) run->state.step + 1,
 					   (long long) key_of_ask(run, rows, n, loss.bad));
 	if (st == DLM_OK)
-		st = dl_net_backward(run->net, err);
+		st = run->length != NULL ? dl_length_backward(run->length, err) : dl_net_backward(run->net, err);
 	if (st != DLM_OK)
 		return st;
 	run->sum.loss += loss.loss;

@@ -58,8 +58,9 @@ rows_loss(dlm_train *run, dlm_error *err)
 	dlm_status	st;
 
 	dl_batches_validation(run->batches, v->row, &rows, &n);
-	st = dl_net_forward(run->net, rows, n, NULL, err);
-	if (st == DLM_OK)
+	st = run->length != NULL ? dl_train_length_validate(run, rows, n, &loss, err) :
+		dl_net_forward(run->net, rows, n, NULL, err);
+	if (st == DLM_OK && run->length == NULL)
 		st = dl_net_loss(run->net, 0, &loss, err);
 	if (st != DLM_OK)
 		return named(run, st, st == DLM_EDAMAGED ? key_of_ask(run, rows, loss.bad) : 0, err);
@@ -218,12 +219,15 @@ labels_right(dlm_train *run, dlm_error *err)
 
 /* ------------------------------------------------------------------ the best */
 
+/* Lengths by their loss: a near miss is worth something. */
 static bool
-better(const dl_train_state *s)
+better(const dlm_train *run)
 {
+	const dl_train_state *s = &run->state;
+
 	if (s->best_step < 0)
 		return true;
-	if (!isnan(s->validation_accuracy) && s->validation_accuracy != s->best_accuracy)
+	if (run->length == NULL && !isnan(s->validation_accuracy) && s->validation_accuracy != s->best_accuracy)
 		return s->validation_accuracy > s->best_accuracy;
 	return s->validation_loss < s->best_loss;
 }
@@ -237,7 +241,8 @@ conclude(dlm_train *run)
 	s->validated = s->step;
 	s->validation_loss = v->nats / (double) v->asks;
 	s->validation_accuracy = v->asked > 0 ? (double) v->right / (double) v->asked : NAN;
-	if (better(s))
+	s->validation_near = run->length != NULL ? (double) v->near / (double) v->asked : NAN;
+	if (better(run))
 	{
 		s->best_loss = s->validation_loss;
 		s->best_accuracy = s->validation_accuracy;

@@ -21,7 +21,7 @@ typedef struct dl_outcome
 	const dlm_env *env;
 	dl_config	config;
 	dl_container file;
-	const dl_entry **from;		/* [file.n_entries] the base's entry of each */
+	const dl_entry **from;		/* [file.n_entries] the base's entry of each; NULL: a new length head's */
 	dl_records	settings,
 				meta;
 	dl_sink		sink;
@@ -30,7 +30,7 @@ typedef struct dl_outcome
 /* A matrix on its way through panels.c. */
 typedef struct dl_trained
 {
-	const dl_entry *from;
+	const dl_entry *from;		/* its shape and type in the new file, which are the base's if it has it */
 	const void *data;			/* of the base's tensor */
 	const dl_param *w,			/* trained as a whole, or NULL */
 			   *b;				/* factor, or NULL */
@@ -75,21 +75,56 @@ place_of_head(const dl_entry *e, int n)
 	return at;
 }
 
-/* The base's entries, and the output projection's where it parts. */
+/* Parameters that the base has no tensors for: a new length head's. */
+static int
+count_new(const dl_params *p)
+{
+	int			n = 0;
+
+	for (int i = 0; i < p->n; i++)
+		n += p->list[i].entry == NULL && p->list[i].part == DL_PART_TENSOR;
+	return n;
+}
+
+/* They stand at the end, as in a conversion. */
+static void
+list_new(dl_outcome *o, int at)
+{
+	const dl_params *p = o->p;
+
+	for (int i = 0; i < p->n; i++)
+	{
+		const dl_param *e = &p->list[i];
+
+		if (e->entry != NULL || e->part != DL_PART_TENSOR)
+			continue;
+		o->file.directory[at++] = (dl_entry) {
+			.role = e->role, .dtype = e->matrix ? p->config.weights : DL_F32, .layout = e->matrix ? DL_PANELS : DL_ROWS,
+			.rows = (uint64_t) e->rows, .cols = (uint64_t) e->cols
+		};
+	}
+	o->config.length_classes = p->config.length_classes;
+	o->config.length_ffn = p->config.length_ffn;
+	o->config.length_hidden = p->config.length_hidden;
+}
+
+/* The base's entries, the output projection's where it parts, a new length head's. */
 static dlm_status
 list_entries(dl_outcome *o, dlm_error *err)
 {
 	int			n;
 	const dl_entry *base = base_directory(o->p->model, &n);
 	int			parted = is_parted(o->p) ? place_of_head(base, n) : -1;
+	int			old = n + (parted >= 0);
 	dl_container *f = &o->file;
 
-	f->n_entries = n + (parted >= 0);
+	f->n_entries = old + count_new(o->p);
 	f->directory = dl_arena_calloc(o->sink.arena, (size_t) f->n_entries, sizeof(dl_entry));
 	o->from = dl_arena_calloc(o->sink.arena, (size_t) f->n_entries, sizeof(dl_entry *));
 	if (f->directory == NULL || o->from == NULL)
 		return dl_fail_memory(err);
-	for (int i = 0, at = 0; at < f->n_entries; at++)
+	list_new(o, old);
+	for (int i = 0, at = 0; at < old; at++)
 	{
 		if (at != parted)
 		{
@@ -240,8 +275,8 @@ put_matrix(const dl_outcome *o, const dl_entry *to, const dl_entry *from, const 
 	if (t == NULL)
 		return dl_fail_memory(err);
 	(void) dl_tensor_key(o->config.family, to->role, to->layer, key);
-	t->from = from;
-	t->data = o->p->model->base + from->offset;
+	t->from = to;
+	t->data = from != NULL ? o->p->model->base + from->offset : NULL;
 	t->w = w;
 	t->b = b;
 	if (b != NULL)
@@ -260,9 +295,10 @@ put_tensor(const dl_outcome *o, int i, dlm_error *err)
 	const dl_entry *to = &o->file.directory[i],
 			   *from = o->from[i];
 	bool		tied = o->p->model->config.tied && to->role == DL_T_EMBED;	/* its factors are the output projection's */
-	dl_param   *w = dl_params_find(o->p, (dl_role) from->role, (int) from->layer, DL_PART_TENSOR),
-			   *a = tied ? NULL : dl_params_find(o->p, (dl_role) from->role, (int) from->layer, DL_PART_LORA_A),
-			   *b = tied ? NULL : dl_params_find(o->p, (dl_role) from->role, (int) from->layer, DL_PART_LORA_B);
+	dl_role		role = (dl_role) (from != NULL ? from->role : to->role);
+	dl_param   *w = dl_params_find(o->p, role, (int) to->layer, DL_PART_TENSOR),
+			   *a = tied ? NULL : dl_params_find(o->p, role, (int) to->layer, DL_PART_LORA_A),
+			   *b = tied ? NULL : dl_params_find(o->p, role, (int) to->layer, DL_PART_LORA_B);
 	char		key[DL_KEY_BYTES] = "embedding row";
 
 	if (to->layout == DL_PANELS)

@@ -1,10 +1,11 @@
 /*
  * task_length.c - predict_length: how many tokens an answer to a prompt has.
  *
- * The paper's length head (Ye et al. 2023): the backbone reads the begin
- * tokens and the prompt only, no canvas and no end; a transformer layer, mean
- * pooling and a small network give a class for each length; class c means
- * c + 1 tokens. The most probable lengths come first, ties to the shorter.
+ * The paper's length head (Ye et al. 2023): the backbone reads what generate's
+ * row has before its canvas, so in the paper the begin tokens and the prompt,
+ * no canvas and no end; a transformer layer, mean pooling and a small network
+ * give a class for each length; class c means c + 1 tokens. The most probable
+ * lengths come first, ties to the shorter.
  */
 #include "session.h"
 #include "status.h"
@@ -17,7 +18,7 @@
 
 typedef struct length_state
 {
-	dl_ids		ids;			/* begin, prompt */
+	dl_ids		ids;			/* before the canvas */
 	float	   *logprob;		/* [length_classes] */
 	bool		computed;
 } length_state;
@@ -26,10 +27,10 @@ static dlm_status
 length_open(dl_task *task, dlm_error *err)
 {
 	dlm_session *s = task->session;
+	dl_holes	holes = {.prompt = task->request->input};
 	length_state *state;
+	dl_filled	row;
 	dlm_status	st;
-	int			first,
-				last;
 
 	if (s->model->config.length_classes == 0)
 		return dl_fail(err, DLM_EUNSUPPORTED,
@@ -38,11 +39,13 @@ length_open(dl_task *task, dlm_error *err)
 	state = dl_arena_calloc(s->arena, 1, sizeof(*state));
 	if (state == NULL)
 		return dl_fail_memory(err);
-	st = dl_template_plain(s->model, task->request->input, task->options->overflow, s->arena, &s->env, &state->ids,
-						   &first, &last, err);
+	if (holes.prompt.data == NULL)
+		holes.prompt.data = "";
+	st = dl_template_fit(s->model, s->model->settings.generate, true, &holes, &holes.prompt, (int) s->model->config.context,
+						 task->options->overflow, s->arena, &s->env, &row, err);
 	if (st != DLM_OK)
 		return st;
-	state->ids.n = last;		/* without the end */
+	state->ids = row.head;
 	if (state->ids.n == 0)
 		return dl_fail(err, DLM_EINVAL, "", "text has no tokens");
 	task->steps = 1;

@@ -62,8 +62,8 @@ dlm_status	dl_template_fit(const dlm_model *model, dlm_text tmpl, bool own, dl_h
 							dlm_error *err);
 
 /*
- * begin + text + end with no template: the row of score, token scores, embed
- * and predict_length. Positions [*first, *last) are the text's own. A row
+ * begin + text + end with no template: the row of score, token scores and
+ * embed. Positions [*first, *last) are the text's own. A row
  * longer than the context is DLM_ETOOLONG, or loses tokens from the end of
  * its text under DLM_OVERFLOW_TRUNCATE.
  */

@@ -62,12 +62,13 @@ extend(const dl_masker *m, const dl_data_source *s, extent *x)
 	{
 		const dl_data_row *row = &m->ds->rows[s->row[i]];
 		int			most = dl_mask_most_tokens(m, row);
+		int			least = most < dl_row_tokens(row) ? most : dl_row_tokens(row);	/* of a length head's row the first part alone */
 		double		share = (double) dl_mask_most_asks(m, row) / most;
 
 		if (most > x->longest)
 			x->longest = most;
-		if (dl_row_tokens(row) < x->shortest)
-			x->shortest = dl_row_tokens(row);
+		if (least < x->shortest)
+			x->shortest = least;
 		if (share > x->ask_share)
 			x->ask_share = share;
 	}

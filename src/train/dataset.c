@@ -273,7 +273,10 @@ tokenise_and_keep(dl_dataset *ds, int source, const dl_row_text *row, dlm_error 
 		return st;
 	about = (dl_data_row) {.head = t.n_front, .tail = t.n_back, .text = is_text, .item = s->items,
 		.n_labels = t.labels.n, .answer = t.answer, .key = row->key};
-	if (t.labels.n > 0 && (source == DL_VALIDATION || (source == 0 && ds->options.keep_labels)))
+	if (ds->options.lengths && (is_text || t.n_front == 0))
+		return dl_fail(err, DLM_EINVAL, "A length head is trained on rows with a target and an instruction or input.",
+					   is_text ? "a text has no answer whose length could be learnt" : "nothing stands before the target");
+	if (t.labels.n > 0 && !ds->options.lengths && (source == DL_VALIDATION || (source == 0 && ds->options.keep_labels)))
 		st = keep_labels(ds, &t.labels, &about.labels, err);
 	if (st == DLM_OK)
 		st = is_text ? keep_text(ds, s, &t, &about, err) : keep_row(ds, s, &t, 0, t.n_body, &about, err);

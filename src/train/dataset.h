@@ -59,6 +59,7 @@ typedef struct dl_dataset_options
 	int			row_tokens;		/* most tokens of a row; 0, or more than the context: the context */
 	bool		cut_input;		/* a row too long loses the end of its input (or only text); else it is an error */
 	bool		keep_labels;	/* of source 0 too, because rows of it will be held out; else of validation rows only */
+	bool		lengths;		/* for the length head: no text rows, something stands before each target, labels are not kept */
 } dl_dataset_options;
 
 /* How texts become rows: the infill template in parts. */

@@ -17,6 +17,7 @@ typedef struct dl_drop
 	uint32_t	first;			/* tokens of the step before this batch: parts of a step have masks of their own */
 	double		hidden;			/* rate after the embedding and after each block, before the residual; in [0, 1) */
 	double		attention;		/* rate of attention's probabilities */
+	double		lora;			/* rate of what LoRA's A reads, but in the output projection */
 } dl_drop;
 
 /*

@@ -139,6 +139,8 @@ draw_shape(const dl_masker *m, const dl_data_row *row, uint64_t draw)
 int
 dl_mask_tokens(const dl_masker *m, const dl_data_row *row, uint64_t draw)
 {
+	if (m->length_classes > 0)
+		return row->head;
 	return draw_shape(m, row, draw).n;
 }
 
@@ -155,6 +157,8 @@ dl_mask_most_tokens(const dl_masker *m, const dl_data_row *row)
 	int			canvas = row->target + room_for_ends(m, row, m->masking->end_tokens);
 	int			question = question_canvas(m, row);
 
+	if (m->length_classes > 0)
+		return row->head;
 	return row->head + row->tail + (question > canvas ? question : canvas);
 }
 
@@ -163,6 +167,8 @@ dl_mask_most_asks(const dl_masker *m, const dl_data_row *row)
 {
 	int			most = dl_mask_most_tokens(m, row);
 
+	if (m->length_classes > 0)
+		return 1;
 	if (row->text)
 		return row->target;
 	return m->masking->text_share > 0 ? most : most - row->head - row->tail;
@@ -175,6 +181,8 @@ dl_mask_mean_tokens(const dl_masker *m, const dl_data_row *row)
 	int			room = room_for_ends(m, row, most);
 	double		ends = 0;
 
+	if (m->length_classes > 0)
+		return row->head;
 	for (int e = 1; e <= most; e++)
 		ends += (double) (e < room ? e : room) / most;
 	if (!row->text)
@@ -376,16 +384,36 @@ ask_for(const dl_masker *m, dl_example *e, int n, double weight)
 	}
 }
 
+/* For the length head: what stands before the canvas, and the canvas' class. */
+static dl_example
+length_example(const dl_masker *m, const dl_data_row *row, dl_mask_space *space)
+{
+	dl_example	e = take_example(space, row->head);
+	bool		behind = row->tail > 0 && row->ids[row->head + row->target] == m->ds->stop;
+	int			tokens = row->target + (m->ds->stop >= 0 && !behind);
+
+	memcpy((int32_t *) e.ids, row->ids, (size_t) row->head * sizeof(*row->ids));
+	e.n_ask = 1;
+	((int32_t *) e.ask)[0] = row->head - 1;
+	((int32_t *) e.target)[0] = (tokens < m->length_classes ? tokens : m->length_classes) - 1;
+	((float *) e.weight)[0] = 1;
+	return e;
+}
+
 dl_example
 dl_mask_view(const dl_masker *m, const dl_data_row *row, uint64_t draw, int view, dl_mask_space *space)
 {
 	shape		s = draw_shape(m, row, draw);
 	rates		r = draw_rates(m, draw, view);
-	dl_example	e = take_example(space, s.n);
-	int32_t    *list = (int32_t *) e.ask;
+	dl_example	e;
+	int32_t    *list;
 	bool		is_short = !s.as_text && row->target <= m->masking->short_target;
 	int			canvas;
 
+	if (m->length_classes > 0)
+		return length_example(m, row, space);
+	e = take_example(space, s.n);
+	list = (int32_t *) e.ask;
 	write_row(m, row, s.ends, (int32_t *) e.ids);
 	canvas = choose_canvas(m, row, &s, e.ids, list);
 	mark_live(m, list, canvas, (uint8_t *) e.live);
@@ -399,10 +427,14 @@ dl_example
 dl_mask_validation(const dl_masker *m, const dl_data_row *row, dl_mask_space *space)
 {
 	shape		s = {.as_text = row->text, .ends = room_for_ends(m, row, 1)};
-	dl_example	e = take_example(space, s.n = dl_row_tokens(row) + s.ends);
-	int32_t    *list = (int32_t *) e.ask;
+	dl_example	e;
+	int32_t    *list;
 	int			canvas;
 
+	if (m->length_classes > 0)
+		return length_example(m, row, space);
+	e = take_example(space, s.n = dl_row_tokens(row) + s.ends);
+	list = (int32_t *) e.ask;
 	write_row(m, row, s.ends, (int32_t *) e.ids);
 	if (row->text)
 	{

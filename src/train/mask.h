@@ -7,6 +7,11 @@
  * t1 >= t2 are two draws from 1 .. T; the first view masks a token of the
  * canvas with probability t1 / T, the second one keeps such a mask with
  * probability t2 / t1; where t1 = t2 it masks afresh.
+ *
+ * The length head reads the tokens before the canvas alone, none of them live
+ * (lengths.c), and its class c means a canvas of c + 1 tokens: the target's
+ * and, unless it stands behind the canvas already, the stop token. Longer
+ * canvases than there are classes for are of the last one.
  */
 #ifndef DL_MASK_H
 #define DL_MASK_H
@@ -20,6 +25,7 @@ typedef struct dl_masker
 	const dl_dataset *ds;		/* complete */
 	const dl_masking *masking;
 	int64_t		seed;
+	int			length_classes;	/* > 0: examples for the length head, of so many classes (length.h) */
 } dl_masker;
 
 /* Where examples' arrays lie, one after another. */
@@ -45,7 +51,7 @@ dlm_status	dl_masking_check(const dl_masking *masking, dlm_error *err);
 static inline int
 dl_mask_views(const dl_masker *m)
 {
-	return m->masking->coupled ? 2 : 1;
+	return m->masking->coupled && m->length_classes == 0 ? 2 : 1;
 }
 
 /* Tokens of a draw of a row, the same for all its views. */

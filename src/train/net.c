@@ -90,7 +90,7 @@ dense_sizes(const dl_net *net)
 	int			wide = most_of(ffn, net->query_dim);
 	dl_dense_sizes s = {
 		.rows = most_of(net->limits.tokens, net->limits.asks), .most_n = most_of(most_of(wide, hidden), block),
-		.most_k = most_of(wide, hidden), .rank = net->p->rank, .threads = net->threads, .weights = net->p->whole
+		.most_k = most_of(wide, hidden), .rank = net->p->rank, .threads = net->threads, .weights = net->p->whole, .dropped = net->limits.lora_dropout
 	};
 
 	s.most_panels = dl_panels_size(most_of(wide, block), hidden);
@@ -370,11 +370,13 @@ add_example(dl_net *net, int row, const dl_example *e)
 dlm_status
 dl_net_forward(dl_net *net, const dl_example *rows, int n_rows, const dl_drop *drop, dlm_error *err)
 {
-	if (drop != NULL && !(drop->hidden >= 0 && drop->hidden < 1 && drop->attention >= 0 && drop->attention < 1))
+	if (drop != NULL && !(drop->hidden >= 0 && drop->hidden < 1 && drop->attention >= 0 && drop->attention < 1 &&
+						  drop->lora >= 0 && drop->lora < 1 && (drop->lora == 0 || net->limits.lora_dropout)))
 		return dl_fail(err, DLM_EINVAL, "", "dropout must be at least 0 and less than 1");
 	net->rows = rows;
 	net->n_rows = net->n_tokens = net->n_asks = 0;
 	net->drop = drop != NULL ? *drop : (dl_drop) {0};
+	net->work.dense.drop = net->drop.lora > 0 ? &net->drop : NULL;
 	for (int i = 0; i < n_rows; i++)
 	{
 		dlm_status	st = check_example(&net->p->config, &rows[i], err);

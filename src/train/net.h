@@ -32,6 +32,7 @@ typedef struct dl_net_limits
 	int			rows;
 	int			asks;
 	bool		recompute;		/* keep each layer's input only, and compute the layer again when going back */
+	bool		lora_dropout;	/* dropout before LoRA's A will be asked for */
 } dl_net_limits;
 
 typedef struct dl_loss

@@ -84,6 +84,7 @@ typedef struct dl_dense_sizes
 	int			rank;
 	int			threads;
 	bool		weights;		/* some are trained whole */
+	bool		dropped;		/* dropout before LoRA's A */
 } dl_dense_sizes;
 
 typedef struct dl_dense_scratch
@@ -95,14 +96,16 @@ typedef struct dl_dense_scratch
 	dl_real    *a_panels;		/* of A */
 	dl_real    *u;				/* [rows, rank] */
 	dl_real    *db;				/* [rank, n] */
+	dl_rows		dropped;		/* [rows, k] what A reads */
+	const dl_drop *drop;		/* of it, set by the caller; NULL: none */
 } dl_dense_scratch;
 
 void		dl_dense_scratch_carve(dl_dense_scratch *s, void *base, size_t *at, const dl_dense_sizes *sizes);
 
-/* y[m, n] = x[m, k] (W + s B A)^T + b */
+/* y[m, n] = x[m, k] (W + s B A)^T + b; with dropout x W^T + s drop(x) A^T B^T + b, row i of x being line drop->first + i of the mask */
 void		dl_dense_forward(dl_exec *e, const dl_dense *d, dl_real s, dl_rows x, int m, const dl_dense_scratch *scratch,
 							 dl_rows y);
-/* dx[m, k] = dy (W + s B A), or +=; adds dW = dy^T x, db = sum of dy, dB = s dy^T (x A^T), dA = s (dy B)^T x */
+/* dx[m, k] = dy (W + s B A), or +=, unless dx.at is NULL; adds dW = dy^T x, db = sum of dy, dB = s dy^T (x A^T), dA = s (dy B)^T x */
 void		dl_dense_backward(dl_exec *e, const dl_dense *d, dl_real s, dl_rows x, dl_rows dy, int m,
 							  const dl_dense_scratch *scratch, dl_rows dx, bool add);
 

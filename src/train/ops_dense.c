@@ -171,6 +171,8 @@ dl_dense_scratch_carve(dl_dense_scratch *s, void *base, size_t *at, const dl_den
 	s->a_panels = dl_carve_reals(base, at, (size_t) dl_panels_width(sizes->rank) * (size_t) sizes->most_k);
 	s->u = dl_carve_reals(base, at, t * rank);
 	s->db = dl_carve_reals(base, at, rank * (size_t) sizes->most_n);
+	s->dropped.ld = dl_row_stride(sizes->most_k);
+	s->dropped.at = dl_carve_reals(base, at, sizes->dropped ? t * s->dropped.ld : 0);
 }
 
 /* ------------------------------------------------------------ linear layers */
@@ -195,12 +197,101 @@ multiply_stored(dl_exec *e, const dl_dense *d, dl_rows x, int m, dl_rows y)
 #endif
 }
 
+/* ---------------------------------------------------- dropout before LoRA's A */
+
+static bool
+drops(const dl_dense *d, const dl_dense_scratch *scratch)
+{
+	return scratch->drop != NULL && d->lora_a != NULL;
+}
+
+static dl_dense
+without_factors(const dl_dense *d)
+{
+	dl_dense	plain = *d;
+
+	plain.lora_a = plain.lora_b = NULL;
+	return plain;
+}
+
+typedef struct drop_job
+{
+	const dl_dense *d;
+	const dl_dense_scratch *scratch;
+	dl_rows		x;
+	dl_real		s;
+} drop_job;
+
+/* A layer's place in the network, apart from those of net_impl.h. */
+static void
+drop_row(const drop_job *j, int row)
+{
+	const dl_drop *drop = j->scratch->drop;
+	uint32_t	site = 1u << 24 | (uint32_t) j->d->lora_a->role << 16 | (uint32_t) j->d->lora_a->layer;
+
+	dl_dropout(drop, drop->lora, site, drop->first + (uint32_t) row, dl_row(j->scratch->dropped, row), j->d->w->cols);
+}
+
+/* scratch->dropped = drop(x) */
+static void
+drop_item(void *arg, int item, int thread)
+{
+	const drop_job *j = arg;
+
+	memcpy(dl_row(j->scratch->dropped, item), dl_row(j->x, item), (size_t) j->d->w->cols * sizeof(dl_real));
+	drop_row(j, item);
+}
+
+/* x += s drop(scratch->dropped) */
+static void
+drop_back_item(void *arg, int item, int thread)
+{
+	const drop_job *j = arg;
+
+	drop_row(j, item);
+	dl_add_scaled(dl_row(j->x, item), dl_row(j->scratch->dropped, item), j->s, (size_t) j->d->w->cols);
+}
+
+static void
+for_lines(dl_exec *e, const dl_dense *d, const dl_dense_scratch *scratch, dl_rows x, dl_real s, int m,
+		  void (*item) (void *, int, int))
+{
+	drop_job	j = {d, scratch, x, s};
+
+	if (!dl_exec_stop(e))
+		dl_parallel(e->team, m, item, &j);
+}
+
+/* y += s drop(x) A^T B^T, with B in the panels of the weights, which have been used */
+static void
+add_dropped_factors(dl_exec *e, const dl_dense *d, dl_real s, dl_rows x, int m, const dl_dense_scratch *scratch, dl_rows y)
+{
+	int			rank = d->lora_a->rows;
+	dl_rows		u = {scratch->u, (size_t) rank};
+
+	for_lines(e, d, scratch, x, s, m, drop_item);
+	dl_panels_of_rows(d->lora_a->value, rank, d->w->cols, scratch->a_panels);
+	dl_multiply_panels(e, scratch->dropped, m, d->w->cols, scratch->a_panels, rank, u, false);
+	for (size_t i = 0; i < (size_t) m * (size_t) rank; i++)
+		u.at[i] *= s;
+	dl_panels_of_rows(d->lora_b->value, d->w->rows, rank, scratch->panels);
+	dl_multiply_panels(e, u, m, rank, scratch->panels, d->w->rows, y, true);
+}
+
 void
 dl_dense_forward(dl_exec *e, const dl_dense *d, dl_real s, dl_rows x, int m, const dl_dense_scratch *scratch, dl_rows y)
 {
 	int			n = d->w->rows;
 	int			k = d->w->cols;
 
+	if (drops(d, scratch))
+	{
+		dl_dense	plain = without_factors(d);
+
+		dl_dense_forward(e, &plain, s, x, m, scratch, y);
+		add_dropped_factors(e, d, s, x, m, scratch, y);
+		return;
+	}
 	if (reads_file(d))
 		multiply_stored(e, d, x, m, y);
 	else
@@ -243,6 +334,19 @@ dl_dense_backward(dl_exec *e, const dl_dense *d, dl_real s, dl_rows x, dl_rows d
 	int			n = d->w->rows;
 	int			k = d->w->cols;
 
+	if (drops(d, scratch))
+	{
+		dl_dense	plain = without_factors(d);
+		dl_rows		u = {scratch->u, (size_t) d->lora_a->rows};
+
+		for_lines(e, d, scratch, x, s, m, drop_item);
+		dl_factors_backward(e, d, s, scratch->dropped, dy, m, scratch);	/* leaves dy B in u */
+		dl_multiply_rows(e, u, m, d->lora_a->rows, (dl_rows) {d->lora_a->value, (size_t) k}, k, scratch->dropped);
+		dl_dense_backward(e, &plain, s, x, dy, m, scratch, dx, add);
+		if (dx.at != NULL)
+			for_lines(e, d, scratch, dx, s, m, drop_back_item);
+		return;
+	}
 	if (d->w->grad != NULL)
 	{
 		dl_rows		turned = {scratch->turned, scratch->ld_turned};
@@ -254,6 +358,8 @@ dl_dense_backward(dl_exec *e, const dl_dense *d, dl_real s, dl_rows x, dl_rows d
 		dl_add_column_sums(e, dy, m, n, d->b->grad);
 	if (d->lora_a != NULL)
 		dl_factors_backward(e, d, s, x, dy, m, scratch);
+	if (dx.at == NULL)
+		return;
 	dl_panels_back(e, d, s, 0, n, scratch->side, scratch->panels);
 	dl_multiply_panels(e, dy, m, n, scratch->panels, k, dx, add);
 }

@@ -33,8 +33,10 @@ directory(const dlm_model *model, int *n)
 }
 
 static bool
-is_parameter(const dl_entry *e)
+is_parameter(const dl_entry *e, const dl_train_options *o)
 {
+	if (o->mode == DL_TRAIN_LENGTH)
+		return e->role >= DL_T_LEN_Q_W;
 	return e->role != DL_T_ROPE_COS && e->role != DL_T_ROPE_SIN && e->role < DL_T_LEN_Q_W;
 }
 
@@ -94,8 +96,8 @@ append(dl_params *p, void *base, size_t *at, dl_param param, bool trained)
 static void
 append_tensor(dl_params *p, void *base, size_t *at, const dl_entry *e, const dl_train_options *o)
 {
-	bool		trained = o->mode == DL_TRAIN_ALL || (o->mode == DL_TRAIN_BIAS && is_bias(e->role)) ||
-		(o->replaced && e->role == DL_T_REPLACED);
+	bool		trained = o->mode == DL_TRAIN_ALL || o->mode == DL_TRAIN_LENGTH ||
+		(o->mode == DL_TRAIN_BIAS && is_bias(e->role)) || (o->replaced && e->role == DL_T_REPLACED);
 	dl_param	param = {
 		.role = (dl_role) e->role, .layer = (int) e->layer, .matrix = is_matrix(e), .rows = (int) e->rows,
 		.cols = (int) e->cols, .entry = e
@@ -131,6 +133,76 @@ append_factors(dl_params *p, void *base, size_t *at, const dl_entry *e, const dl
 		added->value[i] = (dl_real) (bound * (2 * dl_rng_uniform(&key, e->role, e->layer, (uint32_t) i, 0) - 1));
 }
 
+enum head_size { H, F, D, C, ONE };	/* hidden, length_ffn, length_hidden, length_classes, a vector */
+enum head_init { ZERO, UNIT, INPUTS, IN_PROJECTION };
+
+/* A new length head's tensors, in the order of their roles. */
+typedef struct head_tensor
+{
+	uint8_t		rows,			/* head_size */
+				cols,
+				init;			/* head_init */
+} head_tensor;
+
+static const head_tensor head_tensors[] = {
+	{H, H, IN_PROJECTION}, {ONE, H, ZERO}, {H, H, IN_PROJECTION}, {ONE, H, ZERO}, {H, H, IN_PROJECTION}, {ONE, H, ZERO},
+	{H, H, INPUTS}, {ONE, H, ZERO}, {ONE, H, UNIT}, {ONE, H, ZERO}, {F, H, INPUTS}, {ONE, F, INPUTS},
+	{H, F, INPUTS}, {ONE, H, INPUTS}, {ONE, H, UNIT}, {ONE, H, ZERO},
+	{D, H, INPUTS}, {ONE, D, INPUTS}, {C, D, INPUTS}, {ONE, C, INPUTS}
+};
+
+#define N_HEAD_TENSORS	((int) (sizeof(head_tensors) / sizeof(head_tensors[0])))
+
+/*
+ * As PyTorch begins a TransformerEncoderLayer and a Linear: weights and biases
+ * of a Linear are uniform in +-1/sqrt(inputs); the joint projection of queries,
+ * keys and values is Xavier's, +-sqrt(6 / (inputs + 3 inputs)); biases of
+ * attention are 0; norms are 1 and 0.
+ */
+static void
+begin_head_tensor(dl_param *e, int init, int inputs, int64_t seed)
+{
+	static const uint8_t no_digest[32];
+	dl_rng_key	key = dl_rng_make_key(seed, no_digest);
+	double		bound = init == IN_PROJECTION ? sqrt(6.0 / (4.0 * inputs)) : 1 / sqrt((double) inputs);
+
+	for (size_t i = 0; i < e->n; i++)
+		e->value[i] = (dl_real) (init == ZERO ? 0 : init == UNIT ? 1 :
+								 bound * (2 * dl_rng_uniform(&key, e->role, 0, (uint32_t) i, 0) - 1));
+}
+
+static void
+append_head(dl_params *p, void *base, size_t *at, const dl_train_options *o)
+{
+	const dl_config *c = &p->config;
+	const uint32_t size[] = {c->hidden, c->length_ffn, c->length_hidden, c->length_classes, 1};
+
+	for (int i = 0; i < N_HEAD_TENSORS; i++)
+	{
+		const head_tensor *t = &head_tensors[i];
+		dl_param	param = {
+			.role = (dl_role) (DL_T_LEN_Q_W + i), .matrix = t->rows != ONE, .rows = (int) size[t->rows],
+			.cols = (int) size[t->cols]
+		};
+		dl_param   *added = append(p, base, at, param, true);
+		/* a bias follows its weights */
+		int			inputs = (int) size[t->rows != ONE || i == 0 ? t->cols : head_tensors[i - 1].cols];
+
+		if (added != NULL)
+			begin_head_tensor(added, t->init, inputs, o->seed);
+	}
+}
+
+void
+dl_length_sizes(dl_config *c, const dl_train_options *o)
+{
+	if (o->mode != DL_TRAIN_LENGTH || c->length_classes > 0)
+		return;
+	c->length_classes = o->length_classes > 0 ? (uint32_t) o->length_classes :
+		c->context < DL_LENGTH_CLASSES ? c->context : DL_LENGTH_CLASSES;
+	c->length_ffn = c->length_hidden = c->ffn;
+}
+
 /* The whole block: structures first. Sets p->n and p->trained; base NULL only counts. */
 static size_t
 layout(dl_params *p, void *base, int n_params, const dl_train_options *o)
@@ -144,8 +216,10 @@ layout(dl_params *p, void *base, int n_params, const dl_train_options *o)
 	p->n = 0;
 	p->trained = 0;
 	for (int i = 0; i < n; i++)
-		if (is_parameter(&e[i]))
+		if (is_parameter(&e[i], o))
 			append_tensor(p, base, &at, &e[i], o);
+	if (o->mode == DL_TRAIN_LENGTH && p->model->config.length_classes == 0)
+		append_head(p, base, &at, o);
 	for (int i = 0; i < n; i++)
 		if (has_factors(&p->config, o, e[i].role))
 			append_factors(p, base, &at, &e[i], o);
@@ -159,6 +233,7 @@ count_params(const dlm_model *model, const dl_train_options *o, size_t *bytes)
 {
 	dl_params	count = {.model = model, .config = model->config};
 
+	dl_length_sizes(&count.config, o);
 	layout(&count, NULL, 0, o);
 	*bytes = layout(&count, NULL, count.n, o);
 	return count;
@@ -187,7 +262,7 @@ dl_params_find(const dl_params *p, dl_role role, int layer, dl_param_part part)
 static dl_matrix
 stored_matrix(const dl_params *p, const dl_param *e)
 {
-	if (e == NULL)
+	if (e == NULL || e->entry == NULL)
 		return (dl_matrix) {0};
 	return (dl_matrix) {
 		.dtype = (dl_dtype) e->entry->dtype, .n = e->rows, .k = e->cols, .data = p->model->base + e->entry->offset
@@ -209,6 +284,23 @@ static dl_norm_params
 find_norm(const dl_params *p, dl_role w, dl_role b, int layer)
 {
 	return (dl_norm_params) {dl_params_find(p, w, layer, DL_PART_TENSOR), dl_params_find(p, b, layer, DL_PART_TENSOR)};
+}
+
+static void
+bind_length(dl_params *p)
+{
+	dl_length_params *l = &p->length;
+
+	l->q = find_dense(p, DL_T_LEN_Q_W, DL_T_LEN_Q_B, 0);
+	l->k = find_dense(p, DL_T_LEN_K_W, DL_T_LEN_K_B, 0);
+	l->v = find_dense(p, DL_T_LEN_V_W, DL_T_LEN_V_B, 0);
+	l->o = find_dense(p, DL_T_LEN_O_W, DL_T_LEN_O_B, 0);
+	l->norm1 = find_norm(p, DL_T_LEN_NORM1_W, DL_T_LEN_NORM1_B, 0);
+	l->up = find_dense(p, DL_T_LEN_UP_W, DL_T_LEN_UP_B, 0);
+	l->down = find_dense(p, DL_T_LEN_DOWN_W, DL_T_LEN_DOWN_B, 0);
+	l->norm2 = find_norm(p, DL_T_LEN_NORM2_W, DL_T_LEN_NORM2_B, 0);
+	l->hidden = find_dense(p, DL_T_LEN_HIDDEN_W, DL_T_LEN_HIDDEN_B, 0);
+	l->out = find_dense(p, DL_T_LEN_OUT_W, DL_T_LEN_OUT_B, 0);
 }
 
 static void
@@ -249,6 +341,20 @@ bind(dl_params *p)
 }
 
 static dlm_status
+check_head(const dl_config *c, const dl_train_options *o, dlm_error *err)
+{
+	if (c->length_classes == 0 && c->hidden % c->heads != 0)
+		return dl_fail(err, DLM_EUNSUPPORTED, "", "a length head needs a hidden size, here %u, that is a multiple of the heads, %u",
+					   c->hidden, c->heads);
+	if (o->length_classes < 0 || o->length_classes > DL_MAX_CONTEXT)
+		return dl_fail(err, DLM_EINVAL, "", "a length head has at most %d classes", DL_MAX_CONTEXT);
+	if (c->length_classes > 0 && o->length_classes > 0 && (uint32_t) o->length_classes != c->length_classes)
+		return dl_fail(err, DLM_EINVAL, "", "the model's length head has %u classes, not %d", c->length_classes,
+					   o->length_classes);
+	return DLM_OK;
+}
+
+static dlm_status
 check_options(const dlm_model *model, const dl_train_options *o, dlm_error *err)
 {
 	const dl_config *c = &model->config;
@@ -260,7 +366,7 @@ check_options(const dlm_model *model, const dl_train_options *o, dlm_error *err)
 		return dl_fail(err, DLM_EINVAL, "", "rank must be between 1 and the model's hidden size, %u", c->hidden);
 	if (o->mode == DL_TRAIN_LORA && !(o->alpha > 0 && isfinite(o->alpha)))
 		return dl_fail(err, DLM_EINVAL, "", "alpha must be a positive number");
-	return DLM_OK;
+	return o->mode == DL_TRAIN_LENGTH ? check_head(c, o, err) : DLM_OK;
 }
 
 dlm_status
@@ -286,9 +392,11 @@ dl_params_create(const dlm_model *model, const dl_train_options *o, dl_arena *a,
 	p->model = model;
 	p->rank = o->mode == DL_TRAIN_LORA ? o->rank : 0;
 	p->whole = o->mode != DL_TRAIN_LORA;
+	dl_length_sizes(&p->config, o);
 	p->scale = p->rank > 0 ? (dl_real) (o->alpha / o->rank) : 0;
 	layout(p, p, count.n, o);
 	bind(p);
+	bind_length(p);
 	*out = p;
 	return DLM_OK;
 }

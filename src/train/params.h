@@ -6,6 +6,9 @@
  * a mode trains is unpacked, row-major, and has a gradient; frozen matrices
  * stay where they are in the mapping, whatever their type (weights.h). One
  * block of the arena holds all of it; dl_params_bytes says how much beforehand.
+ *
+ * Where the length head is trained, it alone is in the list: the rest of the
+ * model is the engine's (length.h). A model without one gets one.
  */
 #ifndef DL_PARAMS_H
 #define DL_PARAMS_H
@@ -18,7 +21,8 @@ typedef enum dl_train_mode
 {
 	DL_TRAIN_ALL = 0,			/* every parameter; needs an f32 or bf16 model */
 	DL_TRAIN_BIAS,				/* biases of linear layers, norms and head: BitFit (Ben Zaken et al. 2022) */
-	DL_TRAIN_LORA				/* W + alpha / rank B A (Hu et al. 2021); W frozen */
+	DL_TRAIN_LORA,				/* W + alpha / rank B A (Hu et al. 2021); W frozen */
+	DL_TRAIN_LENGTH				/* the length head (Ye et al. 2023), the rest frozen */
 } dl_train_mode;
 
 /* Linear layers, as bits of dl_train_options.lora. */
@@ -37,8 +41,11 @@ typedef struct dl_train_options
 	int			rank;			/* >= 1 */
 	double		alpha;			/* > 0 */
 	bool		replaced;		/* LoRA, biases: the replaced rows of the input embedding too, the mask's among them */
-	int64_t		seed;			/* of the factors A; B begins at zero */
+	int64_t		seed;			/* of the factors A, B begins at zero; of a new length head */
+	int			length_classes;	/* of a new length head, 0: DL_LENGTH_CLASSES or the context if that is less */
 } dl_train_options;
+
+#define DL_LENGTH_CLASSES	512
 
 typedef enum dl_param_part { DL_PART_TENSOR = 0, DL_PART_LORA_A, DL_PART_LORA_B } dl_param_part;
 
@@ -51,7 +58,7 @@ typedef struct dl_param
 	int			rows,
 				cols;
 	size_t		n;				/* rows * cols */
-	const dl_entry *entry;		/* of the file's directory; NULL: LoRA */
+	const dl_entry *entry;		/* of the file's directory; NULL: LoRA, a new length head */
 	dl_real    *value;			/* [rows, cols]; NULL: a frozen matrix, which stays in the file */
 	dl_real    *grad;			/* [rows, cols], NULL: frozen */
 } dl_param;
@@ -81,10 +88,18 @@ typedef struct dl_layer_params
 	dl_dense	q, k, v, o, gate, up, down;
 } dl_layer_params;
 
+/* The length head: a post-norm transformer layer with ReLU, mean, Linear, Tanh, Linear. */
+typedef struct dl_length_params
+{
+	dl_dense	q, k, v, o, up, down, hidden, out;
+	dl_norm_params norm1,
+				norm2;
+} dl_length_params;
+
 typedef struct dl_params
 {
 	dl_arena   *arena;
-	dl_config	config;			/* a copy of the model's */
+	dl_config	config;			/* a copy of the model's, with a new length head's sizes */
 	const dlm_model *model;		/* borrowed: RoPE's tables */
 	int			rank;			/* of LoRA, 0: none */
 	dl_real		scale;			/* alpha / rank */
@@ -102,7 +117,11 @@ typedef struct dl_params
 				head_norm;
 	dl_dense	head_dense;
 	dl_dense	head;			/* w is embed where tied */
+	dl_length_params length;	/* DL_TRAIN_LENGTH only */
 } dl_params;
+
+/* A new length head's sizes, where one is to be made: its layer is as wide as the model's own. */
+void		dl_length_sizes(dl_config *c, const dl_train_options *options);
 
 /* Bytes that dl_params_create takes from the arena; *trained (may be NULL) gets how many numbers have a gradient. */
 size_t		dl_params_bytes(const dlm_model *model, const dl_train_options *options, size_t *trained);
@@ -110,7 +129,9 @@ size_t		dl_params_bytes(const dlm_model *model, const dl_train_options *options,
 /*
  * The model is borrowed and must outlive the parameters. Gradients begin at
  * zero. DLM_ENOMEM; DLM_EINVAL: rank or alpha out of range, no bias or layer
- * to train; DLM_EUNSUPPORTED: all weights of an int8 model.
+ * to train, another number of classes than the length head has;
+ * DLM_EUNSUPPORTED: all weights of an int8 model, a length head for a hidden
+ * size that is no multiple of the heads.
  */
 dlm_status	dl_params_create(const dlm_model *model, const dl_train_options *options, dl_arena *a, dl_params **out,
 							 dlm_error *err);

@@ -135,7 +135,7 @@ bed_dataset(bed *b, const dl_dataset_options *options)
 {
 	b->ds = data_create(b->f.model, options, b->a);
 	b->masking = DATA_WHOLE;
-	b->m = (dl_masker) {b->ds, &b->masking, 3};
+	b->m = (dl_masker) {.ds = b->ds, .masking = &b->masking, .seed = 3};
 	b->block = aligned_alloc(64, (dl_mask_space_bytes(BED_TOKENS) + 63) & ~(size_t) 63);
 	b->space = dl_mask_space_over(b->block, BED_TOKENS);
 }

@@ -201,6 +201,7 @@ gradients_are_differences(dlm_model *m, const char *name, const dl_train_options
 	int			tensors = 0;
 
 	batch_make(&m->config, 3, &t.b);
+	t.b.limits.lora_dropout = drop != NULL && drop->lora > 0;
 	CHECK(dl_params_create(m, options, a, &t.p, &err) == DLM_OK, "%s: %s", name, err.message);
 	if (t.p != NULL && dl_net_create(t.p, &t.b.limits, NULL, &t.net, &err) == DLM_OK)
 	{
@@ -215,7 +216,7 @@ gradients_are_differences(dlm_model *m, const char *name, const dl_train_options
 		recompute_gives_the_same_bits(&t);
 		printf("%s, %s attention, %s%s: %d tensors (%d without gradient), largest relative error %.1e\n", name,
 			   m->config.attention == DL_ATT_CONTEXT ? "context" : "full", modes[options->mode],
-			   drop != NULL ? ", dropout" : "", tensors, t.zero, t.worst);
+			   drop == NULL ? "" : drop->lora > 0 ? ", dropout before A" : ", dropout", tensors, t.zero, t.worst);
 	}
 	dl_arena_destroy(a);
 }
@@ -226,7 +227,9 @@ main(void)
 	const dl_train_options all = {.mode = DL_TRAIN_ALL};
 	const dl_train_options bias = {.mode = DL_TRAIN_BIAS};
 	const dl_train_options lora = {.mode = DL_TRAIN_LORA, .lora = 511, .rank = 3, .alpha = 5, .seed = 1};
+	const dl_train_options inside = {.mode = DL_TRAIN_LORA, .lora = 255, .rank = 3, .alpha = 5, .seed = 1};
 	const dl_drop drop = {.seed = 5, .step = 9, .hidden = 0.2, .attention = 0.3};
+	const dl_drop before_a = {.seed = 5, .step = 9, .hidden = 0.1, .lora = 0.3};
 
 	for (int i = 0; i < N_TINY_MODELS; i++)
 	{
@@ -239,6 +242,7 @@ main(void)
 		own = f.model->config.attention;
 		gradients_are_differences(f.model, name, &all, NULL);
 		gradients_are_differences(f.model, name, &lora, i % 2 == 0 ? NULL : &drop);
+		gradients_are_differences(f.model, name, &inside, &before_a);
 		f.model->config.attention = own == DL_ATT_FULL ? DL_ATT_CONTEXT : DL_ATT_FULL;
 		gradients_are_differences(f.model, name, &all, &drop);
 		gradients_are_differences(f.model, name, &lora, i % 2 == 0 ? &drop : NULL);

@@ -115,12 +115,40 @@ choices(const dlm_model *encoder, const dlm_model *decoder)
 	CHECK(r.train.alpha == 3 && r.train.lora == 15, "alpha is given");
 }
 
+/* What an objective has no use for is refused; the length head has defaults of its own. */
+static void
+objectives(const dlm_model *m)
+{
+	static const char *const refused_by_length[] = {"{\"mode\": \"lora\"}", "{\"rank\": 4}", "{\"coupled\": true}",
+		"{\"recompute\": true}", "{\"end_tokens\": 2}"};
+	dlm_train_options *o = NULL;
+	dl_recipe	r;
+	dlm_error	err = {0};
+
+	for (size_t i = 0; i < sizeof(refused_by_length) / sizeof(refused_by_length[0]); i++)
+	{
+		CHECK(dlm_train_options_parse(refused_by_length[i], strlen(refused_by_length[i]), DLM_OBJECTIVE_LENGTH, &o, &err) == DLM_OK,
+			  "%s", err.message);
+		CHECK(dl_train_recipe_resolve(o, m, &r, &err) == DLM_EINVAL && strstr(err.message, "objective \"length\"") != NULL, "%s: %s",
+			  refused_by_length[i], err.message);
+		free(o);
+	}
+	CHECK(parse("{\"length_classes\": 9}", &o, &err) == DLM_OK &&
+		  dl_train_recipe_resolve(o, m, &r, &err) == DLM_EINVAL, "%s", err.message);
+	free(o);
+	CHECK(dlm_train_options_parse("{\"length_classes\": 9}", 21, DLM_OBJECTIVE_LENGTH, &o, &err) == DLM_OK &&
+		  dl_train_recipe_resolve(o, m, &r, &err) == DLM_OK, "%s", err.message);
+	CHECK(r.train.mode == DL_TRAIN_LENGTH && r.train.length_classes == 9 && r.dropout == 0.1 && r.attention_dropout == 0.1 &&
+		  r.rate == 3e-4 && r.schedule == DL_RATE_COSINE, "length");
+	free(o);
+}
+
 static void
 contradictions(const dlm_model *m)
 {
 	static const char *const cases[] = {
 		"{\"mode\": \"full\", \"rank\": 4}", "{\"mode\": \"bias\", \"modules\": \"all\"}",
-		"{\"cover_least\": 0.5, \"cover_most\": 0.4}", "{\"row_tokens\": 100000}"
+		"{\"lora_dropout\": 0.1, \"modules\": [\"q\", \"output\"]}", "{\"cover_least\": 0.5, \"cover_most\": 0.4}", "{\"row_tokens\": 100000}"
 	};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
@@ -174,7 +202,7 @@ command_line(const dlm_model *m)
 			  err.message);
 		n++;
 	}
-	CHECK(n == 43, "%d options", n);
+	CHECK(n == 44, "%d options", n);
 	free(o);
 	free(same);
 }
@@ -194,6 +222,7 @@ main(void)
 		defaults(encoder.model, decoder.model);
 		choices(encoder.model, decoder.model);
 		contradictions(decoder.model);
+		objectives(encoder.model);
 		command_line(encoder.model);
 		decoder.model->config.logit_shift = shift;
 	}

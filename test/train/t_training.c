@@ -34,6 +34,7 @@ train(const dlm_model *m, const dl_train_options *options, bool recompute, doubl
 	r->a = dl_arena_create(0);
 	batch_make(&m->config, 3, &b);
 	b.limits.recompute = recompute;
+	b.limits.lora_dropout = options->mode == DL_TRAIN_LORA;
 	st = dl_params_create(m, options, r->a, &r->p, &err);
 	if (st == DLM_OK)
 		st = dl_net_create(r->p, &b.limits, NULL, &r->net, &err);
@@ -41,7 +42,8 @@ train(const dlm_model *m, const dl_train_options *options, bool recompute, doubl
 		st = dl_adamw_create(r->p, &DL_ADAMW_PAPER, &r->o, &err);
 	for (int i = 1; i <= STEPS && st == DLM_OK; i++)
 	{
-		dl_drop		drop = {.seed = 17, .step = (uint32_t) i, .hidden = 0.02, .attention = 0.02};
+		dl_drop		drop = {.seed = 17, .step = (uint32_t) i, .hidden = 0.02, .attention = 0.02,
+			.lora = b.limits.lora_dropout ? 0.02 : 0};
 		dl_loss		loss = {0};
 
 		dl_params_clear(r->p);
