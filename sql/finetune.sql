@@ -178,6 +178,14 @@ SELECT dlm_drop_model('theirs');
 RESET ROLE;
 SELECT count(*) > 1 AS all FROM dlm_jobs;
 
+-- the length head of a base that has none
+CALL dlm_finetune('long', 'tiny', 'SELECT body AS input, repeat(label || '' '', 1 + id % 3) AS target FROM weather ORDER BY id', 'length',
+	options => '{"steps": 3}') \gset
+SELECT state, step, validation_accuracy IS NOT NULL AS judged FROM dlm_jobs WHERE job_id = :job_id;
+SELECT count(*) FROM dlm_predict_length('rain 3', 3, 'long');
+SELECT dlm_drop_model('long');
+CALL dlm_finetune('long', 'tiny', 'SELECT body AS text FROM weather', 'length');
+
 -- deleting is part of a transaction
 BEGIN;
 SELECT count(dlm_job_delete(job_id)) > 1 AS deleted FROM dlm_jobs;
