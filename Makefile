@@ -200,6 +200,10 @@ $(BUILD)/bench/%: bench/%.c $(ENGINE_LIB)
 	@mkdir -p $(@D)
 	$(CC) $(ENGINE_FLAGS) -Isrc/engine -o $@ $< $(ENGINE_LIB) -lm
 
+$(BUILD)/bench/train: bench/train.c $(TRAIN_LIB) $(ENGINE_LIB)
+	@mkdir -p $(@D)
+	$(CC) $(ENGINE_FLAGS) -Isrc/engine -Isrc/train -o $@ $< $(TRAIN_LIB) $(ENGINE_LIB) -lm
+
 # Fuzzers: the sources they reach, built with clang's instrumentation beside the ordinary objects.
 FUZZ_CC ?= clang-14
 FUZZ_TARGETS = $(patsubst test/fuzz/%.c,$(BUILD)/fuzz/%,$(sort $(wildcard test/fuzz/fuzz_*.c)))
