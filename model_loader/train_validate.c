@@ -11,6 +11,8 @@
 
 #include "status.h"
 
+#define MANY_LABELS		50		/* held-out rows with labels from which their accuracy decides */
+
 bool
 dl_train_validation_due(const dlm_train *run)
 {
@@ -219,7 +221,7 @@ labels_right(dlm_train *run, dlm_error *err)
 
 /* ------------------------------------------------------------------ the best */
 
-/* Lengths by their loss: a near miss is worth something. */
+/* Lengths are judged by their loss, since a near miss is worth something; and so are labels of so few rows that a share of them is luck. */
 static bool
 better(const dlm_train *run)
 {
@@ -227,7 +229,7 @@ better(const dlm_train *run)
 
 	if (s->best_step < 0)
 		return true;
-	if (run->length == NULL && !isnan(s->validation_accuracy) && s->validation_accuracy != s->best_accuracy)
+	if (run->length == NULL && run->validation.asked >= MANY_LABELS && s->validation_accuracy != s->best_accuracy)
 		return s->validation_accuracy > s->best_accuracy;
 	return s->validation_loss < s->best_loss;
 }
