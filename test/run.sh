@@ -45,15 +45,25 @@ build() {
     one "install" make install
 }
 
-# A test program ends in "NAME: N passed, N failed"; one that dies before counts as failed.
+# on_all_cpus COMMAND...: run it for each line of standard input, as many at once as there are CPUs.
+on_all_cpus() { xargs -r -d '\n' -P "$(nproc)" -I{} bash -c '"$@"' _ "$@" {}; }
+
+# logged LABEL PROGRAM: its output goes to a log of its own.
+logged() { timeout 600 "$2" >"$logs/$1_$(basename "$2").log" 2>&1; true; }
+export -f logged
+export logs
+
+# A test program ends in "NAME: N passed, N failed"; one that dies before counts as failed. None but *_speed looks at
+# the clock (others at their own CPU time), so all cores may run them; those run alone, and not under a
+# sanitizer, whose times are its own.
 programs() {            # programs LABEL FOLDER
     local program log line
+    ls "$2"/t_* | grep -vE '_speed$|\.d$' | on_all_cpus logged "$1"
     for program in "$2"/t_*; do
         [ -x "$program" ] || continue
-        # times under a sanitizer are the sanitizer's
         if [ "$1" = sanitize ] && [[ $program == *_speed ]]; then continue; fi
         log=$logs/$1_$(basename "$program").log
-        timeout 600 "$program" >"$log" 2>&1
+        if [[ $program == *_speed ]]; then logged "$1" "$program"; fi
         line=$(tail -n 1 "$log" | sed -n 's/^t_[a-z0-9_]*: \([0-9]*\) passed, \([0-9]*\) failed$/\1 \2/p')
         if [ -n "$line" ]; then
             count "$1 $(basename "$program")" ${line% *} ${line#* } "$log"
@@ -136,18 +146,32 @@ tap() {
     count "tap" "$ok" "$not_ok" "$log"
 }
 
+# fuzz_one TARGET: from a copy of its corpus, which it may write to; its exit status is the last line of its log.
+fuzz_one() {
+    local name corpus
+    name=$(basename "$1")
+    corpus=$(mktemp -d)
+    if [ -d "test/fuzz/corpus/$name" ]; then cp -r "test/fuzz/corpus/$name/." "$corpus"; fi
+    if [ "$name" = fuzz_tokenizer_json ]; then cp test/models/tokenizers/*.json "$corpus"; fi
+    "$1" -max_total_time="$fuzz_seconds" -rss_limit_mb=4096 -timeout=10 -artifact_prefix="$logs/" "$corpus" >"$logs/$name.log" 2>&1
+    echo "exit $?" >>"$logs/$name.log"
+    rm -rf "$corpus"
+}
+export -f fuzz_one
+export fuzz_seconds
+
 fuzz() {
-    local target name corpus
+    local target name
     one "fuzzers build" make fuzzers
+    ls build/fuzz/fuzz_* | on_all_cpus fuzz_one
     for target in build/fuzz/fuzz_*; do
         [ -x "$target" ] || continue
         name=$(basename "$target")
-        corpus=$(mktemp -d)
-        if [ -d "test/fuzz/corpus/$name" ]; then cp -r "test/fuzz/corpus/$name/." "$corpus"; fi
-        if [ "$name" = fuzz_tokenizer_json ]; then cp test/models/tokenizers/*.json "$corpus"; fi
-        one "$name for $fuzz_seconds s" "$target" -max_total_time="$fuzz_seconds" -rss_limit_mb=4096 -timeout=10 \
-            -artifact_prefix="$logs/" "$corpus"
-        rm -rf "$corpus"
+        if [ "$(tail -n 1 "$logs/$name.log")" = "exit 0" ]; then
+            count "$name for $fuzz_seconds s" 1 0 "$logs/$name.log"
+        else
+            count "$name for $fuzz_seconds s" 0 1 "$logs/$name.log"
+        fi
     done
 }
 
