@@ -237,13 +237,8 @@ weights_back(dl_net *net, int ask, int asks, int id, int ids)
 	if (p->head.b != NULL && p->head.b->grad != NULL)
 		dl_add_column_sums(&net->exec, h->logits, asks, ids, p->head.b->grad + id);
 	if (p->head.w->grad != NULL)
-	{
-		dl_rows		turned = {s->turned, s->ld_turned};
-
-		dl_transpose(&net->exec, h->logits.at, h->logits.ld, asks, ids, 1, turned.at, turned.ld);
-		dl_multiply_turned(&net->exec, turned, ids, asks, dl_rows_from(h->x, ask), (int) hidden,
+		dl_multiply_turned(&net->exec, h->logits, 1, asks, ids, dl_rows_from(h->x, ask), (int) hidden, s,
 						   (dl_rows) {p->head.w->grad + (size_t) id * hidden, hidden});
-	}
 	if (p->head.lora_b == NULL)
 		return;
 	w = *p->head.w;

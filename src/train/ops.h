@@ -69,8 +69,6 @@ dl_add_scaled(dl_real *restrict y, const dl_real *restrict x, dl_real scale, siz
 void		dl_multiply_panels(dl_exec *e, dl_rows x, int m, int k, const dl_real *panels, int n, dl_rows y, bool add);
 /* y[m, n] = x[m, k] w[k, n] for narrow n; w is read 16 numbers wide */
 void		dl_multiply_rows(dl_exec *e, dl_rows x, int m, int k, dl_rows w, int n, dl_rows y);
-/* y[a, b] += turned[a, t] x[t, b]: the gradient of weights, turned being dy^T */
-void		dl_multiply_turned(dl_exec *e, dl_rows turned, int a, int t, dl_rows x, int b, dl_rows y);
 /* sum[n] += the rows of x[m, n], ascending */
 void		dl_add_column_sums(dl_exec *e, dl_rows x, int m, int n, dl_real *sum);
 
@@ -91,8 +89,8 @@ typedef struct dl_dense_scratch
 {
 	dl_real    *panels;			/* of weights */
 	dl_real    *side;			/* weights.h */
-	dl_real    *turned;			/* [n or rank, ld_turned] */
-	size_t		ld_turned;
+	dl_real    *turned;			/* dl_turned_size: dy^T, or that of a narrow matrix */
+	dl_real    *copied;			/* dl_copied_size: x; NULL without trained weights */
 	dl_real    *a_panels;		/* of A */
 	dl_real    *u;				/* [rows, rank] */
 	dl_real    *db;				/* [rank, n] */
@@ -101,6 +99,13 @@ typedef struct dl_dense_scratch
 } dl_dense_scratch;
 
 void		dl_dense_scratch_carve(dl_dense_scratch *s, void *base, size_t *at, const dl_dense_sizes *sizes);
+
+/* Numbers of scratch for dy [t, a] and x [t, b]. */
+size_t		dl_turned_size(int t, int a);
+size_t		dl_copied_size(int t, int b);
+/* y[a, b] += scale dy[t, a]^T x[t, b]: the gradient of weights */
+void		dl_multiply_turned(dl_exec *e, dl_rows dy, dl_real scale, int t, int a, dl_rows x, int b,
+							   const dl_dense_scratch *scratch, dl_rows y);
 
 /* y[m, n] = x[m, k] (W + s B A)^T + b; with dropout x W^T + s drop(x) A^T B^T + b, row i of x being line drop->first + i of the mask */
 void		dl_dense_forward(dl_exec *e, const dl_dense *d, dl_real s, dl_rows x, int m, const dl_dense_scratch *scratch,

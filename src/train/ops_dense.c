@@ -7,9 +7,9 @@
 
 #include "linear.h"
 
-#define STRETCH		DL_K_STRETCH	/* steps that a tile takes at a time, as the kernels do */
-#define TILE_ROWS	192			/* of dl_multiply_turned: rows that share a copied panel */
-#define SUM_COLUMNS	64			/* of one work item of dl_add_column_sums */
+#define CHUNK_ROWS		384		/* of dl_multiply_panels: more do not stay in the caches from panel to panel */
+#define NARROW_ROWS		192		/* of one work item of dl_multiply_rows */
+#define SUM_COLUMNS		64		/* of one work item of dl_add_column_sums */
 
 /* ---------------------------------------------------------------- products */
 
@@ -59,66 +59,8 @@ multiply_all(dl_exec *e, dl_rows x, int m, int k, const dl_real *panels, int n, 
 void
 dl_multiply_panels(dl_exec *e, dl_rows x, int m, int k, const dl_real *panels, int n, dl_rows y, bool add)
 {
-	if (!dl_exec_stop(e))
-		multiply_all(e, x, m, k, panels, n, y, add);
-}
-
-typedef struct turned_job
-{
-	const dl_exec *e;
-	dl_rows		turned,
-				x,
-				y;
-	int			a,
-				b,
-				t;
-	int			blocks;			/* of rows */
-} turned_job;
-
-/* panel [n][16] = columns of rows t .. t + n - 1 */
-static void
-copy_panel(dl_rows x, int t, int n, int column, int columns, dl_real *panel)
-{
-	for (int i = 0; i < n; i++, panel += DL_PANEL)
-	{
-		const dl_real *from = dl_row(x, t + i) + column;
-
-		if (columns == DL_PANEL)
-			memcpy(panel, from, DL_PANEL * sizeof(dl_real));
-		else
-			for (int l = 0; l < DL_PANEL; l++)
-				panel[l] = l < columns ? from[l] : 0;
-	}
-}
-
-/* Rows of y of one block, 16 columns. A panel of x is copied together, since its steps lie pages apart. */
-static void
-turned_item(void *arg, int item, int thread)
-{
-	const turned_job *j = arg;
-	int			row = item % j->blocks * TILE_ROWS;
-	int			rows = j->a - row < TILE_ROWS ? j->a - row : TILE_ROWS;
-	int			column = item / j->blocks * DL_PANEL;
-	int			columns = j->b - column < DL_PANEL ? j->b - column : DL_PANEL;
-	dl_real		panel[STRETCH * DL_PANEL];
-
-	for (int t = 0; t < j->t; t += STRETCH)
-	{
-		int			n = j->t - t < STRETCH ? j->t - t : STRETCH;
-
-		copy_panel(j->x, t, n, column, columns, panel);
-		dl_gemm(j->e, dl_row(j->turned, row) + t, j->turned.ld, rows, n, panel, 0, DL_PANEL, columns,
-				dl_row(j->y, row) + column, j->y.ld, true);
-	}
-}
-
-void
-dl_multiply_turned(dl_exec *e, dl_rows turned, int a, int t, dl_rows x, int b, dl_rows y)
-{
-	turned_job	j = {e, turned, x, y, a, b, t, dl_divide_up(a, TILE_ROWS)};
-
-	if (!dl_exec_stop(e))
-		dl_parallel(e->team, j.blocks * dl_divide_up(b, DL_PANEL), turned_item, &j);
+	for (int i = 0; i < m && !dl_exec_stop(e); i += CHUNK_ROWS)
+		multiply_all(e, dl_rows_from(x, i), m - i < CHUNK_ROWS ? m - i : CHUNK_ROWS, k, panels, n, dl_rows_from(y, i), add);
 }
 
 typedef struct sums_job
@@ -164,10 +106,10 @@ dl_dense_scratch_carve(dl_dense_scratch *s, void *base, size_t *at, const dl_den
 	size_t		rank = (size_t) sizes->rank;
 	size_t		turned = sizes->weights ? widest : rank;
 
-	s->ld_turned = dl_row_stride(sizes->rows);
 	s->panels = dl_carve_reals(base, at, sizes->most_panels);
 	s->side = dl_carve_reals(base, at, dl_panels_side(sizes->threads, sizes->most_k, sizes->rank));
-	s->turned = dl_carve_reals(base, at, turned * s->ld_turned);
+	s->turned = dl_carve_reals(base, at, dl_turned_size(sizes->rows, (int) turned));
+	s->copied = sizes->weights ? dl_carve_reals(base, at, dl_copied_size(sizes->rows, sizes->most_k)) : NULL;
 	s->a_panels = dl_carve_reals(base, at, (size_t) dl_panels_width(sizes->rank) * (size_t) sizes->most_k);
 	s->u = dl_carve_reals(base, at, t * rank);
 	s->db = dl_carve_reals(base, at, rank * (size_t) sizes->most_n);
@@ -192,8 +134,9 @@ static void
 multiply_stored(dl_exec *e, const dl_dense *d, dl_rows x, int m, dl_rows y)
 {
 #ifndef DL_TRAIN_DOUBLE
-	if (!dl_exec_stop(e))
-		dl_linear(e->kernels, e->team, &d->stored, x.at, x.ld, m, y.at, y.ld, NULL);
+	for (int i = 0; i < m && !dl_exec_stop(e); i += CHUNK_ROWS)
+		dl_linear(e->kernels, e->team, &d->stored, dl_row(x, i), x.ld, m - i < CHUNK_ROWS ? m - i : CHUNK_ROWS, dl_row(y, i),
+				  y.ld, NULL);
 #endif
 }
 
@@ -311,20 +254,17 @@ dl_factors_backward(dl_exec *e, const dl_dense *d, dl_real s, dl_rows x, dl_rows
 	int			k = d->w->cols;
 	int			rank = d->lora_a->rows;
 	dl_rows		u = {scratch->u, (size_t) rank};
-	dl_rows		turned = {scratch->turned, scratch->ld_turned};
 	dl_rows		db = {scratch->db, (size_t) n};
 
 	dl_panels_of_rows(d->lora_a->value, rank, k, scratch->a_panels);
 	dl_multiply_panels(e, x, m, k, scratch->a_panels, rank, u, false);
-	dl_transpose(e, u.at, u.ld, m, rank, s, turned.at, turned.ld);
 	memset(db.at, 0, (size_t) rank * (size_t) n * sizeof(dl_real));
-	dl_multiply_turned(e, turned, rank, m, dy, n, db);
+	dl_multiply_turned(e, u, s, m, rank, dy, n, scratch, db);
 	for (int i = 0; i < n; i++)
 		for (int r = 0; r < rank; r++)
 			d->lora_b->grad[(size_t) i * (size_t) rank + (size_t) r] += db.at[(size_t) r * (size_t) n + (size_t) i];
 	dl_multiply_rows(e, dy, m, n, (dl_rows) {d->lora_b->value, (size_t) rank}, rank, u);
-	dl_transpose(e, u.at, u.ld, m, rank, s, turned.at, turned.ld);
-	dl_multiply_turned(e, turned, rank, m, x, k, (dl_rows) {d->lora_a->grad, (size_t) k});
+	dl_multiply_turned(e, u, s, m, rank, x, k, scratch, (dl_rows) {d->lora_a->grad, (size_t) k});
 }
 
 void
@@ -348,12 +288,7 @@ dl_dense_backward(dl_exec *e, const dl_dense *d, dl_real s, dl_rows x, dl_rows d
 		return;
 	}
 	if (d->w->grad != NULL)
-	{
-		dl_rows		turned = {scratch->turned, scratch->ld_turned};
-
-		dl_transpose(e, dy.at, dy.ld, m, n, 1, turned.at, turned.ld);
-		dl_multiply_turned(e, turned, n, m, x, k, (dl_rows) {d->w->grad, (size_t) k});
-	}
+		dl_multiply_turned(e, dy, 1, m, n, x, k, scratch, (dl_rows) {d->w->grad, (size_t) k});
 	if (d->b != NULL && d->b->grad != NULL)
 		dl_add_column_sums(e, dy, m, n, d->b->grad);
 	if (d->lora_a != NULL)
@@ -381,8 +316,8 @@ static void
 narrow_item(void *arg, int item, int thread)
 {
 	const narrow_job *j = arg;
-	int			row = item * TILE_ROWS;
-	int			rows = j->m - row < TILE_ROWS ? j->m - row : TILE_ROWS;
+	int			row = item * NARROW_ROWS;
+	int			rows = j->m - row < NARROW_ROWS ? j->m - row : NARROW_ROWS;
 
 	dl_gemm(j->e, dl_row(j->x, row), j->x.ld, rows, j->k, j->w.at, DL_PANEL, j->w.ld, j->n, dl_row(j->y, row), j->y.ld,
 			false);
@@ -394,5 +329,5 @@ dl_multiply_rows(dl_exec *e, dl_rows x, int m, int k, dl_rows w, int n, dl_rows 
 	narrow_job	j = {e, x, w, y, m, k, n};
 
 	if (!dl_exec_stop(e))
-		dl_parallel(e->team, dl_divide_up(m, TILE_ROWS), narrow_item, &j);
+		dl_parallel(e->team, dl_divide_up(m, NARROW_ROWS), narrow_item, &j);
 }

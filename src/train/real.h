@@ -41,6 +41,9 @@ typedef double dl_real;
 #define dl_panels_of_rows	dl_panels_of_rows_f64
 #define dl_weight_row		dl_weight_row_f64
 #define dl_transpose		dl_transpose_f64
+#define dl_turn				dl_turn_f64
+#define dl_turned_size		dl_turned_size_f64
+#define dl_copied_size		dl_copied_size_f64
 #define dl_exp_row			dl_exp_row_f64
 #define dl_attention_scratch	dl_attention_scratch_f64
 #define dl_attend_head			dl_attend_head_f64
@@ -106,6 +109,7 @@ typedef double dl_real;
 #define dl_dataset_add		dl_dataset_add_f64
 #define dl_dataset_hold_out	dl_dataset_hold_out_f64
 #define dl_dataset_check	dl_dataset_check_f64
+#define dl_dataset_weigh	dl_dataset_weigh_f64
 #define dl_dataset_digest	dl_dataset_digest_f64
 #define dl_tokenise_instruction	dl_tokenise_instruction_f64
 #define dl_tokenise_text	dl_tokenise_text_f64

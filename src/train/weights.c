@@ -7,7 +7,7 @@
 
 #include "ops.h"
 
-#define TURN	16				/* rows and columns of a block that is transposed at a time */
+#define TURN	64				/* columns of a work item of dl_transpose */
 
 typedef struct job
 {
@@ -64,9 +64,9 @@ widen_panel(const uint16_t *bf16, size_t n, dl_real *out)
 static void
 lanes_of_rows(const dl_real *w, int rows, int k, dl_real *out)
 {
-	for (int i = 0; i < k; i++)
-		for (int lane = 0; lane < DL_PANEL; lane++)
-			out[i * DL_PANEL + lane] = lane < rows ? w[(size_t) lane * (size_t) k + (size_t) i] : 0;
+	if (rows < DL_PANEL)
+		memset(out, 0, (size_t) k * DL_PANEL * sizeof(dl_real));
+	dl_turn(w, (size_t) k, rows, k, 1, out, DL_PANEL);
 }
 
 static void
@@ -144,9 +144,9 @@ back_item(void *arg, int item, int thread)
 		int			columns = j->k - q < DL_PANEL ? j->k - q : DL_PANEL;
 		dl_real    *out = j->panels + (size_t) q * (size_t) j->n + (size_t) item * DL_PANEL * DL_PANEL;
 
-		for (int i = 0; i < rows; i++, out += DL_PANEL)
-			for (int l = 0; l < DL_PANEL; l++)
-				out[l] = l < columns ? panel[(q + l) * DL_PANEL + i] : 0;
+		if (columns < DL_PANEL)
+			memset(out, 0, (size_t) rows * DL_PANEL * sizeof(dl_real));
+		dl_turn(panel + (size_t) q * DL_PANEL, DL_PANEL, columns, rows, 1, out, DL_PANEL);
 	}
 }
 
@@ -209,24 +209,69 @@ typedef struct turning
 	size_t		ld_out;
 } turning;
 
-/* Sixteen columns of the input: sixteen rows of the output. */
+#define QUAD	4
+
+/* Four floats, or doubles, of the baseline's vectors. */
+typedef dl_real quad __attribute__((vector_size(QUAD * sizeof(dl_real))));
+
+#ifdef DL_TRAIN_DOUBLE
+typedef long long quad_order __attribute__((vector_size(QUAD * sizeof(long long))));
+#else
+typedef int quad_order __attribute__((vector_size(QUAD * sizeof(int))));
+#endif
+
+/* out[c][i] = scale in[i][c], 4 x 4 */
+static inline void
+turn_quads(const dl_real *in, size_t ld_in, dl_real scale, dl_real *out, size_t ld_out)
+{
+	quad		r[QUAD],
+				a,
+				b,
+				c,
+				d;
+
+	for (int i = 0; i < QUAD; i++)
+	{
+		memcpy(&r[i], in + (size_t) i * ld_in, sizeof(quad));
+		r[i] *= scale;
+	}
+	a = __builtin_shuffle(r[0], r[1], (quad_order) {0, 4, 1, 5});
+	b = __builtin_shuffle(r[2], r[3], (quad_order) {0, 4, 1, 5});
+	c = __builtin_shuffle(r[0], r[1], (quad_order) {2, 6, 3, 7});
+	d = __builtin_shuffle(r[2], r[3], (quad_order) {2, 6, 3, 7});
+	r[0] = __builtin_shuffle(a, b, (quad_order) {0, 1, 4, 5});
+	r[1] = __builtin_shuffle(a, b, (quad_order) {2, 3, 6, 7});
+	r[2] = __builtin_shuffle(c, d, (quad_order) {0, 1, 4, 5});
+	r[3] = __builtin_shuffle(c, d, (quad_order) {2, 3, 6, 7});
+	for (int i = 0; i < QUAD; i++)
+		memcpy(out + (size_t) i * ld_out, &r[i], sizeof(quad));
+}
+
+void
+dl_turn(const dl_real *in, size_t ld_in, int rows, int cols, dl_real scale, dl_real *out, size_t ld_out)
+{
+	int			full_rows = rows / QUAD * QUAD;
+	int			full_cols = cols / QUAD * QUAD;
+
+	for (int i = 0; i < full_rows; i += QUAD)
+		for (int c = 0; c < full_cols; c += QUAD)
+			turn_quads(in + (size_t) i * ld_in + c, ld_in, scale, out + (size_t) c * ld_out + i, ld_out);
+	for (int i = 0; i < rows; i++)
+		for (int c = i < full_rows ? full_cols : 0; c < cols; c++)
+			out[(size_t) c * ld_out + (size_t) i] = scale * in[(size_t) i * ld_in + (size_t) c];
+}
+
+/* TURN columns of the input: as many rows of the output, a cache line of them at a time. */
 static void
 turn_item(void *arg, int item, int thread)
 {
 	const turning *t = arg;
 	int			first = item * TURN;
-	int			end = first + TURN < t->cols ? first + TURN : t->cols;
+	int			columns = t->cols - first < TURN ? t->cols - first : TURN;
 
-	for (int i0 = 0; i0 < t->rows; i0 += TURN)
-		for (int c = first; c < end; c++)
-		{
-			dl_real    *out = t->out + (size_t) c * t->ld_out;
-			const dl_real *in = t->in + c;
-			int			i1 = i0 + TURN < t->rows ? i0 + TURN : t->rows;
-
-			for (int i = i0; i < i1; i++)
-				out[i] = t->scale * in[(size_t) i * t->ld_in];
-		}
+	for (int i = 0; i < t->rows; i += DL_PANEL)
+		dl_turn(t->in + (size_t) i * t->ld_in + first, t->ld_in, t->rows - i < DL_PANEL ? t->rows - i : DL_PANEL, columns,
+				t->scale, t->out + (size_t) first * t->ld_out + i, t->ld_out);
 }
 
 void

@@ -34,7 +34,9 @@ void		dl_weight_row(const dl_matrix *w, int row, dl_real *x);
 /* Panels [ceil(n / 16)][k][16] of rows w[n, k]. */
 void		dl_panels_of_rows(const dl_real *w, int n, int k, dl_real *panels);
 
-/* out[cols, rows] = in[rows, cols]^T, scaled */
+/* out[cols, rows] = in[rows, cols]^T, scaled: a small block, on the calling thread */
+void		dl_turn(const dl_real *in, size_t ld_in, int rows, int cols, dl_real scale, dl_real *out, size_t ld_out);
+/* The same, all of it on the team. */
 void		dl_transpose(dl_exec *e, const dl_real *in, size_t ld_in, int rows, int cols, dl_real scale, dl_real *out,
 						 size_t ld_out);
 
