@@ -69,7 +69,7 @@ embed(dl_net *net, const dl_span *s)
 void
 dl_embed_run(dl_net *net)
 {
-	dl_stage(net, 0, embed);
+	dl_stage(net, 0, net->n_tokens, embed);
 }
 
 static void
@@ -120,7 +120,7 @@ dl_embed_back(dl_net *net)
 
 	if (net->p->config.embed_norm)
 		dl_norm_sums_clear(net, p, hidden);
-	dl_stage(net, 0, norm_back);
+	dl_stage(net, 0, net->n_tokens, norm_back);
 	if (net->p->config.embed_norm)
 		dl_norm_sums_add(net, p, hidden);
 	if (!net->exec.stopped)

@@ -33,7 +33,7 @@ dl_head_run(dl_net *net)
 
 	for (int i = 0; i < n; i++)
 	{
-		memcpy(dl_row(h->state, i), dl_row(net->x[c->layers], h->token[i]), row_bytes(net));
+		memcpy(dl_row(h->state, i), dl_row(net->x[c->layers], h->row[i]), row_bytes(net));
 		if (c->final_norm)
 			dl_norm_forward(c->norm, &p->final_norm, c->norm_eps, dl_row(h->state, i), hidden, dl_row(h->normed, i));
 	}
@@ -297,7 +297,7 @@ dl_head_back(dl_net *net)
 
 	for (int i = 0; i < net->n_asks; i++)
 		memset(dl_row(h->dx, i), 0, row_bytes(net));
-	for (int i = 0; i < net->n_tokens; i++)
+	for (int i = 0; i < net->n_wanted; i++)
 		memset(dl_row(net->work.g, i), 0, row_bytes(net));
 	walk_vocabulary(net, block_back);
 	if (c->head_transform)
@@ -309,6 +309,6 @@ dl_head_back(dl_net *net)
 		if (c->final_norm)
 			dl_norm_backward(c->norm, &p->final_norm, c->norm_eps, dl_row(h->state, i), at, hidden, false, at,
 							 p->final_norm.w->grad, p->final_norm.b != NULL ? p->final_norm.b->grad : NULL);
-		dl_add_scaled(dl_row(net->work.g, h->token[i]), at, 1, (size_t) hidden);
+		dl_add_scaled(dl_row(net->work.g, h->row[i]), at, 1, (size_t) hidden);
 	}
 }

@@ -47,15 +47,15 @@ norm_back(dl_net *net, const dl_span *s, const dl_norm_params *p, dl_rows x, dl_
 }
 
 static void
-dense(dl_net *net, const dl_dense *d, dl_rows x, dl_rows y)
+dense(dl_net *net, const dl_dense *d, int n, dl_rows x, dl_rows y)
 {
-	dl_dense_forward(&net->exec, d, net->p->scale, x, net->n_tokens, &net->work.dense, y);
+	dl_dense_forward(&net->exec, d, net->p->scale, x, n, &net->work.dense, y);
 }
 
 static void
-dense_back(dl_net *net, const dl_dense *d, dl_rows x, dl_rows dy, dl_rows dx, bool add)
+dense_back(dl_net *net, const dl_dense *d, int n, dl_rows x, dl_rows dy, dl_rows dx, bool add)
 {
-	dl_dense_backward(&net->exec, d, net->p->scale, x, dy, net->n_tokens, &net->work.dense, dx, add);
+	dl_dense_backward(&net->exec, d, net->p->scale, x, dy, n, &net->work.dense, dx, add);
 }
 
 /* ------------------------------------------------------- queries and keys */
@@ -123,14 +123,24 @@ attention_row(const dl_net *net, int row, int layer)
 {
 	const dl_config *c = &net->p->config;
 	const dl_example *e = &net->rows[row];
+	bool		last = layer + 1 == (int) c->layers;
 
 	return (dl_attention_row) {
+		.n_queries = last ? net->wanted_first[row + 1] - net->wanted_first[row] : e->n,
+		.query = last ? net->wanted_position + net->wanted_first[row] : net->position + net->first[row],
 		.n = e->n, .live = c->attention == DL_ATT_CONTEXT ? e->live : NULL, .heads = (int) c->heads,
 		.kv_heads = (int) c->kv_heads, .dim = (int) c->head_dim,
 		.drop = net->drop.attention > 0 ? &net->drop : NULL,
 		.site = DL_SITE_LAYER + (uint32_t) layer * DL_SITES_A_LAYER + DL_SITE_ATTENTION,
 		.first = net->drop.first + (uint32_t) net->first[row]
 	};
+}
+
+/* The first of a batch row's queries among those of a layer. */
+static int
+first_query(const dl_net *net, int row, int layer)
+{
+	return layer + 1 == (int) net->p->config.layers ? net->wanted_first[row] : net->first[row];
 }
 
 static dl_real *
@@ -150,10 +160,11 @@ attend_item(void *arg, int item, int thread)
 	int			kv_heads = (int) net->p->config.kv_heads;
 	int			row = item / kv_heads;
 	int			at = net->first[row];
+	int			query = first_query(net, row, j->layer);
 	dl_attention_row r = attention_row(net, row, j->layer);
 
-	dl_attend_head(&net->exec, &r, item % kv_heads, dl_rows_from(s->q, at), dl_rows_from(s->k, at), dl_rows_from(s->v, at),
-			  attention_scratch(net, thread), dl_rows_from(s->mix, at));
+	dl_attend_head(&net->exec, &r, item % kv_heads, dl_rows_from(s->q, query), dl_rows_from(s->k, at), dl_rows_from(s->v, at),
+			  attention_scratch(net, thread), dl_rows_from(s->mix, query));
 }
 
 static void
@@ -166,11 +177,12 @@ attend_back_item(void *arg, int item, int thread)
 	int			kv_heads = (int) net->p->config.kv_heads;
 	int			row = item / kv_heads;
 	int			at = net->first[row];
+	int			query = first_query(net, row, j->layer);
 	dl_attention_row r = attention_row(net, row, j->layer);
 
-	dl_attend_head_back(&net->exec, &r, item % kv_heads, dl_rows_from(s->q, at), dl_rows_from(s->k, at),
-				   dl_rows_from(s->v, at), dl_rows_from(w->dmix, at), attention_scratch(net, thread),
-				   dl_rows_from(w->dq, at), dl_rows_from(w->dk, at), dl_rows_from(w->dv, at));
+	dl_attend_head_back(&net->exec, &r, item % kv_heads, dl_rows_from(s->q, query), dl_rows_from(s->k, at),
+				   dl_rows_from(s->v, at), dl_rows_from(w->dmix, query), attention_scratch(net, thread),
+				   dl_rows_from(w->dq, query), dl_rows_from(w->dk, at), dl_rows_from(w->dv, at));
 }
 
 static void
@@ -191,18 +203,40 @@ norm_input(dl_net *net, const dl_span *s)
 		norm(net, &layer_of(net, s)->attn_norm, dl_row(net->x[s->layer], i), dl_row(net->saved[s->layer].h, i));
 }
 
+/* work.t = what the queries read, where only some are wanted */
 static void
-turn_queries_and_keys(dl_net *net, const dl_span *s)
+gather_wanted(dl_net *net, const dl_span *s)
 {
-	const dl_config *c = &net->p->config;
-	const dl_layer_params *p = layer_of(net, s);
+	for (int i = s->first; i < s->end; i++)
+		memcpy(dl_row(net->work.t, i), dl_row(net->saved[s->layer].h, net->wanted[i]), net->p->config.hidden * sizeof(dl_real));
+}
+
+static dl_rows
+query_input(dl_net *net, int layer)
+{
+	if (layer + 1 < (int) net->p->config.layers)
+		return net->saved[layer].h;
+	dl_stage(net, layer, net->n_wanted, gather_wanted);
+	return net->work.t;
+}
+
+static void
+turn_queries(dl_net *net, const dl_span *s)
+{
 	const dl_saved *v = &net->saved[s->layer];
 
 	for (int i = s->first; i < s->end; i++)
-	{
-		turn_heads(net, p->q_norm, i, dl_row(v->q_raw, i), (int) c->heads, query_scale(net), dl_row(v->q, i));
-		turn_heads(net, p->k_norm, i, dl_row(v->k_raw, i), (int) c->kv_heads, 1, dl_row(v->k, i));
-	}
+		turn_heads(net, layer_of(net, s)->q_norm, dl_token_of(net, s->layer, i), dl_row(v->q_raw, i),
+				   (int) net->p->config.heads, query_scale(net), dl_row(v->q, i));
+}
+
+static void
+turn_keys(dl_net *net, const dl_span *s)
+{
+	const dl_saved *v = &net->saved[s->layer];
+
+	for (int i = s->first; i < s->end; i++)
+		turn_heads(net, layer_of(net, s)->k_norm, i, dl_row(v->k_raw, i), (int) net->p->config.kv_heads, 1, dl_row(v->k, i));
 }
 
 /* mid = x + drop(mid), f = norm(mid) */
@@ -217,8 +251,10 @@ end_attention(dl_net *net, const dl_span *s)
 	{
 		dl_real    *mid = dl_row(v->mid, i);
 
-		drop_row(net, s->layer, DL_SITE_O, i, mid);
-		dl_add_scaled(mid, dl_row(net->x[s->layer], i), 1, c->hidden);
+		int			token = dl_token_of(net, s->layer, i);
+
+		drop_row(net, s->layer, DL_SITE_O, token, mid);
+		dl_add_scaled(mid, dl_row(net->x[s->layer], token), 1, c->hidden);
 		norm(net, c->pre_norm ? &p->ffn_norm : &p->attn_norm, mid, dl_row(v->f, i));
 	}
 }
@@ -252,7 +288,7 @@ end_layer(dl_net *net, const dl_span *s)
 	{
 		dl_real    *out = dl_row(v->out, i);
 
-		drop_row(net, s->layer, DL_SITE_DOWN, i, out);
+		drop_row(net, s->layer, DL_SITE_DOWN, dl_token_of(net, s->layer, i), out);
 		dl_add_scaled(out, dl_row(c->pre_norm ? v->mid : v->f, i), 1, c->hidden);
 		if (!c->pre_norm)
 			norm(net, &layer_of(net, s)->ffn_norm, out, dl_row(net->x[s->layer + 1], i));
@@ -265,22 +301,25 @@ dl_layer_run(dl_net *net, int layer)
 	const dl_config *c = &net->p->config;
 	const dl_layer_params *p = &net->p->layers[layer];
 	const dl_saved *s = &net->saved[layer];
+	int			all = net->n_tokens;
+	int			n = dl_layer_rows(net, layer);
 
 	if (c->pre_norm)
-		dl_stage(net, layer, norm_input);
-	dense(net, &p->q, s->h, s->q_raw);
-	dense(net, &p->k, s->h, s->k_raw);
-	dense(net, &p->v, s->h, s->v);
-	dl_stage(net, layer, turn_queries_and_keys);
+		dl_stage(net, layer, all, norm_input);
+	dense(net, &p->q, n, query_input(net, layer), s->q_raw);
+	dense(net, &p->k, all, s->h, s->k_raw);
+	dense(net, &p->v, all, s->h, s->v);
+	dl_stage(net, layer, n, turn_queries);
+	dl_stage(net, layer, all, turn_keys);
 	for_all_heads(net, layer, attend_item);
-	dense(net, &p->o, s->mix, s->mid);
-	dl_stage(net, layer, end_attention);
-	dense(net, &p->up, s->f, s->up);
+	dense(net, &p->o, n, s->mix, s->mid);
+	dl_stage(net, layer, n, end_attention);
+	dense(net, &p->up, n, s->f, s->up);
 	if (c->gated)
-		dense(net, &p->gate, s->f, s->gate);
-	dl_stage(net, layer, activate);
-	dense(net, &p->down, s->act, s->out);
-	dl_stage(net, layer, end_layer);
+		dense(net, &p->gate, n, s->f, s->gate);
+	dl_stage(net, layer, n, activate);
+	dense(net, &p->down, n, s->act, s->out);
+	dl_stage(net, layer, n, end_layer);
 }
 
 /* -------------------------------------------------------------------- back */
@@ -292,7 +331,7 @@ enter_block(dl_net *net, const dl_span *s, dl_site site)
 	for (int i = s->first; i < s->end; i++)
 	{
 		memcpy(dl_row(net->work.t, i), dl_row(net->work.g, i), net->p->config.hidden * sizeof(dl_real));
-		drop_row(net, s->layer, site, i, dl_row(net->work.t, i));
+		drop_row(net, s->layer, site, dl_token_of(net, s->layer, i), dl_row(net->work.t, i));
 	}
 }
 
@@ -373,7 +412,7 @@ static void
 turn_queries_back(dl_net *net, const dl_span *s)
 {
 	for (int i = s->first; i < s->end; i++)
-		turn_heads_back(net, layer_of(net, s)->q_norm, i, dl_row(net->saved[s->layer].q_raw, i),
+		turn_heads_back(net, layer_of(net, s)->q_norm, dl_token_of(net, s->layer, i), dl_row(net->saved[s->layer].q_raw, i),
 						(int) net->p->config.heads, query_scale(net), dl_row(net->work.dq, i), s->item);
 }
 
@@ -398,22 +437,22 @@ leave_attention(dl_net *net, const dl_span *s)
 
 /* A stage that sends gradients through a norm: what its weights get is added up item by item. */
 static void
-norm_stage(dl_net *net, int layer, const dl_norm_params *p, int width, void (*fn) (dl_net *, const dl_span *))
+norm_stage(dl_net *net, int layer, int n, const dl_norm_params *p, int width, void (*fn) (dl_net *, const dl_span *))
 {
 	dl_norm_sums_clear(net, p, width);
-	dl_stage(net, layer, fn);
+	dl_stage(net, layer, n, fn);
 	dl_norm_sums_add(net, p, width);
 }
 
 static void
-head_norm_stage(dl_net *net, int layer, dl_param *w, void (*fn) (dl_net *, const dl_span *))
+head_norm_stage(dl_net *net, int layer, int n, dl_param *w, void (*fn) (dl_net *, const dl_span *))
 {
 	dl_norm_params p = {w, NULL};
 
 	if (w == NULL)
-		dl_stage(net, layer, fn);
+		dl_stage(net, layer, n, fn);
 	else
-		norm_stage(net, layer, &p, (int) net->p->config.head_dim, fn);
+		norm_stage(net, layer, n, &p, (int) net->p->config.head_dim, fn);
 }
 
 /* work.d of f, from work.t */
@@ -424,12 +463,48 @@ ffn_back(dl_net *net, int layer)
 	const dl_saved *s = &net->saved[layer];
 	dl_work    *w = &net->work;
 	bool		gated = net->p->config.gated;
+	int			n = dl_layer_rows(net, layer);
 
-	dense_back(net, &p->down, s->act, w->t, w->dup, false);
-	dl_stage(net, layer, activate_back);
+	dense_back(net, &p->down, n, s->act, w->t, w->dup, false);
+	dl_stage(net, layer, n, activate_back);
 	if (gated)
-		dense_back(net, &p->gate, s->f, w->dgate, w->d, false);
-	dense_back(net, &p->up, s->f, w->dup, w->d, gated);
+		dense_back(net, &p->gate, n, s->f, w->dgate, w->d, false);
+	dense_back(net, &p->up, n, s->f, w->dup, w->d, gated);
+}
+
+/* Rows of wanted tokens become rows of all tokens: work.g with zeros between them, work.d by adding `more` [n_wanted]. */
+static void
+spread_wanted(dl_net *net, dl_rows more)
+{
+	size_t		hidden = net->p->config.hidden;
+	int			i = net->n_wanted;
+
+	for (int t = net->n_tokens - 1; t >= 0 && !net->exec.stopped; t--)
+		if (i > 0 && net->wanted[i - 1] == t)
+		{
+			i--;
+			memmove(dl_row(net->work.g, t), dl_row(net->work.g, i), hidden * sizeof(dl_real));
+			dl_add_scaled(dl_row(net->work.d, t), dl_row(more, i), 1, hidden);
+		}
+		else
+			memset(dl_row(net->work.g, t), 0, hidden * sizeof(dl_real));
+}
+
+/* work.d of h, from those of queries, keys and values. In the last layer saved f is lost, and work.g gets all tokens' rows. */
+static void
+inputs_back(dl_net *net, int layer)
+{
+	const dl_layer_params *p = &net->p->layers[layer];
+	const dl_saved *s = &net->saved[layer];
+	dl_work    *w = &net->work;
+	bool		last = layer + 1 == (int) net->p->config.layers;
+	dl_rows		h = query_input(net, layer);
+
+	dense_back(net, &p->q, dl_layer_rows(net, layer), h, w->dq, last ? s->f : w->d, false);
+	dense_back(net, &p->k, net->n_tokens, s->h, w->dk, w->d, !last);
+	dense_back(net, &p->v, net->n_tokens, s->h, w->dv, w->d, true);
+	if (last)
+		spread_wanted(net, s->f);
 }
 
 /* work.d of h, from work.t */
@@ -439,15 +514,14 @@ attention_back(dl_net *net, int layer)
 	const dl_layer_params *p = &net->p->layers[layer];
 	const dl_saved *s = &net->saved[layer];
 	dl_work    *w = &net->work;
+	int			n = dl_layer_rows(net, layer);
 
-	dense_back(net, &p->o, s->mix, w->t, w->dmix, false);
-	dl_stage(net, layer, clear_keys_and_values);
+	dense_back(net, &p->o, n, s->mix, w->t, w->dmix, false);
+	dl_stage(net, layer, net->n_tokens, clear_keys_and_values);
 	for_all_heads(net, layer, attend_back_item);
-	head_norm_stage(net, layer, p->q_norm, turn_queries_back);
-	head_norm_stage(net, layer, p->k_norm, turn_keys_back);
-	dense_back(net, &p->q, s->h, w->dq, w->d, false);
-	dense_back(net, &p->k, s->h, w->dk, w->d, true);
-	dense_back(net, &p->v, s->h, w->dv, w->d, true);
+	head_norm_stage(net, layer, n, p->q_norm, turn_queries_back);
+	head_norm_stage(net, layer, net->n_tokens, p->k_norm, turn_keys_back);
+	inputs_back(net, layer);
 }
 
 void
@@ -456,15 +530,16 @@ dl_layer_back(dl_net *net, int layer)
 	const dl_layer_params *p = &net->p->layers[layer];
 	int			hidden = (int) net->p->config.hidden;
 	bool		pre = net->p->config.pre_norm;
+	int			n = dl_layer_rows(net, layer);
 
 	if (!pre)
-		norm_stage(net, layer, &p->ffn_norm, hidden, norm_output_back);
-	dl_stage(net, layer, enter_ffn);
+		norm_stage(net, layer, n, &p->ffn_norm, hidden, norm_output_back);
+	dl_stage(net, layer, n, enter_ffn);
 	ffn_back(net, layer);
-	norm_stage(net, layer, pre ? &p->ffn_norm : &p->attn_norm, hidden, leave_ffn);
+	norm_stage(net, layer, n, pre ? &p->ffn_norm : &p->attn_norm, hidden, leave_ffn);
 	attention_back(net, layer);
 	if (pre)
-		norm_stage(net, layer, &p->attn_norm, hidden, leave_attention);
+		norm_stage(net, layer, net->n_tokens, &p->attn_norm, hidden, leave_attention);
 	else
-		dl_stage(net, layer, leave_attention);
+		dl_stage(net, layer, net->n_tokens, leave_attention);
 }

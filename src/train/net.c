@@ -131,7 +131,7 @@ carve_head(dl_net *net, void *base, size_t *at)
 	size_t		n = (size_t) net->limits.asks;
 	size_t		side = n < DL_LOSS_ASKS ? n : DL_LOSS_ASKS;
 
-	h->token = dl_carve_bytes(base, at, n * sizeof(int));
+	h->row = dl_carve_bytes(base, at, n * sizeof(int));
 	h->target = dl_carve_bytes(base, at, n * sizeof(int32_t));
 	h->weight = dl_carve_bytes(base, at, n * sizeof(float));
 	h->best = dl_carve_bytes(base, at, n * sizeof(int32_t));
@@ -164,6 +164,9 @@ layout(dl_net *net, void *base)
 	net->first = dl_carve_bytes(base, &at, (size_t) net->limits.rows * sizeof(int));
 	net->id = dl_carve_bytes(base, &at, t * sizeof(int32_t));
 	net->position = dl_carve_bytes(base, &at, t * sizeof(int));
+	net->wanted = dl_carve_bytes(base, &at, t * sizeof(int));
+	net->wanted_position = dl_carve_bytes(base, &at, t * sizeof(int));
+	net->wanted_first = dl_carve_bytes(base, &at, ((size_t) net->limits.rows + 1) * sizeof(int));
 	net->x = dl_carve_bytes(base, &at, (c->layers + 1) * sizeof(dl_rows));
 	net->saved = dl_carve_bytes(base, &at, c->layers * sizeof(dl_saved));
 	for (int i = 0; i <= (int) c->layers; i++)
@@ -261,6 +264,7 @@ typedef struct stage
 {
 	dl_net	   *net;
 	int			layer;
+	int			n;
 	void		(*fn) (dl_net *net, const dl_span *span);
 } stage;
 
@@ -270,17 +274,17 @@ stage_item(void *arg, int item, int thread)
 	const stage *s = arg;
 	dl_span		span = {.layer = s->layer, .first = item * DL_STAGE_TOKENS, .item = item};
 
-	span.end = span.first + DL_STAGE_TOKENS < s->net->n_tokens ? span.first + DL_STAGE_TOKENS : s->net->n_tokens;
+	span.end = span.first + DL_STAGE_TOKENS < s->n ? span.first + DL_STAGE_TOKENS : s->n;
 	s->fn(s->net, &span);
 }
 
 void
-dl_stage(dl_net *net, int layer, void (*fn) (dl_net *net, const dl_span *span))
+dl_stage(dl_net *net, int layer, int n, void (*fn) (dl_net *net, const dl_span *span))
 {
-	stage		s = {net, layer, fn};
+	stage		s = {net, layer, n, fn};
 
 	if (!dl_exec_stop(&net->exec))
-		dl_parallel(net->exec.team, dl_divide_up(net->n_tokens, DL_STAGE_TOKENS), stage_item, &s);
+		dl_parallel(net->exec.team, dl_divide_up(n, DL_STAGE_TOKENS), stage_item, &s);
 }
 
 static dl_real *
@@ -356,7 +360,7 @@ add_example(dl_net *net, int row, const dl_example *e)
 	net->first[row] = net->n_tokens;
 	for (int i = 0; i < e->n_ask; i++)
 	{
-		net->head.token[net->n_asks] = net->n_tokens + e->ask[i] - shift;
+		net->head.row[net->n_asks] = net->n_tokens + e->ask[i] - shift;
 		net->head.target[net->n_asks] = e->target[i];
 		net->head.weight[net->n_asks++] = e->weight[i];
 	}
@@ -365,6 +369,35 @@ add_example(dl_net *net, int row, const dl_example *e)
 		net->id[net->n_tokens] = e->ids[i];
 		net->position[net->n_tokens++] = i;
 	}
+}
+
+/* Tokens whose states predict asks; head.row of tokens becomes that of the last layer's output. */
+static void
+list_wanted(dl_net *net)
+{
+	int		   *row_of = net->wanted_position;	/* of a token, for the moment: there are no fewer tokens than rows */
+	int			row = 0;
+
+	for (int t = 0; t < net->n_tokens; t++)
+		row_of[t] = 0;
+	for (int i = 0; i < net->n_asks; i++)
+		row_of[net->head.row[i]] = 1;
+	net->n_wanted = 0;
+	for (int t = 0; t < net->n_tokens; t++)
+	{
+		for (; row < net->n_rows && net->first[row] == t; row++)
+			net->wanted_first[row] = net->n_wanted;
+		if (row_of[t])
+		{
+			net->wanted[net->n_wanted] = t;
+			row_of[t] = net->n_wanted++;
+		}
+	}
+	net->wanted_first[row] = net->n_wanted;
+	for (int i = 0; i < net->n_asks; i++)
+		net->head.row[i] = row_of[net->head.row[i]];
+	for (int i = 0; i < net->n_wanted; i++)
+		net->wanted_position[i] = net->position[net->wanted[i]];
 }
 
 dlm_status
@@ -389,6 +422,7 @@ dl_net_forward(dl_net *net, const dl_example *rows, int n_rows, const dl_drop *d
 		add_example(net, i, &rows[i]);
 		net->n_rows++;
 	}
+	list_wanted(net);
 	net->exec.stopped = false;
 	dl_embed_run(net);
 	for (int i = 0; i < (int) net->p->config.layers; i++)

@@ -17,7 +17,7 @@ typedef enum dl_site { DL_SITE_ATTENTION = 0, DL_SITE_O, DL_SITE_DOWN } dl_site;
 #define DL_STAGE_TOKENS	16		/* of one work item of a stage */
 #define DL_LOSS_ASKS	256		/* asks whose logits of a block lie side by side */
 
-/* What a layer keeps for its derivative. T tokens, Q = heads * head_dim, K = kv_heads * head_dim, F = ffn. */
+/* What a layer keeps for its derivative. T tokens (but for h, k and v of the last layer: those wanted), Q = heads * head_dim, K = kv_heads * head_dim, F = ffn. */
 typedef struct dl_saved
 {
 	dl_rows		h,				/* [T, hidden] what q, k, v read: the normed stream (pre-norm), else the layer's input */
@@ -55,7 +55,7 @@ typedef struct dl_work
 /* A asked positions: the head's activations. Arrays that are equal in a model without a part are one array. */
 typedef struct dl_head_state
 {
-	int		   *token;			/* [A] token whose state predicts it */
+	int		   *row;			/* [A] of the last layer's output: the state that predicts it */
 	int32_t    *target;			/* [A] */
 	float	   *weight;			/* [A] */
 	dl_rows		state,			/* [A, hidden] last states */
@@ -93,6 +93,15 @@ struct dl_net
 	int32_t    *id;				/* [T] */
 	int		   *position;		/* [T] */
 
+	/*
+	 * The last layer's output is wanted where a state predicts an ask: but for keys and values it has a row
+	 * for each of these tokens alone.
+	 */
+	int			n_wanted;
+	int		   *wanted;			/* [n_wanted] tokens, ascending */
+	int		   *wanted_position;	/* [n_wanted] theirs */
+	int		   *wanted_first;	/* [rows + 1] the first of a row of the batch */
+
 	dl_rows		sum;			/* [T, hidden] of embeddings, before their norm; x[0] without one */
 	dl_rows    *x;				/* [layers + 1] of [T, hidden]: input of each layer, output of the last */
 	dl_saved   *saved;			/* [layers]; with recompute, all the same */
@@ -100,7 +109,20 @@ struct dl_net
 	dl_head_state head;
 };
 
-/* Tokens first .. end - 1 of the batch; item: how many stages' items come before. */
+/* Rows that a layer's queries, feed-forward block and output have, and the token of one. */
+static inline int
+dl_layer_rows(const dl_net *net, int layer)
+{
+	return layer + 1 == (int) net->p->config.layers ? net->n_wanted : net->n_tokens;
+}
+
+static inline int
+dl_token_of(const dl_net *net, int layer, int row)
+{
+	return layer + 1 == (int) net->p->config.layers ? net->wanted[row] : row;
+}
+
+/* Rows first .. end - 1 of a stage; item: how many stages' items come before. */
 typedef struct dl_span
 {
 	int			layer;
@@ -109,8 +131,8 @@ typedef struct dl_span
 	int			item;
 } dl_span;
 
-/* net.c: a function for all tokens, some at a time, on all threads */
-void		dl_stage(dl_net *net, int layer, void (*fn) (dl_net *net, const dl_span *span));
+/* net.c: a function for rows 0 .. n - 1, some at a time, on all threads */
+void		dl_stage(dl_net *net, int layer, int n, void (*fn) (dl_net *net, const dl_span *span));
 
 /* net.c: where stage item `item` adds up the gradients of a norm of this width; NULL: they are not trained */
 dl_real    *dl_norm_sums_w(dl_net *net, const dl_norm_params *p, int width, int item);

@@ -139,6 +139,10 @@ void		dl_act_backward(const dl_exec *e, uint32_t act, const dl_real *x, const dl
 /* y[n] = exp(x - shift), y may be x; returns their sum */
 dl_real		dl_exp_row(const dl_exec *e, const dl_real *x, dl_real shift, int n, dl_real *y);
 
+/* The largest of x[n], n >= 1; y[n] += x */
+dl_real		dl_most(const dl_exec *e, const dl_real *x, int n);
+void		dl_add_row(const dl_exec *e, dl_real *y, const dl_real *x, int n);
+
 /* Half-split rotation of one head [2 half] in place, and its inverse, which is its transpose. */
 void		dl_rope_turn(dl_real *x, const float *cosine, const float *sine, int half);
 void		dl_rope_back(dl_real *x, const float *cosine, const float *sine, int half);
@@ -149,6 +153,8 @@ void		dl_rope_back(dl_real *x, const float *cosine, const float *sine, int half)
 typedef struct dl_attention_row
 {
 	int			n;				/* tokens */
+	int			n_queries;
+	const int  *query;			/* [n_queries] their positions */
 	const uint8_t *live;		/* [n]: a live position sees all, a fixed one the fixed ones at or before it */
 	int			heads,
 				kv_heads,
@@ -162,7 +168,7 @@ typedef struct dl_attention_row
 size_t		dl_attention_scratch(int n, int dim);
 
 /*
- * The heads of one key head: out[n, heads dim] = softmax(q K^T) V; q [n, heads dim] scaled
+ * The heads of one key head: out[n_queries, heads dim] = softmax(q K^T) V; q [n_queries, heads dim] scaled
  * already, k and v [n, kv_heads dim].
  */
 void		dl_attend_head(const dl_exec *e, const dl_attention_row *r, int kv_head, dl_rows q, dl_rows k, dl_rows v,

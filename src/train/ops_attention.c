@@ -25,6 +25,7 @@ typedef struct place
 	dl_real    *dropped;		/* [BLOCK, w] the same after dropout */
 	dl_real    *dp;				/* [BLOCK, w] their gradient, then that of the scores */
 	dl_real    *turned;			/* [w, BLOCK] */
+	dl_real    *hidden;			/* [w] */
 } place;
 
 size_t
@@ -32,7 +33,15 @@ dl_attention_scratch(int n, int dim)
 {
 	size_t		w = (size_t) dl_panels_width(n);
 
-	return 2 * w * (size_t) dim + 4 * w * BLOCK;
+	return 2 * w * (size_t) dim + 4 * w * BLOCK + w;
+}
+
+/* What is added to scores of a fixed query: -inf for live positions. */
+static void
+hide_live(const place *a)
+{
+	for (int j = 0; j < a->n && a->r->live != NULL; j++)
+		a->hidden[j] = a->r->live[j] ? -INFINITY : 0;
 }
 
 static place
@@ -47,6 +56,8 @@ place_of(const dl_exec *e, const dl_attention_row *r, dl_real *scratch)
 	a.dropped = a.p + side;
 	a.dp = a.dropped + side;
 	a.turned = a.dp + side;
+	a.hidden = a.turned + side;
+	hide_live(&a);
 	return a;
 }
 
@@ -54,39 +65,36 @@ place_of(const dl_exec *e, const dl_attention_row *r, dl_real *scratch)
 static void
 panels_of(const place *a, dl_rows x, dl_real *panels)
 {
-	for (int i = 0; i < a->w; i++)
+	for (int i = 0; i < a->n; i += DL_PANEL, panels += a->dim * DL_PANEL)
 	{
-		dl_real    *out = panels + (size_t) (i / DL_PANEL) * (size_t) a->dim * DL_PANEL + i % DL_PANEL;
+		int			rows = a->n - i < DL_PANEL ? a->n - i : DL_PANEL;
 
-		for (int d = 0; d < a->dim; d++)
-			out[d * DL_PANEL] = i < a->n ? dl_row(x, i)[d] : 0;
+		if (rows < DL_PANEL)
+			memset(panels, 0, (size_t) a->dim * DL_PANEL * sizeof(dl_real));
+		dl_turn(dl_row(x, i), x.ld, rows, a->dim, 1, panels, DL_PANEL);
 	}
 }
 
-/* The scores that a query may not see become -inf. Every query sees itself. */
-static void
-hide(const place *a, int query, dl_real *scores)
+/* How many positions, from the first on, a query may see. Every query sees itself. */
+static int
+seen_by(const place *a, int query)
 {
-	const uint8_t *live = a->r->live;
-
-	if (live == NULL || live[query])
-		return;
-	for (int j = 0; j < a->n; j++)
-		if (live[j] || j > query)
-			scores[j] = -INFINITY;
+	return a->r->live == NULL || a->r->live[query] ? a->n : query + 1;
 }
 
+/* Scores of one query become its probabilities. */
 static void
-softmax(const place *a, dl_real *scores)
+softmax(const place *a, int query, dl_real *scores)
 {
-	dl_real		most = scores[0];
+	int			seen = seen_by(a, query);
 	dl_real		inverse;
 
-	for (int j = 1; j < a->n; j++)
-		most = scores[j] > most ? scores[j] : most;
-	inverse = 1 / dl_exp_row(a->e, scores, most, a->n, scores);
-	for (int j = 0; j < a->n; j++)
+	if (a->r->live != NULL && !a->r->live[query])
+		dl_add_row(a->e, scores, a->hidden, seen);
+	inverse = 1 / dl_exp_row(a->e, scores, dl_most(a->e, scores, seen), seen, scores);
+	for (int j = 0; j < seen; j++)
 		scores[j] *= inverse;
+	memset(scores + seen, 0, (size_t) (a->n - seen) * sizeof(dl_real));
 }
 
 static void
@@ -108,8 +116,7 @@ probabilities(const place *a, int first, int m, dl_rows q)
 	{
 		dl_real    *p = a->p + (size_t) i * (size_t) a->w;
 
-		hide(a, first + i, p);
-		softmax(a, p);
+		softmax(a, a->r->query[first + i], p);
 	}
 }
 
@@ -121,7 +128,7 @@ after_dropout(const place *a, int first, int m, int head)
 		return a->p;
 	memcpy(a->dropped, a->p, (size_t) m * (size_t) a->w * sizeof(dl_real));
 	for (int i = 0; i < m; i++)
-		drop_line(a, first + i, head, a->dropped + (size_t) i * (size_t) a->w);
+		drop_line(a, a->r->query[first + i], head, a->dropped + (size_t) i * (size_t) a->w);
 	return a->dropped;
 }
 
@@ -141,9 +148,9 @@ dl_attend_head(const dl_exec *e, const dl_attention_row *r, int kv_head, dl_rows
 
 	panels_of(&a, column(k, kv_head, r->dim), a.keys);
 	for (int head = kv_head * group; head < (kv_head + 1) * group; head++)
-		for (int first = 0; first < a.n; first += BLOCK)
+		for (int first = 0; first < r->n_queries; first += BLOCK)
 		{
-			int			m = a.n - first < BLOCK ? a.n - first : BLOCK;
+			int			m = r->n_queries - first < BLOCK ? r->n_queries - first : BLOCK;
 			dl_rows		y = dl_rows_from(column(out, head, a.dim), first);
 			const dl_real *p;
 
@@ -157,9 +164,7 @@ dl_attend_head(const dl_exec *e, const dl_attention_row *r, int kv_head, dl_rows
 static void
 add_turned(const place *a, const dl_real *x, int m, dl_rows rows, dl_rows y)
 {
-	for (int j = 0; j < a->n; j++)
-		for (int i = 0; i < m; i++)
-			a->turned[(size_t) j * BLOCK + (size_t) i] = x[(size_t) i * (size_t) a->w + (size_t) j];
+	dl_turn(x, (size_t) a->w, m, a->n, 1, a->turned, BLOCK);
 	dl_gemm(a->e, a->turned, BLOCK, a->n, m, rows.at, DL_PANEL, rows.ld, a->dim, y.at, y.ld, true);
 }
 
@@ -173,7 +178,7 @@ softmax_back(const place *a, int first, int m, int head)
 		dl_real    *dp = a->dp + (size_t) i * (size_t) a->w;
 		dl_real		along;
 
-		drop_line(a, first + i, head, dp);
+		drop_line(a, a->r->query[first + i], head, dp);
 		along = dl_dot(p, dp, a->n);
 		for (int j = 0; j < a->n; j++)
 			dp[j] = p[j] * (dp[j] - along);
@@ -191,9 +196,9 @@ dl_attend_head_back(const dl_exec *e, const dl_attention_row *r, int kv_head, dl
 	panels_of(&a, keys, a.keys);
 	panels_of(&a, column(v, kv_head, r->dim), a.values);
 	for (int head = kv_head * group; head < (kv_head + 1) * group; head++)
-		for (int first = 0; first < a.n; first += BLOCK)
+		for (int first = 0; first < r->n_queries; first += BLOCK)
 		{
-			int			m = a.n - first < BLOCK ? a.n - first : BLOCK;
+			int			m = r->n_queries - first < BLOCK ? r->n_queries - first : BLOCK;
 			dl_rows		queries = dl_rows_from(column(q, head, a.dim), first);
 			dl_rows		g = dl_rows_from(column(dy, head, a.dim), first);
 			dl_rows		out = dl_rows_from(column(dq, head, a.dim), first);

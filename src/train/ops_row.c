@@ -55,6 +55,13 @@ dl_norm_forward(uint32_t kind, const dl_norm_params *p, double eps, const dl_rea
 		dl_add_scaled(y, p->b->value, 1, (size_t) n);
 }
 
+static inline void
+add_slope(dl_real e, dl_real h, dl_real *sum, dl_real *along)
+{
+	*sum += e;
+	*along += e * h;
+}
+
 void
 dl_norm_backward(uint32_t kind, const dl_norm_params *p, double eps, const dl_real *x, const dl_real *dy, int n,
 				 bool add, dl_real *dx, dl_real *dw, dl_real *db)
@@ -64,14 +71,13 @@ dl_norm_backward(uint32_t kind, const dl_norm_params *p, double eps, const dl_re
 	dl_real		lane[2][DL_DOT_LANES] = {{0}};
 	dl_real		sum = 0;
 	dl_real		along = 0;
+	int			i = 0;
 
-	for (int i = 0; i < n; i++)
-	{
-		dl_real		e = dy[i] * w[i];
-
-		lane[0][i % DL_DOT_LANES] += e;
-		lane[1][i % DL_DOT_LANES] += e * ((x[i] - s.mean) * s.inverse);
-	}
+	for (; i + DL_DOT_LANES <= n; i += DL_DOT_LANES)
+		for (int l = 0; l < DL_DOT_LANES; l++)
+			add_slope(dy[i + l] * w[i + l], (x[i + l] - s.mean) * s.inverse, &lane[0][l], &lane[1][l]);
+	for (int l = 0; i + l < n; l++)
+		add_slope(dy[i + l] * w[i + l], (x[i + l] - s.mean) * s.inverse, &lane[0][l], &lane[1][l]);
 	for (int l = 0; l < DL_DOT_LANES; l++)
 	{
 		sum += lane[0][l];
@@ -79,11 +85,11 @@ dl_norm_backward(uint32_t kind, const dl_norm_params *p, double eps, const dl_re
 	}
 	sum = kind == DL_NORM_LAYER ? sum / (dl_real) n : 0;
 	along /= (dl_real) n;
-	for (int i = 0; dw != NULL && i < n; i++)
+	for (i = 0; dw != NULL && i < n; i++)
 		dw[i] += dy[i] * ((x[i] - s.mean) * s.inverse);
-	for (int i = 0; db != NULL && i < n; i++)
+	for (i = 0; db != NULL && i < n; i++)
 		db[i] += dy[i];
-	for (int i = 0; i < n; i++)
+	for (i = 0; i < n; i++)
 	{
 		dl_real		d = s.inverse * (dy[i] * w[i] - sum - (x[i] - s.mean) * s.inverse * along);
 
@@ -103,6 +109,22 @@ dl_exp_row(const dl_exec *e, const dl_real *x, dl_real shift, int n, dl_real *y)
 	for (int i = 0; i < n; i++)
 		sum += y[i] = exp(x[i] - shift);
 	return sum;
+}
+
+dl_real
+dl_most(const dl_exec *e, const dl_real *x, int n)
+{
+	dl_real		most = x[0];
+
+	for (int i = 1; i < n; i++)
+		most = x[i] > most ? x[i] : most;
+	return most;
+}
+
+void
+dl_add_row(const dl_exec *e, dl_real *y, const dl_real *x, int n)
+{
+	dl_add_scaled(y, x, 1, (size_t) n);
 }
 
 static void
@@ -126,6 +148,18 @@ dl_real
 dl_exp_row(const dl_exec *e, const dl_real *x, dl_real shift, int n, dl_real *y)
 {
 	return e->kernels->exp_sum(x, shift, n, y);
+}
+
+dl_real
+dl_most(const dl_exec *e, const dl_real *x, int n)
+{
+	return e->kernels->max(x, n);
+}
+
+void
+dl_add_row(const dl_exec *e, dl_real *y, const dl_real *x, int n)
+{
+	e->kernels->add(y, x, n);
 }
 
 static void

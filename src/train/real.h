@@ -45,6 +45,8 @@ typedef double dl_real;
 #define dl_turned_size		dl_turned_size_f64
 #define dl_copied_size		dl_copied_size_f64
 #define dl_exp_row			dl_exp_row_f64
+#define dl_most				dl_most_f64
+#define dl_add_row			dl_add_row_f64
 #define dl_attention_scratch	dl_attention_scratch_f64
 #define dl_attend_head			dl_attend_head_f64
 #define dl_attend_head_back		dl_attend_head_back_f64
