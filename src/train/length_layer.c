@@ -52,7 +52,7 @@ attention_row(const dl_length_net *net, int row)
 	int			heads = (int) net->p->config.heads;
 
 	return (dl_attention_row) {
-		.n = net->rows[row].n, .heads = heads, .kv_heads = heads, .dim = net->dim,
+		.n = net->rows[row].n, .n_queries = net->rows[row].n, .heads = heads, .kv_heads = heads, .dim = net->dim,
 		.drop = net->drop.attention > 0 ? &net->drop : NULL, .site = SITE_ATTENTION, .first = net->drop.first + (uint32_t) net->first[row]
 	};
 }

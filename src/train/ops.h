@@ -154,7 +154,7 @@ typedef struct dl_attention_row
 {
 	int			n;				/* tokens */
 	int			n_queries;
-	const int  *query;			/* [n_queries] their positions */
+	const int  *query;			/* [n_queries] their positions; NULL: 0, 1, ... */
 	const uint8_t *live;		/* [n]: a live position sees all, a fixed one the fixed ones at or before it */
 	int			heads,
 				kv_heads,

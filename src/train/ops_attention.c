@@ -75,6 +75,12 @@ panels_of(const place *a, dl_rows x, dl_real *panels)
 	}
 }
 
+static int
+position_of(const dl_attention_row *r, int query)
+{
+	return r->query != NULL ? r->query[query] : query;
+}
+
 /* How many positions, from the first on, a query may see. Every query sees itself. */
 static int
 seen_by(const place *a, int query)
@@ -116,7 +122,7 @@ probabilities(const place *a, int first, int m, dl_rows q)
 	{
 		dl_real    *p = a->p + (size_t) i * (size_t) a->w;
 
-		softmax(a, a->r->query[first + i], p);
+		softmax(a, position_of(a->r, first + i), p);
 	}
 }
 
@@ -128,7 +134,7 @@ after_dropout(const place *a, int first, int m, int head)
 		return a->p;
 	memcpy(a->dropped, a->p, (size_t) m * (size_t) a->w * sizeof(dl_real));
 	for (int i = 0; i < m; i++)
-		drop_line(a, a->r->query[first + i], head, a->dropped + (size_t) i * (size_t) a->w);
+		drop_line(a, position_of(a->r, first + i), head, a->dropped + (size_t) i * (size_t) a->w);
 	return a->dropped;
 }
 
@@ -178,7 +184,7 @@ softmax_back(const place *a, int first, int m, int head)
 		dl_real    *dp = a->dp + (size_t) i * (size_t) a->w;
 		dl_real		along;
 
-		drop_line(a, a->r->query[first + i], head, dp);
+		drop_line(a, position_of(a->r, first + i), head, dp);
 		along = dl_dot(p, dp, a->n);
 		for (int j = 0; j < a->n; j++)
 			dp[j] = p[j] * (dp[j] - along);
