@@ -20,6 +20,25 @@ typedef struct dl_exec
 	bool		stopped;		/* env.stop said so: what is computed from here on is of no use */
 } dl_exec;
 
+/* Rows of numbers, `ld` apart. */
+typedef struct dl_rows
+{
+	dl_real    *at;
+	size_t		ld;
+} dl_rows;
+
+static inline dl_real *
+dl_row(dl_rows x, int i)
+{
+	return x.at + (size_t) i * x.ld;
+}
+
+static inline dl_rows
+dl_rows_from(dl_rows x, int i)
+{
+	return (dl_rows) {dl_row(x, i), x.ld};
+}
+
 /* Ask the caller; called between two operations of a pass, a few milliseconds of work each. */
 static inline bool
 dl_exec_stop(dl_exec *e)

@@ -66,8 +66,11 @@ project(dl_net *net, int ask, int asks, int id, int ids, dl_rows logits)
 	dl_dense	d = part_of(&p->head);
 	const dl_dense_scratch *s = &net->work.dense;
 
-	dl_panels_forward(e, &d, p->scale, id, ids, s->side, s->panels);
-	dl_multiply_panels(e, dl_rows_from(net->head.x, ask), asks, (int) p->config.hidden, s->panels, ids, logits, false);
+	if (!dl_multiply_columns(e, &d, id, ids, dl_rows_from(net->head.x, ask), asks, logits))
+	{
+		dl_panels_forward(e, &d, p->scale, id, ids, s->side, s->panels);
+		dl_multiply_panels(e, dl_rows_from(net->head.x, ask), asks, (int) p->config.hidden, s->panels, ids, logits, false);
+	}
 	for (int i = 0; p->head.b != NULL && i < asks; i++)
 		dl_add_scaled(dl_row(logits, i), p->head.b->value + id, 1, (size_t) ids);
 }

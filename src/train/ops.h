@@ -15,25 +15,6 @@
 
 #define DL_DOT_LANES	16
 
-/* Rows of numbers, `ld` apart. */
-typedef struct dl_rows
-{
-	dl_real    *at;
-	size_t		ld;
-} dl_rows;
-
-static inline dl_real *
-dl_row(dl_rows x, int i)
-{
-	return x.at + (size_t) i * x.ld;
-}
-
-static inline dl_rows
-dl_rows_from(dl_rows x, int i)
-{
-	return (dl_rows) {dl_row(x, i), x.ld};
-}
-
 /*
  * Sum of x[i] y[i]: sixteen partial sums, which a compiler may keep in vectors
  * without reordering anything.
@@ -110,6 +91,8 @@ void		dl_multiply_turned(dl_exec *e, dl_rows dy, dl_real scale, int t, int a, dl
 /* y[m, n] = x[m, k] (W + s B A)^T + b; with dropout x W^T + s drop(x) A^T B^T + b, row i of x being line drop->first + i of the mask */
 void		dl_dense_forward(dl_exec *e, const dl_dense *d, dl_real s, dl_rows x, int m, const dl_dense_scratch *scratch,
 							 dl_rows y);
+/* y[m, n] = x[m, k] W^T of rows first .. first + n - 1 of W (first: a multiple of 16) if the file's own can be read; else false */
+bool		dl_multiply_columns(dl_exec *e, const dl_dense *d, int first, int n, dl_rows x, int m, dl_rows y);
 /* dx[m, k] = dy (W + s B A), or +=, unless dx.at is NULL; adds dW = dy^T x, db = sum of dy, dB = s dy^T (x A^T), dA = s (dy B)^T x */
 void		dl_dense_backward(dl_exec *e, const dl_dense *d, dl_real s, dl_rows x, dl_rows dy, int m,
 							  const dl_dense_scratch *scratch, dl_rows dx, bool add);

@@ -107,7 +107,7 @@ dl_dense_scratch_carve(dl_dense_scratch *s, void *base, size_t *at, const dl_den
 	size_t		turned = sizes->weights ? widest : rank;
 
 	s->panels = dl_carve_reals(base, at, sizes->most_panels);
-	s->side = dl_carve_reals(base, at, dl_panels_side(sizes->threads, sizes->most_k, sizes->rank));
+	s->side = dl_carve_reals(base, at, dl_panels_side(sizes->threads, sizes->most_n, sizes->most_k, sizes->rank));
 	s->turned = dl_carve_reals(base, at, dl_turned_size(sizes->rows, (int) turned));
 	s->copied = sizes->weights ? dl_carve_reals(base, at, dl_copied_size(sizes->rows, sizes->most_k)) : NULL;
 	s->a_panels = dl_carve_reals(base, at, (size_t) dl_panels_width(sizes->rank) * (size_t) sizes->most_k);
@@ -138,6 +138,20 @@ multiply_stored(dl_exec *e, const dl_dense *d, dl_rows x, int m, dl_rows y)
 		dl_linear(e->kernels, e->team, &d->stored, dl_row(x, i), x.ld, m - i < CHUNK_ROWS ? m - i : CHUNK_ROWS, dl_row(y, i),
 				  y.ld, NULL);
 #endif
+}
+
+bool
+dl_multiply_columns(dl_exec *e, const dl_dense *d, int first, int n, dl_rows x, int m, dl_rows y)
+{
+	dl_dense	part = *d;
+	size_t		bytes = d->stored.dtype == DL_F32 ? 4 : 2;
+
+	if (!reads_file(d))
+		return false;
+	part.stored.n = n;
+	part.stored.data = (const char *) d->stored.data + (size_t) first * (size_t) d->stored.k * bytes;
+	multiply_stored(e, &part, x, m, y);
+	return true;
 }
 
 /* ---------------------------------------------------- dropout before LoRA's A */
@@ -237,6 +251,8 @@ dl_dense_forward(dl_exec *e, const dl_dense *d, dl_real s, dl_rows x, int m, con
 	}
 	if (reads_file(d))
 		multiply_stored(e, d, x, m, y);
+	else if (dl_can_fuse(d, m))
+		dl_fused_forward(e, d, s, x, m, scratch->side, y);
 	else
 	{
 		dl_panels_forward(e, d, s, 0, n, scratch->side, scratch->panels);
@@ -295,8 +311,13 @@ dl_dense_backward(dl_exec *e, const dl_dense *d, dl_real s, dl_rows x, dl_rows d
 		dl_factors_backward(e, d, s, x, dy, m, scratch);
 	if (dx.at == NULL)
 		return;
-	dl_panels_back(e, d, s, 0, n, scratch->side, scratch->panels);
-	dl_multiply_panels(e, dy, m, n, scratch->panels, k, dx, add);
+	if (dl_can_fuse(d, m))
+		dl_fused_back(e, d, s, dy, m, scratch->side, dx, add);
+	else
+	{
+		dl_panels_back(e, d, s, 0, n, scratch->side, scratch->panels);
+		dl_multiply_panels(e, dy, m, n, scratch->panels, k, dx, add);
+	}
 }
 
 /* ------------------------------------------------------- a few columns wide */

@@ -39,6 +39,9 @@ typedef double dl_real;
 #define dl_panels_forward	dl_panels_forward_f64
 #define dl_panels_back		dl_panels_back_f64
 #define dl_panels_of_rows	dl_panels_of_rows_f64
+#define dl_can_fuse			dl_can_fuse_f64
+#define dl_fused_forward	dl_fused_forward_f64
+#define dl_fused_back		dl_fused_back_f64
 #define dl_weight_row		dl_weight_row_f64
 #define dl_transpose		dl_transpose_f64
 #define dl_turn				dl_turn_f64
@@ -57,6 +60,7 @@ typedef double dl_real;
 #define dl_norm_sums_add	dl_norm_sums_add_f64
 #define dl_unpack_rows		dl_unpack_rows_f64
 #define dl_dense_forward	dl_dense_forward_f64
+#define dl_multiply_columns	dl_multiply_columns_f64
 #define dl_dense_backward	dl_dense_backward_f64
 #define dl_norm_forward		dl_norm_forward_f64
 #define dl_norm_backward	dl_norm_backward_f64

@@ -7,6 +7,8 @@
 
 #include "ops.h"
 
+#define FUSED	4				/* panels that a work item of a fused product makes */
+#define FUSED_ROWS	384		/* more rows than this are worth panels that all of them find */
 #define TURN	64				/* columns of a work item of dl_transpose */
 
 typedef struct job
@@ -17,10 +19,15 @@ typedef struct job
 	int			first,
 				n,
 				k,
+				widest,			/* of n and k */
 				rank;			/* 0: no factors */
 	dl_real    *side;			/* of the first thread */
 	dl_real    *turned;			/* [k, rank] A^T */
 	dl_real    *panels;
+	dl_rows		x,				/* of a fused product */
+				y;
+	int			m;
+	bool		add;
 } job;
 
 size_t
@@ -32,17 +39,17 @@ dl_panels_size(int n, int k)
 	return forward > back ? forward : back;
 }
 
-/* Of a thread: [k][16] a panel, [k] a row, [rank][16] of B. */
+/* Of a thread: FUSED panels, [k] a row, [rank][16] of a factor, [16][16] a block. */
 static size_t
-thread_side(int k, int rank)
+thread_side(int widest, int rank)
 {
-	return (size_t) k * DL_PANEL + (size_t) k + (size_t) rank * DL_PANEL;
+	return (size_t) widest * (FUSED * DL_PANEL + 1) + (size_t) rank * DL_PANEL + DL_PANEL * DL_PANEL;
 }
 
 size_t
-dl_panels_side(int threads, int k, int rank)
+dl_panels_side(int threads, int n, int k, int rank)
 {
-	return (size_t) threads * thread_side(k, rank) + (size_t) k * (size_t) rank;
+	return (size_t) threads * thread_side(n > k ? n : k, rank) + (size_t) k * (size_t) rank;
 }
 
 /* ---------------------------------------------------------- one panel [k][16] */
@@ -101,25 +108,32 @@ add_factors(const job *j, int row, int rows, dl_real *b, dl_real *out)
 	dl_gemm(j->e, j->turned, (size_t) j->rank, j->k, j->rank, b, 0, DL_PANEL, DL_PANEL, out, DL_PANEL, true);
 }
 
+/* A thread's part of the side: its panels; what stands behind them. */
 static dl_real *
 side_of(const job *j, int thread)
 {
-	return j->side + (size_t) thread * thread_side(j->k, j->rank);
+	return j->side + (size_t) thread * thread_side(j->widest, j->rank);
 }
 
-/* The panel of rows `row` .. of the merged weights; row and b of the thread's side are lost. */
+static dl_real *
+behind_panels(const job *j, dl_real *side)
+{
+	return side + (size_t) j->widest * FUSED * DL_PANEL;
+}
+
+/* The panel of rows `row` .. of the merged weights; what stands behind the panels of the side is lost. */
 static void
 merged_panel(const job *j, int row, dl_real *side, dl_real *out)
 {
 	int			rows = j->d->w->rows - row < DL_PANEL ? j->d->w->rows - row : DL_PANEL;
-	dl_real    *scratch = side + (size_t) j->k * DL_PANEL;
+	dl_real    *scratch = behind_panels(j, side);
 
 	if (j->d->w->value != NULL)
 		lanes_of_rows(j->d->w->value + (size_t) row * (size_t) j->k, rows, j->k, out);
 	else
 		stored_panel(&j->d->stored, row / DL_PANEL, rows, scratch, out);
 	if (j->rank > 0)
-		add_factors(j, row, rows, scratch + j->k, out);
+		add_factors(j, row, rows, scratch + j->widest, out);
 }
 
 static void
@@ -150,15 +164,25 @@ back_item(void *arg, int item, int thread)
 	}
 }
 
+static job
+job_of(dl_exec *e, const dl_dense *d, dl_real s, int first, int n, dl_real *side)
+{
+	job			j = {.e = e, .d = d, .s = s, .first = first, .n = n, .k = d->w->cols};
+
+	j.widest = n > j.k ? n : j.k;
+	j.rank = d->lora_a != NULL ? d->lora_a->rows : 0;
+	j.turned = side;
+	j.side = side + (size_t) j.k * (size_t) j.rank;
+	return j;
+}
+
 static void
 run(dl_exec *e, const dl_dense *d, dl_real s, int first, int n, dl_real *side, dl_real *panels,
 	void (*item) (void *, int, int))
 {
-	job			j = {.e = e, .d = d, .s = s, .first = first, .n = n, .k = d->w->cols, .panels = panels};
+	job			j = job_of(e, d, s, first, n, side);
 
-	j.rank = d->lora_a != NULL ? d->lora_a->rows : 0;
-	j.turned = side;
-	j.side = side + (size_t) j.k * (size_t) j.rank;
+	j.panels = panels;
 	if (dl_exec_stop(e))
 		return;
 	if (j.rank > 0)
@@ -176,6 +200,115 @@ void
 dl_panels_back(dl_exec *e, const dl_dense *d, dl_real s, int first, int n, dl_real *side, dl_real *panels)
 {
 	run(e, d, s, first, n, side, panels, back_item);
+}
+
+/* ------------------------------------------------------------ fused products */
+
+/* Columns `column` .. of 16 rows `row` .. of W, transposed: out [rows][16]. */
+static void
+turned_block(const job *j, int row, int rows, int column, int columns, dl_real *block, dl_real *out)
+{
+	const dl_matrix *w = &j->d->stored;
+	size_t		at = ((size_t) (row / DL_PANEL) * (size_t) j->k + (size_t) column) * DL_PANEL;
+	const dl_real *value = j->d->w->value;
+
+	if (columns < DL_PANEL)
+		memset(out, 0, (size_t) rows * DL_PANEL * sizeof(dl_real));
+	if (value != NULL)
+	{
+		for (int i = 0; i < rows; i++)
+			memcpy(out + i * DL_PANEL, value + (size_t) (row + i) * (size_t) j->k + (size_t) column,
+				   (size_t) columns * sizeof(dl_real));
+		return;
+	}
+	if (w->dtype == DL_BF16)
+		widen_panel((const uint16_t *) w->data + at, (size_t) columns * DL_PANEL, block);
+	else
+		for (int i = 0; i < columns * DL_PANEL; i++)
+			block[i] = (dl_real) ((const float *) w->data)[at + (size_t) i];
+	dl_turn(block, DL_PANEL, columns, rows, 1, out, DL_PANEL);
+}
+
+/* The panel [n][16] of columns `column` .. of W + B (s A). */
+static void
+turned_panel(const job *j, int column, dl_real *side, dl_real *out)
+{
+	int			columns = j->k - column < DL_PANEL ? j->k - column : DL_PANEL;
+	dl_real    *a = behind_panels(j, side);
+	dl_real    *block = a + (size_t) j->rank * DL_PANEL;
+
+	for (int row = 0; row < j->n; row += DL_PANEL)
+		turned_block(j, row, j->n - row < DL_PANEL ? j->n - row : DL_PANEL, column, columns, block,
+					 out + (size_t) row * DL_PANEL);
+	for (int r = 0; r < j->rank; r++)
+		for (int l = 0; l < DL_PANEL; l++)
+			a[r * DL_PANEL + l] = l < columns ?
+				j->s * j->d->lora_a->value[(size_t) r * (size_t) j->k + (size_t) (column + l)] : 0;
+	if (j->rank > 0)
+		dl_gemm(j->e, j->d->lora_b->value, (size_t) j->rank, j->n, j->rank, a, 0, DL_PANEL, DL_PANEL, out, DL_PANEL, true);
+}
+
+static void
+fused_item(const job *j, int item, int thread, int steps, int outputs, void (*panel) (const job *, int, dl_real *, dl_real *))
+{
+	dl_real    *side = side_of(j, thread);
+	int			first = item * FUSED * DL_PANEL;
+	int			columns = outputs - first < FUSED * DL_PANEL ? outputs - first : FUSED * DL_PANEL;
+
+	for (int c = 0; c < columns; c += DL_PANEL)
+		panel(j, first + c, side, side + (size_t) c * (size_t) steps);
+	dl_gemm(j->e, j->x.at, j->x.ld, j->m, steps, side, (size_t) steps * DL_PANEL, DL_PANEL, columns, j->y.at + first,
+			j->y.ld, j->add);
+}
+
+static void
+fused_forward_item(void *arg, int item, int thread)
+{
+	const job  *j = arg;
+
+	fused_item(j, item, thread, j->k, j->n, merged_panel);
+}
+
+static void
+fused_back_item(void *arg, int item, int thread)
+{
+	const job  *j = arg;
+
+	fused_item(j, item, thread, j->n, j->k, turned_panel);
+}
+
+bool
+dl_can_fuse(const dl_dense *d, int m)
+{
+	return m <= FUSED_ROWS && (d->w->value != NULL || d->stored.dtype != DL_I8);
+}
+
+void
+dl_fused_forward(dl_exec *e, const dl_dense *d, dl_real s, dl_rows x, int m, dl_real *side, dl_rows y)
+{
+	job			j = job_of(e, d, s, 0, d->w->rows, side);
+
+	j.x = x;
+	j.y = y;
+	j.m = m;
+	if (dl_exec_stop(e))
+		return;
+	if (j.rank > 0)
+		dl_transpose(e, d->lora_a->value, (size_t) j.k, j.rank, j.k, 1, j.turned, (size_t) j.rank);
+	dl_parallel(e->team, dl_divide_up(j.n, FUSED * DL_PANEL), fused_forward_item, &j);
+}
+
+void
+dl_fused_back(dl_exec *e, const dl_dense *d, dl_real s, dl_rows dy, int m, dl_real *side, dl_rows dx, bool add)
+{
+	job			j = job_of(e, d, s, 0, d->w->rows, side);
+
+	j.x = dy;
+	j.y = dx;
+	j.m = m;
+	j.add = add;
+	if (!dl_exec_stop(e))
+		dl_parallel(e->team, dl_divide_up(j.k, FUSED * DL_PANEL), fused_back_item, &j);
 }
 
 void

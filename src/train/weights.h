@@ -16,8 +16,8 @@
 
 /* Numbers of scratch for the panels of W [n, k], either way. */
 size_t		dl_panels_size(int n, int k);
-/* Numbers of scratch beside them for layers of at most k inputs. */
-size_t		dl_panels_side(int threads, int k, int rank);
+/* Numbers of scratch beside them for layers of at most n outputs and k inputs. */
+size_t		dl_panels_side(int threads, int n, int k, int rank);
 
 /*
  * panels [ceil(n / 16)][k][16] of rows (outputs) first .. first + n - 1 of
@@ -27,6 +27,14 @@ void		dl_panels_forward(dl_exec *e, const dl_dense *d, dl_real s, int first, int
 
 /* panels [ceil(k / 16)][n][16] of the same rows' transpose: step i of panel p holds columns 16 p .. of row first + i. */
 void		dl_panels_back(dl_exec *e, const dl_dense *d, dl_real s, int first, int n, dl_real *side, dl_real *panels);
+
+/*
+ * For few rows (dl_can_fuse): y[m, n] = x[m, k] (W + s B A)^T, and dx[m, k] = dy[m, n] (W + s B A) or +=, by work items
+ * that write some panels and multiply with them while they lie in the cache.
+ */
+bool		dl_can_fuse(const dl_dense *d, int m);
+void		dl_fused_forward(dl_exec *e, const dl_dense *d, dl_real s, dl_rows x, int m, dl_real *side, dl_rows y);
+void		dl_fused_back(dl_exec *e, const dl_dense *d, dl_real s, dl_rows dy, int m, dl_real *side, dl_rows dx, bool add);
 
 /* x[k] = row `row` of a matrix of the file */
 void		dl_weight_row(const dl_matrix *w, int row, dl_real *x);
