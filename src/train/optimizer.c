@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "fmath.h"
+#include "ops.h"
 #include "status.h"
 
 #define PI	3.14159265358979323846
@@ -76,7 +77,7 @@ dl_adamw_free(dl_adamw *o)
 
 /* One tensor [n]; m and v are its part of the state. */
 static void
-step_tensor(const dl_adamw *o, dl_param *e, double rate, dl_real *m, dl_real *v)
+step_tensor(const dl_adamw *o, const dl_param *e, double rate, dl_real *restrict m, dl_real *restrict v)
 {
 	dl_real		b1 = (dl_real) o->options.beta1;
 	dl_real		b2 = (dl_real) o->options.beta2;
@@ -84,14 +85,16 @@ step_tensor(const dl_adamw *o, dl_param *e, double rate, dl_real *m, dl_real *v)
 	dl_real		keep = (dl_real) (1 - (e->matrix ? rate * o->options.decay : 0));
 	dl_real		unbias1 = (dl_real) (rate / (1 - o->power1));
 	dl_real		unbias2 = (dl_real) (1 / (1 - o->power2));
+	const dl_real *restrict grad = e->grad;
+	dl_real    *restrict value = e->value;
 
 	for (size_t i = 0; i < e->n; i++)
 	{
-		dl_real		g = e->grad[i];
+		dl_real		g = grad[i];
 
 		m[i] = b1 * m[i] + (1 - b1) * g;
 		v[i] = b2 * v[i] + (1 - b2) * g * g;
-		e->value[i] = keep * e->value[i] - unbias1 * m[i] / (dl_real_sqrt(unbias2 * v[i]) + eps);
+		value[i] = keep * value[i] - unbias1 * m[i] / (dl_real_sqrt(unbias2 * v[i]) + eps);
 	}
 }
 
@@ -114,6 +117,24 @@ dl_adamw_step(dl_adamw *o, double rate)
 	}
 }
 
+/* In lanes, which a compiler may keep in vectors without reordering anything. */
+static double
+sum_of_squares(const dl_real *x, size_t n)
+{
+	double		lane[DL_DOT_LANES] = {0};
+	double		sum = 0;
+	size_t		i = 0;
+
+	for (; i + DL_DOT_LANES <= n; i += DL_DOT_LANES)
+		for (int l = 0; l < DL_DOT_LANES; l++)
+			lane[l] += (double) x[i + (size_t) l] * (double) x[i + (size_t) l];
+	for (; i < n; i++)
+		sum += (double) x[i] * (double) x[i];
+	for (int l = 0; l < DL_DOT_LANES; l++)
+		sum += lane[l];
+	return sum;
+}
+
 double
 dl_clip_gradients(dl_params *p, double scale, double most)
 {
@@ -121,12 +142,11 @@ dl_clip_gradients(dl_params *p, double scale, double most)
 	double		norm;
 
 	for (int i = 0; i < p->n; i++)
-		for (size_t j = 0; p->list[i].grad != NULL && j < p->list[i].n; j++)
-			squares += (double) p->list[i].grad[j] * (double) p->list[i].grad[j];
+		squares += p->list[i].grad != NULL ? sum_of_squares(p->list[i].grad, p->list[i].n) : 0;
 	norm = sqrt(squares) * fabs(scale);
 	if (most > 0 && norm > most)
 		scale *= most / norm;
-	for (int i = 0; i < p->n; i++)
+	for (int i = 0; i < p->n && scale != 1; i++)
 		for (size_t j = 0; p->list[i].grad != NULL && j < p->list[i].n; j++)
 			p->list[i].grad[j] *= (dl_real) scale;
 	return norm;
