@@ -41,7 +41,7 @@ lint() {
 }
 
 build() {
-    one "build" make
+    one "build" make -j"$(nproc)"
     one "install" make install
 }
 
@@ -74,18 +74,18 @@ programs() {            # programs LABEL FOLDER
 }
 
 engine() {
-    one "engine tests build" make engine-tests
+    one "engine tests build" make -j"$(nproc)" engine-tests
     programs engine build/test
 }
 
 train() {
-    one "train tests build" make train-tests
+    one "train tests build" make -j"$(nproc)" train-tests
     programs train build/test-train
 }
 
 # The same programs, inputs and vectors under AddressSanitizer, LeakSanitizer and UndefinedBehaviorSanitizer.
 sanitize() {
-    one "sanitizer build" make BUILD=build/asan SANITIZE="-O1 -fsanitize=address,undefined -fno-sanitize-recover=undefined" engine-tests train-tests
+    one "sanitizer build" make -j"$(nproc)" BUILD=build/asan SANITIZE="-O1 -fsanitize=address,undefined -fno-sanitize-recover=undefined" engine-tests train-tests
     export DLM_TEST_QUICK=1 ASAN_OPTIONS=detect_leaks=1 OMP_NUM_THREADS=2
     programs sanitize build/asan/test
     programs sanitize build/asan/test-train
@@ -162,7 +162,7 @@ export fuzz_seconds
 
 fuzz() {
     local target name
-    one "fuzzers build" make fuzzers
+    one "fuzzers build" make -j"$(nproc)" fuzzers
     ls build/fuzz/fuzz_* | on_all_cpus fuzz_one
     for target in build/fuzz/fuzz_*; do
         [ -x "$target" ] || continue
