@@ -347,10 +347,16 @@ typedef struct turning
 /* Four floats, or doubles, of the baseline's vectors. */
 typedef dl_real quad __attribute__((vector_size(QUAD * sizeof(dl_real))));
 
+/* Elements a, b, c, d of x and y side by side. Clang has one builtin for it, GCC before 12 the other. */
+#if defined(__clang__) || __GNUC__ >= 12
+#define SHUFFLE(x, y, a, b, c, d)	__builtin_shufflevector(x, y, a, b, c, d)
+#else
 #ifdef DL_TRAIN_DOUBLE
 typedef long long quad_order __attribute__((vector_size(QUAD * sizeof(long long))));
 #else
 typedef int quad_order __attribute__((vector_size(QUAD * sizeof(int))));
+#endif
+#define SHUFFLE(x, y, a, b, c, d)	__builtin_shuffle(x, y, (quad_order) {a, b, c, d})
 #endif
 
 /* out[c][i] = scale in[i][c], 4 x 4 */
@@ -368,14 +374,14 @@ turn_quads(const dl_real *in, size_t ld_in, dl_real scale, dl_real *out, size_t 
 		memcpy(&r[i], in + (size_t) i * ld_in, sizeof(quad));
 		r[i] *= scale;
 	}
-	a = __builtin_shuffle(r[0], r[1], (quad_order) {0, 4, 1, 5});
-	b = __builtin_shuffle(r[2], r[3], (quad_order) {0, 4, 1, 5});
-	c = __builtin_shuffle(r[0], r[1], (quad_order) {2, 6, 3, 7});
-	d = __builtin_shuffle(r[2], r[3], (quad_order) {2, 6, 3, 7});
-	r[0] = __builtin_shuffle(a, b, (quad_order) {0, 1, 4, 5});
-	r[1] = __builtin_shuffle(a, b, (quad_order) {2, 3, 6, 7});
-	r[2] = __builtin_shuffle(c, d, (quad_order) {0, 1, 4, 5});
-	r[3] = __builtin_shuffle(c, d, (quad_order) {2, 3, 6, 7});
+	a = SHUFFLE(r[0], r[1], 0, 4, 1, 5);
+	b = SHUFFLE(r[2], r[3], 0, 4, 1, 5);
+	c = SHUFFLE(r[0], r[1], 2, 6, 3, 7);
+	d = SHUFFLE(r[2], r[3], 2, 6, 3, 7);
+	r[0] = SHUFFLE(a, b, 0, 1, 4, 5);
+	r[1] = SHUFFLE(a, b, 2, 3, 6, 7);
+	r[2] = SHUFFLE(c, d, 0, 1, 4, 5);
+	r[3] = SHUFFLE(c, d, 2, 3, 6, 7);
 	for (int i = 0; i < QUAD; i++)
 		memcpy(out + (size_t) i * ld_out, &r[i], sizeof(quad));
 }
