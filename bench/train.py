@@ -39,7 +39,7 @@ class Lora(torch.nn.Module):
     def __init__(self, weight, rank):
         super().__init__()
         n, k = weight.shape
-        self.weight = torch.nn.Parameter(weight.contiguous(), requires_grad=rank == 0)
+        self.weight = torch.nn.Parameter(weight.clone(), requires_grad=rank == 0)       # nets of one process share no trained tensor
         self.scale = ALPHA / RANK
         self.a = torch.nn.Parameter(torch.empty(rank, k).uniform_(-k ** -0.5, k ** -0.5)) if rank else None
         self.b = torch.nn.Parameter(torch.zeros(n, rank)) if rank else None

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # A training step beside PyTorch's, LoRA and full weights: bench/train.py, on what
-# bench/run.sh has installed and converted. About half an hour; --quick a third of it.
+# bench/run.sh has installed and converted. About an hour with bf16, half without (--no-bf16).
 #
 #   bench/train.sh [PYTHON] [--quick] [...]       arguments of train.py
 set -euo pipefail
