@@ -6,6 +6,7 @@
 #ifndef DL_DROPOUT_H
 #define DL_DROPOUT_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "real.h"
@@ -19,6 +20,12 @@ typedef struct dl_drop
 	double		attention;		/* rate of attention's probabilities */
 	double		lora;			/* rate of what LoRA's A reads, but in the output projection */
 } dl_drop;
+
+static inline bool
+dl_drop_is_valid(const dl_drop *d)
+{
+	return d->hidden >= 0 && d->hidden < 1 && d->attention >= 0 && d->attention < 1 && d->lora >= 0 && d->lora < 1;
+}
 
 /*
  * x[i] = 0 with probability rate, else x[i] / (1 - rate), for i < n. The mask

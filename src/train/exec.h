@@ -8,7 +8,7 @@
 #ifndef DL_EXEC_H
 #define DL_EXEC_H
 
-#include "kernels.h"
+#include "linear.h"
 #include "real.h"
 #include "threads.h"
 
@@ -39,6 +39,38 @@ dl_rows_from(dl_rows x, int i)
 	return (dl_rows) {dl_row(x, i), x.ld};
 }
 
+/* Rows of `width` numbers at a stride that suits the caches (real.h, dl_carve_reals). */
+static inline dl_rows
+dl_carve_rows(void *base, size_t *at, size_t rows, uint32_t width)
+{
+	size_t		ld = dl_row_stride((int) width);
+
+	return (dl_rows) {dl_carve_reals(base, at, rows * ld), ld};
+}
+
+/* env may be NULL. */
+static inline void
+dl_exec_begin(dl_exec *e, const dlm_env *env, int threads)
+{
+	dlm_env		none = {0};
+
+	e->env = env != NULL ? *env : none;
+	e->kernels = dl_kernels_get(e->env.cpu_mask);
+	e->team = dl_team_create(threads);
+}
+
+/* Another number of threads, 1 to most; false: it is that already. */
+static inline bool
+dl_exec_threads(dl_exec *e, int threads, int most)
+{
+	threads = threads < 1 ? 1 : threads > most ? most : threads;
+	if (threads == dl_team_size(e->team))
+		return false;
+	dl_team_free(e->team);
+	e->team = dl_team_create(threads);
+	return true;
+}
+
 /* Ask the caller; called between two operations of a pass, a few milliseconds of work each. */
 static inline bool
 dl_exec_stop(dl_exec *e)
@@ -46,6 +78,12 @@ dl_exec_stop(dl_exec *e)
 	if (!e->stopped && e->env.stop != NULL)
 		e->stopped = e->env.stop(e->env.arg);
 	return e->stopped;
+}
+
+static inline int
+dl_larger(int a, int b)
+{
+	return a > b ? a : b;
 }
 
 static inline int

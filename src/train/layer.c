@@ -146,9 +146,7 @@ first_query(const dl_net *net, int row, int layer)
 static dl_real *
 attention_scratch(const dl_net *net, int thread)
 {
-	int			longest = net->limits.tokens < (int) net->p->config.context ? net->limits.tokens : (int) net->p->config.context;
-
-	return net->work.attention + (size_t) thread * dl_attention_scratch(longest, (int) net->p->config.head_dim);
+	return net->work.attention + (size_t) thread * dl_attention_scratch(dl_longest_row(net), (int) net->p->config.head_dim);
 }
 
 static void

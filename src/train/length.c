@@ -11,20 +11,6 @@
 
 /* ------------------------------------------------------------------ memory */
 
-static dl_rows
-carve_rows(void *base, size_t *at, size_t rows, uint32_t width)
-{
-	size_t		ld = dl_row_stride((int) width);
-
-	return (dl_rows) {dl_carve_reals(base, at, rows * ld), ld};
-}
-
-static int
-most_of(int a, int b)
-{
-	return a > b ? a : b;
-}
-
 static dl_dense_sizes
 dense_sizes(const dl_length_net *net)
 {
@@ -34,8 +20,8 @@ dense_sizes(const dl_length_net *net)
 	int			d = (int) c->length_hidden;
 	int			classes = (int) c->length_classes;
 	dl_dense_sizes s = {
-		.rows = most_of(net->limits.states.tokens, net->limits.states.rows), .most_n = most_of(most_of(h, f), most_of(d, classes)),
-		.most_k = most_of(most_of(h, f), d), .threads = net->threads, .weights = true
+		.rows = dl_larger(net->limits.states.tokens, net->limits.states.rows), .most_n = dl_larger(dl_larger(h, f), dl_larger(d, classes)),
+		.most_k = dl_larger(dl_larger(h, f), d), .threads = net->threads, .weights = true
 	};
 	const int	shapes[][2] = {{h, h}, {f, h}, {h, f}, {d, h}, {classes, d}};
 
@@ -56,10 +42,10 @@ carve_layer(dl_length_net *net, void *base, size_t *at)
 	};
 
 	for (size_t i = 0; i < sizeof(wide) / sizeof(wide[0]); i++)
-		*wide[i] = carve_rows(base, at, tokens, c->hidden);
-	net->up = carve_rows(base, at, tokens, c->length_ffn);
-	net->act = carve_rows(base, at, tokens, c->length_ffn);
-	net->dup = carve_rows(base, at, tokens, c->length_ffn);
+		*wide[i] = dl_carve_rows(base, at, tokens, c->hidden);
+	net->up = dl_carve_rows(base, at, tokens, c->length_ffn);
+	net->act = dl_carve_rows(base, at, tokens, c->length_ffn);
+	net->dup = dl_carve_rows(base, at, tokens, c->length_ffn);
 }
 
 /* All of it, the net first; base NULL only counts, and spoils net's pointers. */
@@ -76,11 +62,11 @@ layout(dl_length_net *net, void *base)
 	net->log_z = dl_carve_bytes(base, &at, rows * sizeof(double));
 	net->source = dl_carve_bytes(base, &at, rows * sizeof(float *));
 	carve_layer(net, base, &at);
-	net->mean = carve_rows(base, &at, rows, c->hidden);
-	net->dmean = carve_rows(base, &at, rows, c->hidden);
-	net->inner = carve_rows(base, &at, rows, c->length_hidden);
-	net->dinner = carve_rows(base, &at, rows, c->length_hidden);
-	net->logits = carve_rows(base, &at, rows, c->length_classes);
+	net->mean = dl_carve_rows(base, &at, rows, c->hidden);
+	net->dmean = dl_carve_rows(base, &at, rows, c->hidden);
+	net->inner = dl_carve_rows(base, &at, rows, c->length_hidden);
+	net->dinner = dl_carve_rows(base, &at, rows, c->length_hidden);
+	net->logits = dl_carve_rows(base, &at, rows, c->length_classes);
 	net->attention = dl_carve_reals(base, &at, (size_t) net->threads * dl_attention_scratch(net->limits.longest, net->dim));
 	net->norm_sums = dl_carve_reals(base, &at, items * 2 * c->hidden);
 	dl_dense_scratch_carve(&net->dense, base, &at, &sizes);
@@ -110,7 +96,6 @@ dl_length_bytes(const dlm_model *model, const dl_train_options *options, const d
 dlm_status
 dl_length_create(dl_params *p, const dl_length_limits *limits, const dlm_env *env, dl_length_net **out, dlm_error *err)
 {
-	dlm_env		none = {0};
 	dl_length_net count = empty_net(p, limits, env != NULL ? env->threads : 1);
 	dl_length_net *net;
 	size_t		bytes;
@@ -124,15 +109,13 @@ dl_length_create(dl_params *p, const dl_length_limits *limits, const dlm_env *en
 	memset(net, 0, bytes);
 	*net = empty_net(p, limits, env != NULL ? env->threads : 1);
 	layout(net, net);
-	net->exec.env = env != NULL ? *env : none;
-	net->exec.kernels = dl_kernels_get(net->exec.env.cpu_mask);
 	net->states = dl_states_create(p->model, &limits->states, env, p->arena);
 	if (net->states == NULL)
 	{
 		dl_arena_block_free(p->arena, net);
 		return dl_fail_memory(err);
 	}
-	net->exec.team = dl_team_create(net->threads);
+	dl_exec_begin(&net->exec, env, net->threads);
 	*out = net;
 	return DLM_OK;
 }
@@ -150,12 +133,8 @@ dl_length_free(dl_length_net *net)
 void
 dl_length_threads(dl_length_net *net, int threads)
 {
-	threads = threads < 1 ? 1 : threads > net->threads ? net->threads : threads;
-	if (threads == dl_team_size(net->exec.team))
-		return;
-	dl_team_free(net->exec.team);
-	net->exec.team = dl_team_create(threads);
-	dl_states_threads(net->states, threads);
+	if (dl_exec_threads(&net->exec, threads, net->threads))
+		dl_states_threads(net->states, dl_team_size(net->exec.team));
 }
 
 /* ------------------------------------------------------------------ states */
@@ -241,7 +220,7 @@ dl_length_forward(dl_length_net *net, const dl_example *rows, const int *number,
 {
 	dlm_status	st = DLM_OK;
 
-	if (drop != NULL && !(drop->hidden >= 0 && drop->hidden < 1 && drop->attention >= 0 && drop->attention < 1))
+	if (drop != NULL && !dl_drop_is_valid(drop))
 		return dl_fail(err, DLM_EINVAL, "", "dropout must be at least 0 and less than 1");
 	net->rows = rows;
 	net->n_rows = net->n_tokens = 0;

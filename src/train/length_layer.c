@@ -198,12 +198,10 @@ norm_stage(dl_length_net *net, const dl_norm_params *norm, void (*fn) (dl_length
 {
 	int			hidden = (int) net->p->config.hidden;
 	int			items = dl_divide_up(net->n_tokens, DL_LENGTH_TOKENS);
-	size_t		ld = 2 * (size_t) hidden;
 
-	memset(net->norm_sums, 0, (size_t) items * ld * sizeof(dl_real));
+	memset(net->norm_sums, 0, (size_t) items * 2 * (size_t) hidden * sizeof(dl_real));
 	for_tokens(net, fn);
-	dl_add_column_sums(&net->exec, (dl_rows) {net->norm_sums, ld}, items, hidden, norm->w->grad);
-	dl_add_column_sums(&net->exec, (dl_rows) {net->norm_sums + hidden, ld}, items, hidden, norm->b->grad);
+	dl_add_norm_sums(&net->exec, net->norm_sums, items, hidden, norm);
 }
 
 static void

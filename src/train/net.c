@@ -11,15 +11,6 @@
 
 /* ------------------------------------------------------------------ memory */
 
-/* Rows of `width` numbers at a stride that suits the caches. */
-static dl_rows
-carve_rows(void *base, size_t *at, size_t rows, uint32_t width)
-{
-	size_t		ld = dl_row_stride((int) width);
-
-	return (dl_rows) {dl_carve_reals(base, at, rows * ld), ld};
-}
-
 static void
 carve_layer(dl_net *net, void *base, size_t *at, dl_saved *s)
 {
@@ -29,19 +20,19 @@ carve_layer(dl_net *net, void *base, size_t *at, dl_saved *s)
 	uint32_t	key = (uint32_t) net->key_dim;
 
 	*s = (dl_saved) {
-		.q = carve_rows(base, at, t, query), .k = carve_rows(base, at, t, key), .v = carve_rows(base, at, t, key),
-		.mix = carve_rows(base, at, t, query), .mid = carve_rows(base, at, t, c->hidden),
-		.f = carve_rows(base, at, t, c->hidden), .up = carve_rows(base, at, t, c->ffn),
-		.act = carve_rows(base, at, t, c->ffn)
+		.q = dl_carve_rows(base, at, t, query), .k = dl_carve_rows(base, at, t, key), .v = dl_carve_rows(base, at, t, key),
+		.mix = dl_carve_rows(base, at, t, query), .mid = dl_carve_rows(base, at, t, c->hidden),
+		.f = dl_carve_rows(base, at, t, c->hidden), .up = dl_carve_rows(base, at, t, c->ffn),
+		.act = dl_carve_rows(base, at, t, c->ffn)
 	};
 	if (c->gated)
-		s->gate = carve_rows(base, at, t, c->ffn);
-	s->q_raw = c->qk_norm ? carve_rows(base, at, t, query) : s->q;
-	s->k_raw = c->qk_norm ? carve_rows(base, at, t, key) : s->k;
+		s->gate = dl_carve_rows(base, at, t, c->ffn);
+	s->q_raw = c->qk_norm ? dl_carve_rows(base, at, t, query) : s->q;
+	s->k_raw = c->qk_norm ? dl_carve_rows(base, at, t, key) : s->k;
 	if (c->pre_norm)
-		s->h = carve_rows(base, at, t, c->hidden);
+		s->h = dl_carve_rows(base, at, t, c->hidden);
 	else
-		s->out = carve_rows(base, at, t, c->hidden);
+		s->out = dl_carve_rows(base, at, t, c->hidden);
 }
 
 /* Saved activations of all layers; what is the stream itself points to it. */
@@ -65,20 +56,6 @@ carve_layers(dl_net *net, void *base, size_t *at)
 	}
 }
 
-static int
-longest_row(const dl_net *net)
-{
-	uint32_t	context = net->p->config.context;
-
-	return (uint32_t) net->limits.tokens < context ? net->limits.tokens : (int) context;
-}
-
-static int
-most_of(int a, int b)
-{
-	return a > b ? a : b;
-}
-
 /* The widest of a model's linear layers, and of a block of its output projection. */
 static dl_dense_sizes
 dense_sizes(const dl_net *net)
@@ -87,13 +64,13 @@ dense_sizes(const dl_net *net)
 	int			hidden = (int) c->hidden;
 	int			ffn = (int) c->ffn;
 	int			block = c->vocab < DL_VOCAB_BLOCK ? (int) c->vocab : DL_VOCAB_BLOCK;
-	int			wide = most_of(ffn, net->query_dim);
+	int			wide = dl_larger(ffn, net->query_dim);
 	dl_dense_sizes s = {
-		.rows = most_of(net->limits.tokens, net->limits.asks), .most_n = most_of(most_of(wide, hidden), block),
-		.most_k = most_of(wide, hidden), .rank = net->p->rank, .threads = net->threads, .weights = net->p->whole, .dropped = net->limits.lora_dropout
+		.rows = dl_larger(net->limits.tokens, net->limits.asks), .most_n = dl_larger(dl_larger(wide, hidden), block),
+		.most_k = dl_larger(wide, hidden), .rank = net->p->rank, .threads = net->threads, .weights = net->p->whole, .dropped = net->limits.lora_dropout
 	};
 
-	s.most_panels = dl_panels_size(most_of(wide, block), hidden);
+	s.most_panels = dl_panels_size(dl_larger(wide, block), hidden);
 	if (dl_panels_size(hidden, wide) > s.most_panels)
 		s.most_panels = dl_panels_size(hidden, wide);
 	return s;
@@ -110,16 +87,16 @@ carve_work(dl_net *net, void *base, size_t *at)
 	dl_dense_sizes sizes = dense_sizes(net);
 
 	net->work = (dl_work) {
-		.g = carve_rows(base, at, t, c->hidden), .t = carve_rows(base, at, t, c->hidden),
-		.d = carve_rows(base, at, t, c->hidden), .dq = carve_rows(base, at, t, query),
-		.dmix = carve_rows(base, at, t, query), .dk = carve_rows(base, at, t, key), .dv = carve_rows(base, at, t, key),
-		.dup = carve_rows(base, at, t, c->ffn),
+		.g = dl_carve_rows(base, at, t, c->hidden), .t = dl_carve_rows(base, at, t, c->hidden),
+		.d = dl_carve_rows(base, at, t, c->hidden), .dq = dl_carve_rows(base, at, t, query),
+		.dmix = dl_carve_rows(base, at, t, query), .dk = dl_carve_rows(base, at, t, key), .dv = dl_carve_rows(base, at, t, key),
+		.dup = dl_carve_rows(base, at, t, c->ffn),
 		.attention = dl_carve_reals(base, at, (size_t) net->threads *
-									dl_attention_scratch(longest_row(net), (int) c->head_dim)),
-		.norm_sums = dl_carve_reals(base, at, net->p->whole ? items * 2 * (size_t) most_of((int) c->hidden, (int) c->head_dim) : 0)
+									dl_attention_scratch(dl_longest_row(net), (int) c->head_dim)),
+		.norm_sums = dl_carve_reals(base, at, net->p->whole ? items * 2 * (size_t) dl_larger((int) c->hidden, (int) c->head_dim) : 0)
 	};
 	if (c->gated)
-		net->work.dgate = carve_rows(base, at, t, c->ffn);
+		net->work.dgate = dl_carve_rows(base, at, t, c->ffn);
 	dl_dense_scratch_carve(&net->work.dense, base, at, &sizes);
 }
 
@@ -139,17 +116,17 @@ carve_head(dl_net *net, void *base, size_t *at)
 	h->sum = dl_carve_bytes(base, at, n * sizeof(double));
 	h->z_target = dl_carve_bytes(base, at, n * sizeof(double));
 	h->z_sum = dl_carve_bytes(base, at, n * sizeof(double));
-	h->logits = carve_rows(base, at, side, c->vocab < DL_VOCAB_BLOCK ? c->vocab : DL_VOCAB_BLOCK);
-	h->dx = carve_rows(base, at, n, c->hidden);
-	h->state = carve_rows(base, at, n, c->hidden);
-	h->normed = c->final_norm ? carve_rows(base, at, n, c->hidden) : h->state;
+	h->logits = dl_carve_rows(base, at, side, c->vocab < DL_VOCAB_BLOCK ? c->vocab : DL_VOCAB_BLOCK);
+	h->dx = dl_carve_rows(base, at, n, c->hidden);
+	h->state = dl_carve_rows(base, at, n, c->hidden);
+	h->normed = c->final_norm ? dl_carve_rows(base, at, n, c->hidden) : h->state;
 	h->x = h->normed;
 	if (c->head_transform)
 	{
-		h->dense = carve_rows(base, at, n, c->hidden);
-		h->act = carve_rows(base, at, n, c->hidden);
-		h->x = carve_rows(base, at, n, c->hidden);
-		h->dnormed = carve_rows(base, at, n, c->hidden);
+		h->dense = dl_carve_rows(base, at, n, c->hidden);
+		h->act = dl_carve_rows(base, at, n, c->hidden);
+		h->x = dl_carve_rows(base, at, n, c->hidden);
+		h->dnormed = dl_carve_rows(base, at, n, c->hidden);
 	}
 }
 
@@ -171,13 +148,13 @@ layout(dl_net *net, void *base)
 	net->saved = dl_carve_bytes(base, &at, c->layers * sizeof(dl_saved));
 	for (int i = 0; i <= (int) c->layers; i++)
 	{
-		dl_rows		x = carve_rows(base, &at, t, c->hidden);
+		dl_rows		x = dl_carve_rows(base, &at, t, c->hidden);
 
 		if (base != NULL)
 			net->x[i] = x;
 	}
 	if (c->embed_norm)
-		net->sum = carve_rows(base, &at, t, c->hidden);
+		net->sum = dl_carve_rows(base, &at, t, c->hidden);
 	else if (base != NULL)
 		net->sum = net->x[0];
 	carve_layers(net, base, &at);
@@ -212,7 +189,6 @@ dl_net_bytes(const dlm_model *model, const dl_train_options *options, const dl_n
 dlm_status
 dl_net_create(dl_params *p, const dl_net_limits *limits, const dlm_env *env, dl_net **out, dlm_error *err)
 {
-	dlm_env		none = {0};
 	dl_net		count = empty_net(p, limits, env != NULL ? env->threads : 1);
 	dl_net	   *net;
 	size_t		bytes;
@@ -226,9 +202,7 @@ dl_net_create(dl_params *p, const dl_net_limits *limits, const dlm_env *env, dl_
 	memset(net, 0, bytes);
 	*net = empty_net(p, limits, env != NULL ? env->threads : 1);
 	layout(net, net);
-	net->exec.env = env != NULL ? *env : none;
-	net->exec.kernels = dl_kernels_get(net->exec.env.cpu_mask);
-	net->exec.team = dl_team_create(net->threads);
+	dl_exec_begin(&net->exec, env, net->threads);
 	*out = net;
 	return DLM_OK;
 }
@@ -251,11 +225,7 @@ dl_net_stopped(const dl_net *net)
 void
 dl_net_threads(dl_net *net, int threads)
 {
-	threads = threads < 1 ? 1 : threads > net->threads ? net->threads : threads;
-	if (threads == dl_team_size(net->exec.team))
-		return;
-	dl_team_free(net->exec.team);
-	net->exec.team = dl_team_create(threads);
+	(void) dl_exec_threads(&net->exec, threads, net->threads);
 }
 
 /* ------------------------------------------------------------------ stages */
@@ -323,13 +293,7 @@ dl_norm_sums_clear(dl_net *net, const dl_norm_params *p, int width)
 void
 dl_norm_sums_add(dl_net *net, const dl_norm_params *p, int width)
 {
-	int			items = dl_divide_up(net->n_tokens, DL_STAGE_TOKENS);
-	size_t		ld = 2 * (size_t) width;
-
-	if (p->w->grad != NULL)
-		dl_add_column_sums(&net->exec, (dl_rows) {net->work.norm_sums, ld}, items, width, p->w->grad);
-	if (p->b != NULL && p->b->grad != NULL)
-		dl_add_column_sums(&net->exec, (dl_rows) {net->work.norm_sums + width, ld}, items, width, p->b->grad);
+	dl_add_norm_sums(&net->exec, net->work.norm_sums, dl_divide_up(net->n_tokens, DL_STAGE_TOKENS), width, p);
 }
 
 /* ------------------------------------------------------------------- batch */
@@ -403,8 +367,7 @@ list_wanted(dl_net *net)
 dlm_status
 dl_net_forward(dl_net *net, const dl_example *rows, int n_rows, const dl_drop *drop, dlm_error *err)
 {
-	if (drop != NULL && !(drop->hidden >= 0 && drop->hidden < 1 && drop->attention >= 0 && drop->attention < 1 &&
-						  drop->lora >= 0 && drop->lora < 1 && (drop->lora == 0 || net->limits.lora_dropout)))
+	if (drop != NULL && !(dl_drop_is_valid(drop) && (drop->lora == 0 || net->limits.lora_dropout)))
 		return dl_fail(err, DLM_EINVAL, "", "dropout must be at least 0 and less than 1");
 	net->rows = rows;
 	net->n_rows = net->n_tokens = net->n_asks = 0;

@@ -122,6 +122,15 @@ dl_token_of(const dl_net *net, int layer, int row)
 	return layer + 1 == (int) net->p->config.layers ? net->wanted[row] : row;
 }
 
+/* The longest row that a batch can hold. */
+static inline int
+dl_longest_row(const dl_net *net)
+{
+	uint32_t	context = net->p->config.context;
+
+	return (uint32_t) net->limits.tokens < context ? net->limits.tokens : (int) context;
+}
+
 /* Rows first .. end - 1 of a stage; item: how many stages' items come before. */
 typedef struct dl_span
 {

@@ -52,6 +52,8 @@ void		dl_multiply_panels(dl_exec *e, dl_rows x, int m, int k, const dl_real *pan
 void		dl_multiply_rows(dl_exec *e, dl_rows x, int m, int k, dl_rows w, int n, dl_rows y);
 /* sum[n] += the rows of x[m, n], ascending */
 void		dl_add_column_sums(dl_exec *e, dl_rows x, int m, int n, dl_real *sum);
+/* Gradients of a norm's weights and biases, where they are trained, += the rows of sums [m, 2 n]: first those of the weights */
+void		dl_add_norm_sums(dl_exec *e, dl_real *sums, int m, int n, const dl_norm_params *p);
 
 /* Scratch of linear layers. */
 typedef struct dl_dense_sizes

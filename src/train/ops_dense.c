@@ -96,6 +96,17 @@ dl_add_column_sums(dl_exec *e, dl_rows x, int m, int n, dl_real *sum)
 		dl_parallel(e->team, dl_divide_up(n, SUM_COLUMNS), sums_item, &j);
 }
 
+void
+dl_add_norm_sums(dl_exec *e, dl_real *sums, int m, int n, const dl_norm_params *p)
+{
+	size_t		ld = 2 * (size_t) n;
+
+	if (p->w->grad != NULL)
+		dl_add_column_sums(e, (dl_rows) {sums, ld}, m, n, p->w->grad);
+	if (p->b != NULL && p->b->grad != NULL)
+		dl_add_column_sums(e, (dl_rows) {sums + n, ld}, m, n, p->b->grad);
+}
+
 /* ----------------------------------------------------------------- scratch */
 
 void

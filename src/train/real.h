@@ -32,6 +32,7 @@ typedef double dl_real;
 #define dl_multiply_rows	dl_multiply_rows_f64
 #define dl_multiply_turned	dl_multiply_turned_f64
 #define dl_add_column_sums	dl_add_column_sums_f64
+#define dl_add_norm_sums	dl_add_norm_sums_f64
 #define dl_dense_scratch_carve	dl_dense_scratch_carve_f64
 #define dl_factors_backward	dl_factors_backward_f64
 #define dl_panels_size		dl_panels_size_f64

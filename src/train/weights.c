@@ -54,9 +54,18 @@ dl_panels_side(int threads, int n, int k, int rank)
 
 /* ---------------------------------------------------------- one panel [k][16] */
 
+/* Elements at .. at + n - 1 of an f32 or bf16 matrix, as they lie */
 static void
-widen_panel(const uint16_t *bf16, size_t n, dl_real *out)
+widen(const dl_matrix *w, size_t at, size_t n, dl_real *out)
 {
+	const uint16_t *bf16 = (const uint16_t *) w->data + at;
+
+	if (w->dtype == DL_F32)
+	{
+		for (size_t i = 0; i < n; i++)
+			out[i] = (dl_real) ((const float *) w->data)[at + i];
+		return;
+	}
 	for (size_t i = 0; i < n; i++)
 	{
 		uint32_t	bits = (uint32_t) bf16[i] << 16;
@@ -79,14 +88,10 @@ lanes_of_rows(const dl_real *w, int rows, int k, dl_real *out)
 static void
 stored_panel(const dl_matrix *w, int panel, int rows, dl_real *row, dl_real *out)
 {
-	size_t		at = (size_t) panel * (size_t) w->k * DL_PANEL;
 	size_t		n = (size_t) w->k * DL_PANEL;
 
-	if (w->dtype == DL_F32)
-		for (size_t i = 0; i < n; i++)
-			out[i] = (dl_real) ((const float *) w->data)[at + i];
-	else if (w->dtype == DL_BF16)
-		widen_panel((const uint16_t *) w->data + at, n, out);
+	if (w->dtype != DL_I8)
+		widen(w, (size_t) panel * n, n, out);
 	else
 		for (int lane = 0; lane < DL_PANEL; lane++)
 		{
@@ -164,6 +169,14 @@ back_item(void *arg, int item, int thread)
 	}
 }
 
+/* A^T for all panels of the merged weights. */
+static void
+turn_factor(dl_exec *e, const job *j)
+{
+	if (j->rank > 0)
+		dl_transpose(e, j->d->lora_a->value, (size_t) j->k, j->rank, j->k, 1, j->turned, (size_t) j->rank);
+}
+
 static job
 job_of(dl_exec *e, const dl_dense *d, dl_real s, int first, int n, dl_real *side)
 {
@@ -185,8 +198,7 @@ run(dl_exec *e, const dl_dense *d, dl_real s, int first, int n, dl_real *side, d
 	j.panels = panels;
 	if (dl_exec_stop(e))
 		return;
-	if (j.rank > 0)
-		dl_transpose(e, d->lora_a->value, (size_t) j.k, j.rank, j.k, 1, j.turned, (size_t) j.rank);
+	turn_factor(e, &j);
 	dl_parallel(e->team, dl_divide_up(n, DL_PANEL), item, &j);
 }
 
@@ -221,11 +233,7 @@ turned_block(const job *j, int row, int rows, int column, int columns, dl_real *
 				   (size_t) columns * sizeof(dl_real));
 		return;
 	}
-	if (w->dtype == DL_BF16)
-		widen_panel((const uint16_t *) w->data + at, (size_t) columns * DL_PANEL, block);
-	else
-		for (int i = 0; i < columns * DL_PANEL; i++)
-			block[i] = (dl_real) ((const float *) w->data)[at + (size_t) i];
+	widen(w, at, (size_t) columns * DL_PANEL, block);
 	dl_turn(block, DL_PANEL, columns, rows, 1, out, DL_PANEL);
 }
 
@@ -293,8 +301,7 @@ dl_fused_forward(dl_exec *e, const dl_dense *d, dl_real s, dl_rows x, int m, dl_
 	j.m = m;
 	if (dl_exec_stop(e))
 		return;
-	if (j.rank > 0)
-		dl_transpose(e, d->lora_a->value, (size_t) j.k, j.rank, j.k, 1, j.turned, (size_t) j.rank);
+	turn_factor(e, &j);
 	dl_parallel(e->team, dl_divide_up(j.n, FUSED * DL_PANEL), fused_forward_item, &j);
 }
 
