@@ -139,13 +139,11 @@ validates(const dlm_train *run)
 	return run->ds->validation.n > 0;
 }
 
-/* Copies of the trained weights that a run keeps: the mean, the best, and those that step aside. */
+/* Copies of the trained weights that a run keeps: the mean and the best. */
 static int
 copies(const dlm_train *run)
 {
-	bool		average = run->recipe.average > 0;
-
-	return average + validates(run) + (average || validates(run));
+	return (run->recipe.average > 0) + validates(run);
 }
 
 /* Everything but the rows, for batches that go in parts of so many tokens. */
@@ -242,8 +240,6 @@ take_memory(dlm_train *run, dlm_error *err)
 		st = take_copy(run, &run->average, err);
 	if (st == DLM_OK && validates(run))
 		st = take_copy(run, &run->best, err);
-	if (st == DLM_OK && copies(run) > 0)
-		st = take_copy(run, &run->aside, err);
 	if (st != DLM_OK)
 		return st;
 	run->space_block = dl_arena_block(run->arena, dl_mask_space_bytes(run->limits.tokens));
@@ -365,4 +361,26 @@ dl_train_put(dl_params *p, const dl_real *in)
 			memcpy(p->list[i].value, in, p->list[i].n * sizeof(dl_real));
 			in += p->list[i].n;
 		}
+}
+
+void
+dl_train_exchange(dl_params *p, dl_real *with)
+{
+	for (int i = 0; i < p->n; i++)
+		for (size_t j = 0; p->list[i].grad != NULL && j < p->list[i].n; j++, with++)
+		{
+			dl_real		x = p->list[i].value[j];
+
+			p->list[i].value[j] = *with;
+			*with = x;
+		}
+}
+
+void
+dl_train_stand_in(dlm_train *run, bool averaged)
+{
+	if (run->average == NULL || run->state.averaged == 0 || run->stands_in == averaged)
+		return;
+	dl_train_exchange(run->p, run->average);
+	run->stands_in = averaged;
 }

@@ -75,8 +75,7 @@ struct dlm_train
 	dl_batches *batches;
 	dl_real    *average;		/* [trained] or NULL */
 	dl_real    *best;			/* [trained] or NULL: there are no validation rows */
-	dl_real    *aside;			/* [trained] the weights themselves while others stand in their place, or NULL */
-	dl_data_row question;		/* what is scored: a copy of a row, so that a label can take the target's place */
+	bool		stands_in;		/* averaged weights stand in the parameters, and the weights in `average` */
 	void	   *space_block;	/* of a validation's questions */
 	dl_mask_space space;
 	dl_example *questions;		/* [limits.rows] */
@@ -100,9 +99,24 @@ dlm_status	dl_train_check_begun(const dlm_train *run, dlm_error *err);
 /* The most pieces that a checkpoint of the run has. */
 size_t		dl_train_pieces(const dlm_train *run);
 
-/* Trained values one after another, in the list's order: out of the parameters, and back. */
+/* Trained values one after another, in the list's order: out of the parameters, into them, and each for the other. */
 void		dl_train_take(const dl_params *p, dl_real *out);
 void		dl_train_put(dl_params *p, const dl_real *in);
+void		dl_train_exchange(dl_params *p, dl_real *with);
+
+/* Averaged weights, where a run has them, take the weights' place while they are judged, or give it back. */
+void		dl_train_stand_in(dlm_train *run, bool averaged);
+
+/* The row of an ask that is counted through all rows. */
+static inline int
+dl_row_of_ask(const dl_example *rows, int ask)
+{
+	int			i = 0;
+
+	while (ask >= rows[i].n_ask)
+		ask -= rows[i++].n_ask;
+	return i;
+}
 
 /* Has start taken what it needs? */
 static inline bool

@@ -118,6 +118,7 @@ dlm_status
 dlm_train_save(dlm_train *run, const char *path, dlm_error *err)
 {
 	dl_pieces	p = {.state = run->state};
+	bool		judged = run->stands_in;
 	dlm_status	st = dl_train_check_begun(run, err);
 
 	if (st != DLM_OK)
@@ -132,7 +133,10 @@ dlm_train_save(dlm_train *run, const char *path, dlm_error *err)
 	identify(run, &p.identity);
 	list_pieces(run, &p);
 	add_piece(&p, "identity", &p.identity, sizeof(p.identity));
-	return dl_checkpoint_write(path, p.list, p.n, &run->env, err);
+	dl_train_stand_in(run, false);
+	st = dl_checkpoint_write(path, p.list, p.n, &run->env, err);
+	dl_train_stand_in(run, judged);
+	return st;
 }
 
 /* Is the checkpoint of such a run? */
@@ -207,19 +211,21 @@ static dlm_status
 with_result(dlm_train *run, dlm_status (*write) (dlm_train *run, const char *folder, uint8_t *digest, dlm_error *err),
 			const char *folder, uint8_t *digest, dlm_error *err)
 {
-	const dl_real *result;
+	bool		judged = run->stands_in;
+	dl_real    *result;
 	dlm_status	st = dl_train_check_begun(run, err);
 
 	if (st != DLM_OK)
 		return st;
+	dl_train_stand_in(run, false);
 	result = run->best != NULL && run->state.best_step >= 0 ? run->best :
 		run->average != NULL && run->state.averaged > 0 ? run->average : NULL;
-	if (result == NULL)
-		return write(run, folder, digest, err);
-	dl_train_take(run->p, run->aside);
-	dl_train_put(run->p, result);
+	if (result != NULL)
+		dl_train_exchange(run->p, result);
 	st = write(run, folder, digest, err);
-	dl_train_put(run->p, run->aside);
+	if (result != NULL)
+		dl_train_exchange(run->p, result);
+	dl_train_stand_in(run, judged);
 	return st;
 }
 

@@ -26,19 +26,6 @@ mean_on(double before, double now)
 	return isnan(before) ? now : RECENT * before + (1 - RECENT) * now;
 }
 
-/* The row of ask i of a part. */
-static int64_t
-key_of_ask(const dlm_train *run, const dl_example *rows, int n, int ask)
-{
-	for (int i = 0; i < n; i++)
-	{
-		if (ask < rows[i].n_ask)
-			return dl_batches_row(run->batches, i)->key;
-		ask -= rows[i].n_ask;
-	}
-	return 0;
-}
-
 /* Gradients of one part; the loss so far in run->sum. */
 static dlm_status
 do_part(dlm_train *run, const dl_example *rows, int n, dlm_error *err)
@@ -47,7 +34,7 @@ do_part(dlm_train *run, const dl_example *rows, int n, dlm_error *err)
 	dl_drop		drop = {.seed = (uint64_t) r->seed, .step = (uint32_t) run->state.step, .first = run->part_first,
 		.hidden = r->dropout, .attention = r->attention_dropout, .lora = r->lora_dropout};
 	const dl_drop *used = r->dropout > 0 || r->attention_dropout > 0 || r->lora_dropout > 0 ? &drop : NULL;
-	dl_loss		loss;
+	dl_loss		loss = {.bad = -1};	/* a forward pass may find what is not finite */
 	dlm_status	st = run->length != NULL ? dl_train_length_part(run, rows, n, used, &loss, err) :
 		dl_net_forward(run->net, rows, n, used, err);
 
@@ -56,7 +43,7 @@ do_part(dlm_train *run, const dl_example *rows, int n, dlm_error *err)
 	if (st == DLM_EDAMAGED)
 		return dl_fail(err, st, "Lower \"learning_rate\"; the weights are those of the last complete step.",
 					   "loss is not a finite number in step %lld, row %lld", (long long) run->state.step + 1,
-					   (long long) key_of_ask(run, rows, n, loss.bad));
+					   (long long) dl_batches_row(run->batches, dl_row_of_ask(rows, loss.bad))->key);
 	if (st == DLM_OK)
 		st = run->length != NULL ? dl_length_backward(run->length, err) : dl_net_backward(run->net, err);
 	if (st != DLM_OK)
@@ -133,13 +120,12 @@ finish_step(dlm_train *run, dlm_error *err)
 
 /* The next part, or the step's end. */
 static dlm_status
-advance(dlm_train *run, bool *complete, dlm_error *err)
+advance(dlm_train *run, dlm_error *err)
 {
 	const dl_example *rows;
 	int			n;
 	dlm_status	st;
 
-	*complete = false;
 	if (dl_batches_part(run->batches, &rows, &n))
 	{
 		st = do_part(run, rows, n, err);
@@ -147,7 +133,6 @@ advance(dlm_train *run, bool *complete, dlm_error *err)
 			run->sum.asks = 0;	/* begun anew by the next call */
 		return st;
 	}
-	*complete = true;
 	return finish_step(run, err);
 }
 
@@ -163,7 +148,6 @@ over(const dlm_train *run)
 static dlm_status
 step_or_validate(dlm_train *run, dlm_error *err)
 {
-	bool		complete;
 	dlm_status	st;
 
 	if (run->validation.running || (!run->in_step && dl_train_validation_due(run)))
@@ -174,7 +158,7 @@ step_or_validate(dlm_train *run, dlm_error *err)
 	{
 		if (!run->in_step || run->sum.asks == 0)
 			begin_step(run);
-		st = advance(run, &complete, err);
+		st = advance(run, err);
 	}
 	return st == DLM_OK ? DLM_MORE : st;
 }

@@ -39,23 +39,12 @@ row_at(const dlm_train *run, int i)
 	return &run->ds->rows[run->ds->validation.row[i]];
 }
 
-/* The row of an ask, of the rows that begin at validation.row. */
-static int64_t
-key_of_ask(const dlm_train *run, const dl_example *rows, int ask)
-{
-	int			i = 0;
-
-	while (ask >= rows[i].n_ask)
-		ask -= rows[i++].n_ask;
-	return row_at(run, run->validation.row + i)->key;
-}
-
 static dlm_status
 rows_loss(dlm_train *run, dlm_error *err)
 {
 	dl_validation *v = &run->validation;
 	const dl_example *rows;
-	dl_loss		loss;
+	dl_loss		loss = {.bad = -1};
 	int			n;
 	dlm_status	st;
 
@@ -65,7 +54,7 @@ rows_loss(dlm_train *run, dlm_error *err)
 	if (st == DLM_OK && run->length == NULL)
 		st = dl_net_loss(run->net, 0, &loss, err);
 	if (st != DLM_OK)
-		return named(run, st, st == DLM_EDAMAGED ? key_of_ask(run, rows, loss.bad) : 0, err);
+		return named(run, st, st == DLM_EDAMAGED ? row_at(run, v->row + dl_row_of_ask(rows, loss.bad))->key : 0, err);
 	v->nats += loss.nats;
 	v->asks += loss.asks;
 	v->row += n;
@@ -256,23 +245,6 @@ conclude(dlm_train *run)
 		s->worse++;
 }
 
-/* Averaged weights stand in for the last ones while they are judged. */
-static void
-step_aside(dlm_train *run)
-{
-	if (run->average == NULL || run->state.averaged == 0)
-		return;
-	dl_train_take(run->p, run->aside);
-	dl_train_put(run->p, run->average);
-}
-
-static void
-step_back(dlm_train *run)
-{
-	if (run->average != NULL && run->state.averaged > 0)
-		dl_train_put(run->p, run->aside);
-}
-
 dlm_status
 dl_train_validate(dlm_train *run, dlm_error *err)
 {
@@ -281,7 +253,7 @@ dl_train_validate(dlm_train *run, dlm_error *err)
 
 	if (!v->running)
 		*v = (dl_validation) {.running = true};
-	step_aside(run);
+	dl_train_stand_in(run, true);
 	if (v->row < run->ds->validation.n)
 		st = rows_loss(run, err);
 	else
@@ -291,6 +263,8 @@ dl_train_validate(dlm_train *run, dlm_error *err)
 		conclude(run);
 		v->running = false;
 	}
-	step_back(run);
+	/* from slice to slice they stay; a run that goes on, or cannot, has its own weights */
+	if (!v->running || (st != DLM_OK && st != DLM_EINTR))
+		dl_train_stand_in(run, false);
 	return st == DLM_OK && v->running ? DLM_MORE : st;
 }
