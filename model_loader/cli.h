@@ -4,6 +4,8 @@
 #ifndef DLM_CLI_H
 #define DLM_CLI_H
 
+#include <sys/types.h>
+
 #include "loader.h"
 
 #define DL_EXIT_OK		0
@@ -51,6 +53,9 @@ typedef struct dl_cli_model
 
 dlm_status	dl_cli_open(const char *path, dl_cli_model *out, dlm_error *err);
 void		dl_cli_close(dl_cli_model *m);
+
+/* Start `gzip -dc` of a file: the end of its output to read, close and then wait for *child; -1 and errno if it did not start. */
+int			dl_cli_gunzip(const char *path, pid_t *child);
 
 /* Threads to use when the user does not say: the CPUs of this process, at most 64. */
 int			dl_cli_threads(void);

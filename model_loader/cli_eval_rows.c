@@ -12,15 +12,12 @@
  */
 #include "cli_eval.h"
 
-#include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "status.h"
-
-extern char **environ;
 
 static dlm_text
 text_of(const cJSON *v)
@@ -231,29 +228,6 @@ read_lines(FILE *f, bool plain, int limit, dl_eval_task *task, dlm_error *err)
 	return st;
 }
 
-/* Start `gzip -dc PATH`; its output, and *child to wait for. */
-static FILE *
-open_gzip(const char *path, pid_t *child)
-{
-	char	   *argv[] = {(char *) "gzip", (char *) "-dc", (char *) "--", (char *) path, NULL};
-	posix_spawn_file_actions_t actions;
-	FILE	   *f = NULL;
-	int			ends[2];
-
-	if (pipe(ends) != 0)
-		return NULL;
-	posix_spawn_file_actions_init(&actions);
-	posix_spawn_file_actions_adddup2(&actions, ends[1], STDOUT_FILENO);
-	posix_spawn_file_actions_addclose(&actions, ends[0]);
-	if (posix_spawnp(child, "gzip", &actions, NULL, argv, environ) == 0)
-		f = fdopen(ends[0], "r");
-	posix_spawn_file_actions_destroy(&actions);
-	close(ends[1]);
-	if (f == NULL)
-		close(ends[0]);
-	return f;
-}
-
 /* "folder/name.jsonl.gz" -> "name"; *ending without .gz. */
 static void
 name_task(dl_eval_task *task, bool *gzipped, bool *plain)
@@ -322,7 +296,14 @@ dl_eval_read(const char *path, const dl_eval_choice *choice, dl_eval_task *task,
 
 	*task = (dl_eval_task) {.path = path};
 	name_task(task, &gzipped, &plain);
-	f = gzipped && access(path, R_OK) == 0 ? open_gzip(path, &child) : fopen(path, "r");
+	if (gzipped && access(path, R_OK) == 0)
+	{
+		int			fd = dl_cli_gunzip(path, &child);
+
+		f = fd >= 0 ? fdopen(fd, "r") : NULL;
+	}
+	else
+		f = fopen(path, "r");
 	if (f == NULL)
 		return dl_fail(err, DLM_ENOENT, "", "could not open \"%.200s\"", path);
 	st = read_lines(f, plain, choice->limit, task, err);

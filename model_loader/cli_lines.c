@@ -61,29 +61,41 @@ read_all(int fd, const char *path, dl_lines *out, dlm_error *err)
 	}
 }
 
-static dlm_status
-read_gzip(const char *path, dl_lines *out, dlm_error *err)
+int
+dl_cli_gunzip(const char *path, pid_t *child)
 {
 	char	   *argv[] = {"gzip", "-dc", "--", (char *) path, NULL};
 	posix_spawn_file_actions_t actions;
 	int			ends[2];
-	int			state = 0;
-	pid_t		pid;
-	dlm_status	st;
+	int			failed;
 
 	if (pipe2(ends, O_CLOEXEC) != 0)
-		return dl_fail(err, DLM_EIO, "", "could not make a pipe: %s", strerror(errno));
+		return -1;
 	posix_spawn_file_actions_init(&actions);
 	posix_spawn_file_actions_adddup2(&actions, ends[1], STDOUT_FILENO);
-	state = posix_spawnp(&pid, "gzip", &actions, NULL, argv, environ);
+	failed = posix_spawnp(child, "gzip", &actions, NULL, argv, environ);
 	posix_spawn_file_actions_destroy(&actions);
 	close(ends[1]);
-	if (state != 0)
-		st = dl_fail(err, DLM_EIO, "", "could not run gzip: %s", strerror(state));
-	else
-		st = read_all(ends[0], path, out, err);
+	if (failed == 0)
+		return ends[0];
 	close(ends[0]);
-	if (state == 0 && (waitpid(pid, &state, 0) < 0 || state != 0) && st == DLM_OK)
+	errno = failed;
+	return -1;
+}
+
+static dlm_status
+read_gzip(const char *path, dl_lines *out, dlm_error *err)
+{
+	int			state;
+	pid_t		pid;
+	int			fd = dl_cli_gunzip(path, &pid);
+	dlm_status	st;
+
+	if (fd < 0)
+		return dl_fail(err, DLM_EIO, "", "could not run gzip: %s", strerror(errno));
+	st = read_all(fd, path, out, err);
+	close(fd);
+	if ((waitpid(pid, &state, 0) < 0 || state != 0) && st == DLM_OK)
 		st = dl_fail(err, DLM_EIO, "", "gzip could not read \"%s\"", path);
 	return st;
 }
