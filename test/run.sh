@@ -13,6 +13,8 @@ logs=$root/build/check
 mkdir -p "$logs"
 passed=0
 failed=0
+failures=$logs/failures         # what failed, said again at the end: a CI page may show that alone
+: >"$failures"
 fuzz_seconds=${FUZZ_SECONDS:-20}
 
 count() {               # count NAME PASSED FAILED LOG
@@ -23,6 +25,7 @@ count() {               # count NAME PASSED FAILED LOG
         grep -E 'FAILED|not ok|ERROR|error:|SUMMARY' "$4" | head -n 30
         echo "--- end of $4"
         tail -n 30 "$4"
+        { echo "FAILED: $1"; grep -E 'FAILED|not ok|error:|SUMMARY' "$4" | head -n 10; } >>"$failures"
     fi
 }
 
@@ -178,5 +181,6 @@ fuzz() {
 tracks=("$@")
 [ "${#tracks[@]}" -gt 0 ] || tracks=(build lint engine train aarch64 avx512-model regress tap sanitize fuzz)
 for track in "${tracks[@]}"; do "$track"; done
+cat "$failures"
 printf '%d passed, %d failed\n' "$passed" "$failed"
 [ "$failed" -eq 0 ]

@@ -330,6 +330,15 @@ dlm_activity_train_progress(const DlmJobFigures *figures)
 	write_end(mine);
 }
 
+Interval *
+dlm_time_left(double seconds)
+{
+	Interval   *left = palloc0(sizeof(Interval));
+
+	left->time = seconds > 0 ? (int64) (seconds * 10) * (USECS_PER_SEC / 10) : 0;
+	return left;
+}
+
 double
 dlm_figures_rest(const DlmJobFigures *f)
 {
@@ -386,20 +395,18 @@ dlm_activity_job(int64 job_id, DlmJobFigures *out)
 static Interval *
 eta(const DlmActivitySlot *a, TimestampTz now)
 {
-	Interval   *left;
 	double		rest;
 
 	if (a->phase == DLM_PHASE_TRAIN)
-		rest = dlm_figures_rest(&a->job) * USECS_PER_SEC;
+		rest = dlm_figures_rest(&a->job);
 	else if (a->rows_done > 0 && a->rows_done <= a->rows)
-		rest = (double) (a->rows_at - a->started) / a->rows_done * (a->rows - a->rows_done) - (now - a->rows_at);
+		rest = ((double) (a->rows_at - a->started) / a->rows_done * (a->rows - a->rows_done) - (now - a->rows_at)) /
+			USECS_PER_SEC;
 	else
 		return NULL;
 	if (isnan(rest))
 		return NULL;
-	left = palloc0(sizeof(Interval));
-	left->time = rest > 0 ? (int64) (rest / (USECS_PER_SEC / 10)) * (USECS_PER_SEC / 10) : 0;
-	return left;
+	return dlm_time_left(rest);
 }
 
 /* Columns of dlm_activity_rows(), in their order. */

@@ -44,6 +44,9 @@ typedef struct DlmJobFigures
 	{ .seconds = NAN, .tokens_per_second = NAN, .loss = NAN, .accuracy = NAN, .validation_loss = NAN, \
 	  .validation_accuracy = NAN }
 
+/* A time left as dlm_activity and dlm_jobs show it: in tenths of a second, never negative. */
+extern Interval *dlm_time_left(double seconds);
+
 /* Seconds that the rest of a job takes at its pace; NaN where that is not known. */
 extern double dlm_figures_rest(const DlmJobFigures *figures);
 

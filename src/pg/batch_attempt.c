@@ -18,6 +18,7 @@
 #include "utils/resowner.h"
 
 #include "batch_state.h"
+#include "errors.h"
 
 /* Errors that concern the statement or the transaction, not the row: a cancel, a deadlock, a failing disk. */
 static bool
@@ -61,14 +62,8 @@ dlm_attempt(void (*work) (void *arg), void *arg)
 	}
 	PG_CATCH();
 	{
-		ErrorData  *error;
+		ErrorData  *error = dlm_rollback_subtransaction(context, owner);
 
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(context);
-		CurrentResourceOwner = owner;
 		if (ends_statement(error))
 			ReThrowError(error);
 		FreeErrorData(error);

@@ -4,7 +4,9 @@
  */
 #include "dlm_pg.h"
 
+#include "access/xact.h"
 #include "utils/builtins.h"
+#include "utils/memutils.h"
 
 #include "encoding.h"
 #include "errors.h"
@@ -70,4 +72,18 @@ void
 dlm_raise(const dlm_error *err)
 {
 	dlm_raise_element(err, 0);
+}
+
+ErrorData *
+dlm_rollback_subtransaction(MemoryContext context, ResourceOwner owner)
+{
+	ErrorData  *error;
+
+	MemoryContextSwitchTo(context);
+	error = CopyErrorData();
+	FlushErrorState();
+	RollbackAndReleaseCurrentSubTransaction();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+	return error;
 }

@@ -59,12 +59,7 @@ put_figures(Datum *values, bool *nulls, const DlmJobFigures *f, bool running)
 	nulls[COL_BEST_STEP] = f->best_step == 0;
 	nulls[COL_ETA] = isnan(rest);
 	if (!isnan(rest))
-	{
-		Interval   *eta = palloc0(sizeof(Interval));
-
-		eta->time = (int64) (rest * 10) * (USECS_PER_SEC / 10);
-		values[COL_ETA] = IntervalPGetDatum(eta);
-	}
+		values[COL_ETA] = IntervalPGetDatum(dlm_time_left(rest));
 }
 
 static void

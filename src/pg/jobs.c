@@ -25,6 +25,7 @@
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
+#include "errors.h"
 #include "jobs.h"
 #include "registry.h"
 
@@ -496,15 +497,7 @@ dlm_job_guard(void (*work) (void *arg), void *arg)
 	}
 	PG_CATCH();
 	{
-		ErrorData  *error;
-
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(context);
-		CurrentResourceOwner = owner;
-		ReThrowError(error);
+		ReThrowError(dlm_rollback_subtransaction(context, owner));
 	}
 	PG_END_TRY();
 }
