@@ -50,6 +50,23 @@ fixture_convert(const char *source, const dlm_convert_options *options, fixture 
 	return st == DLM_OK;
 }
 
+/* Open the model of this digest in a folder, as a run leaves it there, and verify it. */
+static inline dlm_status
+fixture_written(const char *folder, const uint8_t digest[32], fixture *f, dlm_error *err)
+{
+	char		path[400];
+	int			n = snprintf(path, sizeof(path), "%s/", folder);
+	dlm_status	st;
+
+	for (int i = 0; i < 32; i++)
+		snprintf(path + n + 2 * i, sizeof(path) - (size_t) (n + 2 * i), "%02x", digest[i]);
+	strcat(path, ".dlm");
+	st = dlm_file_map(path, &f->map, err);
+	if (st == DLM_OK)
+		st = dlm_model_open(f->map.data, f->map.size, &f->model, err);
+	return st == DLM_OK ? dlm_model_verify(f->model, NULL, err) : st;
+}
+
 static inline bool
 fixture_open(const char *name, dlm_weights weights, fixture *f)
 {

@@ -223,22 +223,13 @@ bench_write(dlm_train *run, const char *folder, uint8_t digest[32], fixture *f)
 {
 	dlm_error	err = {0};
 	uint8_t		own[32];
-	char		path[400];
-	int			n = snprintf(path, sizeof(path), "%s/", folder);
 	dlm_status	st;
 
 	memset(f, 0, sizeof(*f));
 	while ((st = dlm_train_write(run, folder, own, &err)) == DLM_EINTR)
 		;
-	for (int i = 0; i < 32; i++)
-		snprintf(path + n + 2 * i, sizeof(path) - (size_t) (n + 2 * i), "%02x", own[i]);
-	strcat(path, ".dlm");
 	if (st == DLM_OK)
-		st = dlm_file_map(path, &f->map, &err);
-	if (st == DLM_OK)
-		st = dlm_model_open(f->map.data, f->map.size, &f->model, &err);
-	if (st == DLM_OK)
-		st = dlm_model_verify(f->model, NULL, &err);
+		st = fixture_written(folder, own, f, &err);
 	if (digest != NULL)
 		memcpy(digest, own, 32);
 	CHECK(st == DLM_OK, "%s", err.message);

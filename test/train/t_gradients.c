@@ -9,9 +9,7 @@
  */
 #define DL_TRAIN_DOUBLE
 
-#include <math.h>
-
-#include "tiny.h"
+#include "directions.h"
 
 #define STEP		2e-4
 #define TOLERANCE	1e-6		/* of a derivative, or of the tensor's root mean square if that is larger */
@@ -32,8 +30,9 @@ typedef struct trial
 } trial;
 
 static double
-loss_of(trial *t)
+loss_of(void *arg)
 {
+	trial	   *t = arg;
 	dlm_error	err = {0};
 	dl_loss		loss = {.loss = NAN};
 
@@ -43,89 +42,40 @@ loss_of(trial *t)
 	return loss.loss;
 }
 
-/* Loss with the values moved by h along the direction [n]. */
-static double
-loss_at(trial *t, dl_param *e, const double *direction, double *kept, double h)
-{
-	double		loss;
-
-	memcpy(kept, e->value, e->n * sizeof(double));
-	for (size_t i = 0; i < e->n; i++)
-		e->value[i] += h * direction[i];
-	loss = loss_of(t);
-	memcpy(e->value, kept, e->n * sizeof(double));
-	return loss;
-}
-
-static double
-difference(trial *t, dl_param *e, const double *direction, double *kept)
-{
-	double		near = loss_at(t, e, direction, kept, STEP) - loss_at(t, e, direction, kept, -STEP);
-	double		far = loss_at(t, e, direction, kept, 2 * STEP) - loss_at(t, e, direction, kept, -2 * STEP);
-
-	return (8 * near - far) / (12 * STEP);
-}
-
-/* rms keeps small elements of a tensor from being held to more digits than there are. */
-static double
-size_of(double found, double expected, double rms)
-{
-	return fmax(fmax(fabs(found), fabs(expected)), rms);
-}
-
 static bool
 agrees(double found, double expected, double rms)
 {
-	return fabs(found - expected) <= TOLERANCE * size_of(found, expected, rms) + NOISE;
+	return fabs(found - expected) <= TOLERANCE * direction_size(found, expected, rms) + NOISE;
 }
 
-/* One direction of unit length: a coordinate, or (coordinate < 0) a random one. */
+/* Along one coordinate, or (coordinate < 0) at random. */
 static void
 check_direction(trial *t, dl_param *e, double rms, long coordinate)
 {
-	double	   *direction = calloc(e->n, sizeof(double));
-	double	   *kept = malloc(e->n * sizeof(double));
-	double		length = 0,
-				found = 0,
-				expected;
+	direction	d = direction_make(e, coordinate, &t->random, loss_of, t);
+	double		expected = (8 * direction_rise(&d, STEP) - direction_rise(&d, 2 * STEP)) / (12 * STEP);
 
-	for (size_t i = 0; i < e->n; i++)
-	{
-		direction[i] = coordinate < 0 ? batch_uniform(&t->random) - 0.5 : (size_t) coordinate == i;
-		length += direction[i] * direction[i];
-	}
-	for (size_t i = 0; i < e->n; i++)
-	{
-		direction[i] /= sqrt(length);
-		found += direction[i] * e->grad[i];
-	}
-	expected = difference(t, e, direction, kept);
 	if (rms > NOISE / TOLERANCE)
-		t->worst = fmax(t->worst, fabs(found - expected) / size_of(found, expected, rms));
-	CHECK(agrees(found, expected, rms), "%s role %d layer %d part %d at %ld: %.12g, difference %.12g", t->name, (int) e->role,
-		  e->layer, (int) e->part, coordinate, found, expected);
+		t->worst = fmax(t->worst, fabs(d.slope - expected) / direction_size(d.slope, expected, rms));
+	CHECK(agrees(d.slope, expected, rms), "%s role %d layer %d part %d at %ld: %.12g, difference %.12g", t->name, (int) e->role,
+		  e->layer, (int) e->part, coordinate, d.slope, expected);
 	/* the check is sharp: a gradient wrong by a few millionths fails it, wherever it is large enough to be seen */
 	if (fabs(expected) > NOISE / TOLERANCE && fabs(expected) > rms)
-		CHECK(!agrees(found * (1 + 5e-6), expected, rms), "%s role %d: a wrong gradient passes", t->name,
+		CHECK(!agrees(d.slope * (1 + 5e-6), expected, rms), "%s role %d: a wrong gradient passes", t->name,
 			  (int) e->role);
-	free(direction);
-	free(kept);
+	direction_free(&d);
 }
 
 static void
 check_tensor(trial *t, dl_param *e)
 {
 	int			coordinates = getenv("DLM_TEST_QUICK") != NULL ? 0 : 2;
-	double		rms = 0;
+	double		rms = direction_rms(e);
 	size_t		largest = 0;
 
 	for (size_t i = 0; i < e->n; i++)
-	{
-		rms += e->grad[i] * e->grad[i];
 		if (fabs(e->grad[i]) > fabs(e->grad[largest]))
 			largest = i;
-	}
-	rms = sqrt(rms / (double) e->n);
 	if (rms < NOISE)
 		t->zero++;
 	/* a key's bias adds the same to all scores of a query: the softmax does not see it, unless positions or a norm do */

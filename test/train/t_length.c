@@ -5,9 +5,7 @@
  */
 #define DL_TRAIN_DOUBLE
 
-#include <math.h>
-
-#include "tiny.h"
+#include "directions.h"
 #include "length.h"
 
 #define STEP		1e-5		/* small, since ReLU has a corner */
@@ -29,8 +27,9 @@ typedef struct trial
 } trial;
 
 static double
-loss_of(trial *t)
+loss_of(void *arg)
 {
+	trial	   *t = arg;
 	dlm_error	err = {0};
 	dl_loss		loss = {.loss = NAN};
 
@@ -40,52 +39,21 @@ loss_of(trial *t)
 	return loss.loss;
 }
 
-static double
-loss_at(trial *t, dl_param *e, const double *direction, double *kept, double h)
-{
-	double		loss;
-
-	memcpy(kept, e->value, e->n * sizeof(double));
-	for (size_t i = 0; i < e->n; i++)
-		e->value[i] += h * direction[i];
-	loss = loss_of(t);
-	memcpy(e->value, kept, e->n * sizeof(double));
-	return loss;
-}
-
-/* A random direction of unit length. */
 static void
 check_direction(trial *t, dl_param *e)
 {
-	double	   *direction = malloc(e->n * sizeof(double));
-	double	   *kept = malloc(e->n * sizeof(double));
-	double		length = 0,
-				rms = 0,
-				found = 0,
-				expected,
-				size;
+	direction	d = direction_make(e, -1, &t->random, loss_of, t);
+	double		rms = direction_rms(e);
+	double		expected = direction_rise(&d, STEP) / (2 * STEP);
+	double		size = direction_size(d.slope, expected, rms);
 
-	for (size_t i = 0; i < e->n; i++)
-	{
-		direction[i] = batch_uniform(&t->random) - 0.5;
-		length += direction[i] * direction[i];
-		rms += e->grad[i] * e->grad[i] / (double) e->n;
-	}
-	for (size_t i = 0; i < e->n; i++)
-	{
-		direction[i] /= sqrt(length);
-		found += direction[i] * e->grad[i];
-	}
-	expected = (loss_at(t, e, direction, kept, STEP) - loss_at(t, e, direction, kept, -STEP)) / (2 * STEP);
-	size = fmax(fmax(fabs(found), fabs(expected)), sqrt(rms));
 	/* a key's bias adds the same to all scores of a query */
-	CHECK(sqrt(rms) > 1e-12 || e->role == DL_T_LEN_K_B, "%s role %d: no gradient", t->name, (int) e->role);
-	CHECK(fabs(found - expected) <= TOLERANCE * size + NOISE, "%s role %d: %.12g, difference %.12g", t->name, (int) e->role,
-		  found, expected);
-	if (sqrt(rms) > 1e-4)
-		t->worst = fmax(t->worst, fabs(found - expected) / size);
-	free(direction);
-	free(kept);
+	CHECK(rms > 1e-12 || e->role == DL_T_LEN_K_B, "%s role %d: no gradient", t->name, (int) e->role);
+	CHECK(fabs(d.slope - expected) <= TOLERANCE * size + NOISE, "%s role %d: %.12g, difference %.12g", t->name, (int) e->role,
+		  d.slope, expected);
+	if (rms > 1e-4)
+		t->worst = fmax(t->worst, fabs(d.slope - expected) / size);
+	direction_free(&d);
 }
 
 static void

@@ -23,19 +23,9 @@ static char folder[256];
 static bool
 chat_open(fixture *f)
 {
-	static const char settings[] = "{\"format\": 1, \"mask_token\": \"<|mask|>\", \"begin\": \"<|endoftext|>\", "
-		"\"stop_tokens\": [\"<|im_end|>\"], \"attention\": \"context\", \"logit_shift\": 1, \"templates\": {\"generate\": "
-		"\"<|endoftext|>the {prompt} sea\\n{canvas}\"}}";
-	dlm_convert_options options = {.weights = DLM_WEIGHTS_F32};
-	char		source[256];
-	bool		ok;
-
-	files_folder(source);
-	files_copy_folder("test/models/llama", source);
-	files_write(source, "dlm.json", settings, sizeof(settings) - 1);
-	ok = fixture_convert(source, &options, f);
-	files_remove(source);
-	return ok;
+	return llama_open("{\"format\": 1, \"mask_token\": \"<|mask|>\", \"begin\": \"<|endoftext|>\", "
+					  "\"stop_tokens\": [\"<|im_end|>\"], \"attention\": \"context\", \"logit_shift\": 1, \"templates\": "
+					  "{\"generate\": \"<|endoftext|>the {prompt} sea\\n{canvas}\"}}", DLM_WEIGHTS_F32, f);
 }
 
 /* Prompt and target of row i; the prompt's first word says how many words the answer has. */

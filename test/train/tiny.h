@@ -31,22 +31,30 @@ typedef struct batch
 	dl_net_limits limits;		/* exactly this batch */
 } batch;
 
-/* llama whose input embedding reads a norm's weights at the mask and at another token; the output projection does not. */
+/* test/models/llama with other settings (the text of a dlm.json). */
 static inline bool
-replaced_open(dlm_weights weights, fixture *f)
+llama_open(const char *settings, dlm_weights weights, fixture *f)
 {
-	static const char settings[] = "{\"format\": 1, \"mask_token\": \"<|mask|>\", \"begin\": \"<|endoftext|>\", "
-		"\"stop_tokens\": [\"<|im_end|>\"], \"embedding_rows\": {\"<|mask|>\": \"norm.weight\", "
-		"\"<|im_end|>\": \"layers.0.input_layernorm.weight\"}}";
 	dlm_convert_options options = {.weights = weights};
 	char		folder[256];
 	bool		ok;
 
 	files_folder(folder);
 	files_copy_folder("test/models/llama", folder);
-	files_write(folder, "dlm.json", settings, sizeof(settings) - 1);
+	files_write(folder, "dlm.json", settings, strlen(settings));
 	ok = fixture_convert(folder, &options, f);
 	files_remove(folder);
+	return ok;
+}
+
+/* llama whose input embedding reads a norm's weights at the mask and at another token; the output projection does not. */
+static inline bool
+replaced_open(dlm_weights weights, fixture *f)
+{
+	bool		ok = llama_open("{\"format\": 1, \"mask_token\": \"<|mask|>\", \"begin\": \"<|endoftext|>\", "
+								"\"stop_tokens\": [\"<|im_end|>\"], \"embedding_rows\": {\"<|mask|>\": \"norm.weight\", "
+								"\"<|im_end|>\": \"layers.0.input_layernorm.weight\"}}", weights, f);
+
 	CHECK(!ok || f->model->config.n_replaced == 2, "%u rows are replaced", f->model->config.n_replaced);
 	return ok;
 }

@@ -44,20 +44,11 @@ trained_write(const dl_params *p, const char *folder, int threads, fixture *f, u
 {
 	dlm_env		env = {.threads = threads};
 	dlm_error	err = {0};
-	char		path[400];
 	dlm_status	st = dl_write_model(p, folder, &(dl_write_options) {.env = &env}, digest, &err);
-	int			n = snprintf(path, sizeof(path), "%s/", folder);
 
 	memset(f, 0, sizeof(*f));
-	for (int i = 0; i < 32; i++)
-		snprintf(path + n + 2 * i, sizeof(path) - (size_t) (n + 2 * i), "%02x", digest[i]);
-	strcat(path, ".dlm");
 	if (st == DLM_OK)
-		st = dlm_file_map(path, &f->map, &err);
-	if (st == DLM_OK)
-		st = dlm_model_open(f->map.data, f->map.size, &f->model, &err);
-	if (st == DLM_OK)
-		st = dlm_model_verify(f->model, NULL, &err);
+		st = fixture_written(folder, digest, f, &err);
 	CHECK(st == DLM_OK, "%s", err.message);
 	return st == DLM_OK;
 }

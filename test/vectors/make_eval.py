@@ -2,15 +2,19 @@
 
     python make_eval.py OUT.json
 
-Needs sacrebleu (2.6.0) and rouge-score (0.1.2). chrF2 of single texts and of a corpus; ROUGE-L F1; bootstrap intervals and random orders of rows by Philox, written
-again here, whose outputs t_rng.c checks against the published ones.
+Needs sacrebleu (2.6.0) and rouge-score (0.1.2). chrF2 of single texts and of a corpus; ROUGE-L F1; bootstrap intervals and random orders of rows as
+bench/quality/rows.py has them, by Philox, whose outputs t_rng.c checks against the published ones.
 """
 import json
+import pathlib
 import random
 import sys
 
 from rouge_score import rouge_scorer
 from sacrebleu.metrics import CHRF
+
+sys.path.insert(0, str(pathlib.Path(__file__).parents[2] / "bench" / "quality"))
+import rows  # noqa: E402
 
 PAIRS = [
     ("the cat sat on the mat", "the cat is on the mat"), ("the cat sat on the mat", "the cat sat on the mat"), ("", "the cat"), ("the cat", ""), ("", ""), ("a", "a"),
@@ -23,33 +27,6 @@ PAIRS = [
 ]
 
 
-def philox(counter, key0, key1):
-    c0, c1, c2, c3 = counter
-    for _ in range(10):
-        p0, p1 = 0xD2511F53 * c0, 0xCD9E8D57 * c2
-        c0, c1, c2, c3 = p1 >> 32 ^ c1 ^ key0, p1 & 0xffffffff, p0 >> 32 ^ c3 ^ key1, p0 & 0xffffffff
-        key0, key1 = key0 + 0x9E3779B9 & 0xffffffff, key1 + 0xBB67AE85 & 0xffffffff
-    return c0, c1, c2, c3
-
-
-def percentile(values, share):
-    values, at = sorted(values), share * (len(values) - 1)
-    i = int(at)
-    return values[i] + (at - i) * (values[i + 1] - values[i])
-
-
-def bootstrap(tasks, seed):
-    """tasks: [[value]] -> value, low, high of the mean over tasks of their means."""
-    means = []
-    for r in range(1000):
-        total = 0
-        for t, task in enumerate(tasks):
-            words = [w for k in range((len(task) + 3) // 4) for w in philox((r, t, k, 0), seed, 0x626f6f74)]
-            total += sum(task[w * len(task) >> 32] for w in words[:len(task)]) / len(task)
-        means.append(total / len(tasks))
-    return [sum(sum(t) / len(t) for t in tasks) / len(tasks), percentile(means, 0.025), percentile(means, 0.975)]
-
-
 def main():
     rng = random.Random(1)
     chrf, rouge = CHRF(), rouge_scorer.RougeScorer(["rougeL"], use_stemmer=False)
@@ -60,9 +37,9 @@ def main():
     out = {
         "pairs": [{"answer": a, "reference": b, "chrf": chrf.sentence_score(a, [b]).score, "rouge_l": rouge.score(b, a)["rougeL"].fmeasure} for a, b in pairs],
         "corpus_chrf": chrf.corpus_score([a for a, _ in pairs], [[b for _, b in pairs]]).score,
-        "tasks": tasks, "other": other, "seed": 7, "interval": bootstrap(tasks, 7), "interval_first": bootstrap(tasks[:1], 7),
-        "interval_difference": bootstrap([[x - y for x, y in zip(a, b)] for a, b in zip(tasks, other)], 7),
-        "order": sorted(range(30), key=lambda line: philox((line, 0, 0, 0), 7, 0x726f7773)[:2]),
+        "tasks": tasks, "other": other, "seed": 7, "interval": list(rows.interval(tasks, 7)), "interval_first": list(rows.interval(tasks[:1], 7)),
+        "interval_difference": list(rows.interval([[x - y for x, y in zip(a, b)] for a, b in zip(tasks, other)], 7)),
+        "order": sorted(range(30), key=lambda line: rows.order(line, 7)),
     }
     with open(sys.argv[1], "w", encoding="utf-8") as f:
         f.write("{" + ",\n".join(f"{json.dumps(k)}: " + (json.dumps(v) if k != "pairs" else "[" + ",\n".join(json.dumps(p) for p in v) + "]") for k, v in out.items()) + "}\n")
