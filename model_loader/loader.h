@@ -26,8 +26,8 @@ typedef struct dlm_convert_options
 
 /*
  * Convert SOURCE (a Hugging Face folder, a .gguf file, or a .dlm file, which
- * is verified and copied) to `target`, written as a temporary file in the
- * target's folder, synced in 8 MB pieces, renamed, folder synced. An existing
+ * is verified and copied) to `target`: a temporary file in the target's
+ * folder, flushed in 2 MB pieces, synced, renamed, folder synced. An existing
  * target is replaced atomically. digest may be NULL.
  */
 dlm_status	dlm_convert(const char *source, const char *target, const dlm_convert_options *options,
