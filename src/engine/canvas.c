@@ -1,7 +1,7 @@
 /*
  * canvas.c - lay out rows, and look at the text around a slot.
  */
-#include "canvas.h"
+#include "constraint.h"
 #include "status.h"
 
 #include <math.h>
@@ -77,6 +77,7 @@ dl_canvas_build(const dlm_model *model, const dl_frame *frame, const int *length
 	out->ids = (int32_t *) p;
 	out->live = (uint8_t *) (p + tokens * sizeof(int32_t));
 	memset(out->live, 0, tokens);
+	out->frame = frame;
 	out->n_gaps = frame->n_gaps;
 	for (int g = 0; g <= frame->n_gaps; g++)
 	{
@@ -195,15 +196,34 @@ spells_ban(const dlm_model *model, const dl_canvas *c, int slot, int32_t id, con
 	return dl_bans_find(bans, w.text, w.n, from, to, &len) != SIZE_MAX;
 }
 
+bool
+dl_canvas_allows(const dl_canvas *c, int slot, int32_t id)
+{
+	const dl_constraint *constraint = dl_slot_constraint(c, slot);
+	int			gap = c->slot[slot].gap;
+	int			first = c->gap_first[gap];
+
+	return constraint == NULL ||
+		dl_constraint_allows(constraint, c->frame->lone_space[gap], c->slot + first, c->gap_first[gap + 1] - first,
+							 slot - first, id);
+}
+
 int
 dl_canvas_pick(const dlm_model *model, const dl_canvas *c, int slot, const dl_bans *bans, bool fixed_text)
 {
 	const dl_choice *choice = &c->slot[slot].choice;
+	const dl_constraint *constraint = dl_slot_constraint(c, slot);
+	int			legal = choice->n;
 
-	if (bans->n_text == 0)
+	if (bans->n_text == 0 && constraint == NULL)
 		return 0;
 	for (int i = 0; i < choice->n; i++)
-		if (!spells_ban(model, c, slot, choice->pick[i].id, bans, fixed_text))
+	{
+		if (constraint != NULL && !dl_canvas_allows(c, slot, choice->pick[i].id))
+			continue;
+		if (bans->n_text == 0 || !spells_ban(model, c, slot, choice->pick[i].id, bans, fixed_text))
 			return i;
-	return choice->n;
+		legal = legal < i ? legal : i;
+	}
+	return legal;
 }

@@ -19,6 +19,8 @@ typedef struct dl_frame
 	unsigned	last_rule;		/* of every gap's last slot */
 	bool		answer;			/* the canvas is an answer: stop tokens may end it (generate) */
 	bool	   *lone_space;		/* [n_gaps] a space token of its own stands before the gap (heal.c) */
+	bool	   *settled;		/* [n_gaps] lone_space is not to be asked about; NULL: nowhere */
+	struct dl_constraint **constraint;	/* [n_gaps] what a gap's text must match, NULL: anything; or NULL */
 	int32_t		space[4];		/* that token [n_space] */
 	int			n_space;
 } dl_frame;
@@ -38,6 +40,7 @@ typedef struct dl_slot
 
 typedef struct dl_canvas
 {
+	const dl_frame *frame;		/* borrowed */
 	int			n;				/* tokens of the row */
 	int32_t    *ids;			/* [n] */
 	uint8_t    *live;			/* [n] */
@@ -59,7 +62,20 @@ void		dl_canvas_free(dl_canvas *c, dl_arena *a);
 /* Set a slot's token (the mask's id masks it again). */
 void		dl_canvas_set(dl_canvas *c, int slot, int32_t id, bool masked, float score);
 
-/* Index of the first candidate of a slot that, with its neighbours as they are, spells no banned text; n if none. */
+/* The constraint of a slot's gap, or NULL. */
+static inline const struct dl_constraint *
+dl_slot_constraint(const dl_canvas *c, int slot)
+{
+	return c->frame->constraint ? c->frame->constraint[c->slot[slot].gap] : NULL;
+}
+
+/* With this token in a slot and its neighbours as they are, can the gap's pattern still be matched? */
+bool		dl_canvas_allows(const dl_canvas *c, int slot, int32_t id);
+
+/*
+ * Index of the first candidate of a slot that, with its neighbours as they are, spells no banned text and leaves the
+ * gap's pattern possible; of the first that does the latter, if all are banned; n if none.
+ */
 int			dl_canvas_pick(const dlm_model *model, const dl_canvas *c, int slot, const dl_bans *bans, bool fixed_text);
 
 #endif							/* DL_CANVAS_H */

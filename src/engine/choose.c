@@ -198,8 +198,8 @@ reduce_set(const dl_chooser *c, int first, int n, const float *logits, const uin
 }
 
 void
-dl_choose_block(const dl_chooser *c, int first, int n, float *logits, unsigned rules, const uint8_t *set,
-				dl_choice_part *part)
+dl_choose_block(const dl_chooser *c, int first, int n, float *logits, unsigned rules, const uint8_t *allowed,
+				const uint8_t *set, dl_choice_part *part)
 {
 	const uint8_t *stop = rules & DL_RULE_NO_STOP ? c->bans->stop : NULL;
 	float		exps[DL_VOCAB_BLOCK];
@@ -209,6 +209,8 @@ dl_choose_block(const dl_chooser *c, int first, int n, float *logits, unsigned r
 	if (set != NULL)
 		reduce_set(c, first, n, logits, set, part);
 	apply_rules(c, first, n, logits, rules);
+	if (allowed != NULL)
+		exclude_set(logits, first, n, allowed, true);
 	part->sum = dl_block_sum_of(c->kernels, logits, n, exps);
 	part->weighted = c->entropy && part->sum.max > -INFINITY ? weighted_sum(logits, exps, n, part->sum.max) : 0;
 	if (stops)

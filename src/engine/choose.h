@@ -88,11 +88,12 @@ typedef struct dl_draw
 
 /*
  * Reduce a block's logits [n] of ids first .. first + n - 1, which are
- * overwritten; first is a multiple of DL_VOCAB_BLOCK. set may be NULL. Safe on
- * any thread.
+ * overwritten; first is a multiple of DL_VOCAB_BLOCK. allowed: tokens that the
+ * rules leave and that are in this set; set: dl_set_logprob is wanted of it.
+ * Both may be NULL. Safe on any thread.
  */
-void		dl_choose_block(const dl_chooser *c, int first, int n, float *logits, unsigned rules, const uint8_t *set,
-							dl_choice_part *part);
+void		dl_choose_block(const dl_chooser *c, int first, int n, float *logits, unsigned rules, const uint8_t *allowed,
+							const uint8_t *set, dl_choice_part *part);
 
 /*
  * The choice from all blocks' parts, ascending, of DL_CHOICE_GREEDY or

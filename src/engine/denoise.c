@@ -46,6 +46,11 @@ dl_denoise_reveal(dl_denoise *d, const dl_ranked *r)
 									d->policy->fixed_text);
 	const dl_pick *pick = &choice->pick[at < choice->n ? at : 0];
 
+	if (at == choice->n && d->allowed != NULL && dl_slot_constraint(&d->canvas, r->slot) != NULL)
+	{
+		d->fresh = false;		/* another forward, with what its neighbours leave now */
+		return;
+	}
 	dl_canvas_set(&d->canvas, r->slot, pick->id, false, pick->logprob);
 	d->fresh = false;
 	if (d->policy->chooser.bans->stop && dl_in_set(d->policy->chooser.bans->stop, pick->id))
@@ -115,6 +120,23 @@ start_block(dl_denoise *d, int block)
 	d->fresh = false;
 }
 
+/* Room for the sets of patterns, if a gap has one. */
+static bool
+open_allowed(dl_denoise *d)
+{
+	const dl_frame *frame = d->canvas.frame;
+	size_t		n = (size_t) d->canvas.n_slots;
+	bool		any = false;
+
+	for (int g = 0; g < frame->n_gaps && frame->constraint != NULL; g++)
+		any |= frame->constraint[g] != NULL;
+	if (!any)
+		return true;
+	d->reach = dl_arena_block(d->session->arena, (n + 1) * sizeof(dl_states) + n * d->policy->chooser.bans->vocab->bytes);
+	d->allowed = d->reach ? (uint8_t *) (d->reach + n + 1) : NULL;
+	return d->reach != NULL;
+}
+
 dlm_status
 dl_denoise_open(dl_denoise *d, dlm_session *s, const dl_policy *policy, dl_canvas *canvas,
 				uint32_t candidate, dl_kv *kv, dlm_error *err)
@@ -131,6 +153,12 @@ dl_denoise_open(dl_denoise *d, dlm_session *s, const dl_policy *policy, dl_canva
 	d->kv = kv;
 	if (p == NULL)
 	{
+		dl_canvas_free(&d->canvas, s->arena);
+		return dl_fail_memory(err);
+	}
+	if (!open_allowed(d))
+	{
+		dl_arena_block_free(s->arena, p);
 		dl_canvas_free(&d->canvas, s->arena);
 		return dl_fail_memory(err);
 	}
@@ -154,6 +182,7 @@ dl_denoise_close(dl_denoise *d)
 	a = d->session->arena;
 	dl_canvas_free(&d->canvas, a);
 	dl_arena_block_free(a, d->ranked);
+	dl_arena_block_free(a, d->reach);
 	dl_arena_block_free(a, d->blind);
 	dl_arena_block_free(a, d->unconditional);
 	dl_arena_block_free(a, d->change);
@@ -162,6 +191,15 @@ dl_denoise_close(dl_denoise *d)
 }
 
 /* --------------------------------------------------------------- forward */
+
+/* What its gap's pattern leaves to a slot; NULL: everything. */
+static const uint8_t *
+allowed_at(const dl_denoise *d, int slot)
+{
+	if (d->allowed == NULL || dl_slot_constraint(&d->canvas, slot) == NULL)
+		return NULL;
+	return d->allowed + (size_t) slot * d->policy->chooser.bans->vocab->bytes;
+}
 
 /* dl_reducer: a block of the row's logits. With guidance l = u + (w + 1) (c - u), u the logits without the fixed text. */
 static void
@@ -178,8 +216,8 @@ choose_block(void *ctx, int ask, int first, int n, float *logits, void *partial)
 		for (int i = 0; i < n; i++)
 			logits[i] = fmaf(policy->guidance + 1.0f, logits[i] - u[i], u[i]);
 	}
-	dl_choose_block(&policy->chooser, first, n, logits, d->canvas.slot[slot].rules, d->sets ? d->sets[slot] : NULL,
-					partial);
+	dl_choose_block(&policy->chooser, first, n, logits, d->canvas.slot[slot].rules, allowed_at(d, slot),
+					d->sets ? d->sets[slot] : NULL, partial);
 }
 
 static void
@@ -207,6 +245,23 @@ keep_block(void *ctx, int ask, int first, int n, float *logits, void *partial)
 static const dl_reducer greedy = {DL_CHOICE_GREEDY, choose_block, choose_fold};
 static const dl_reducer sampled = {DL_CHOICE_SAMPLED, choose_block, choose_fold};
 static const dl_reducer keep = {0, keep_block, NULL};
+
+/* The tokens that patterns leave, the canvas being as it is. */
+static void
+update_allowed(dl_denoise *d)
+{
+	const dl_canvas *c = &d->canvas;
+	size_t		bytes = d->policy->chooser.bans->vocab->bytes;
+
+	for (int g = 0; g < c->n_gaps && d->allowed != NULL; g++)
+	{
+		int			first = c->gap_first[g];
+
+		if (c->frame->constraint[g] != NULL)
+			dl_constraint_sets(c->frame->constraint[g], c->frame->lone_space[g], c->slot + first,
+							   c->gap_first[g + 1] - first, d->reach, d->allowed + (size_t) first * bytes, bytes);
+	}
+}
 
 /* The slots whose candidates the next step looks at. Stop tokens may be chosen only where all to the left is revealed. */
 static void
@@ -269,6 +324,7 @@ add_row(dl_denoise *d, dlm_error *err)
 	dl_row		row = {0};
 
 	list_asks(d);
+	update_allowed(d);
 	row.n = d->canvas.n;
 	row.ids = d->canvas.ids;
 	row.live = d->canvas.live;
@@ -335,7 +391,8 @@ static int
 rank(dl_denoise *d)
 {
 	const dl_policy *policy = d->policy;
-	double		rate = dl_schedule_rate(policy->linear, d->block_step + 1, d->block_steps);
+	double		rate = d->block_step >= d->block_steps ? 0 :
+		dl_schedule_rate(policy->linear, d->block_step + 1, d->block_steps);
 	int			n = 0;
 
 	for (int i = d->first; i < d->end; i++)
@@ -367,11 +424,14 @@ window_finished(const dl_denoise *d)
 {
 	const dl_rules *rules = d->policy->rules;
 
-	if (d->block_step >= d->block_steps)
+	/* a pattern may have kept a slot masked beyond its turn: the steps go on */
+	if (d->block_step >= d->block_steps && d->allowed == NULL)
 		return true;
 	for (int i = d->first; i < d->end; i++)
 		if (d->canvas.slot[i].masked)
 			return false;
+	if (d->block_step >= d->block_steps)
+		return true;
 	/* the schedules fall: if the next step masks nothing, none does */
 	return !rules->revises || rules->schedule(d->end - d->first, d->block_step + 1, d->block_steps) == 0;
 }
@@ -380,7 +440,8 @@ static void
 apply_step(dl_denoise *d)
 {
 	const dl_rules *rules = d->policy->rules;
-	int			keep = rules->schedule(d->end - d->first, d->block_step + 1, d->block_steps);
+	int			keep = d->block_step >= d->block_steps ? 0 :
+		rules->schedule(d->end - d->first, d->block_step + 1, d->block_steps);
 	int			n = rank(d);
 
 	if (n < 0)

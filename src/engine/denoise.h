@@ -11,7 +11,7 @@
 #ifndef DL_DENOISE_H
 #define DL_DENOISE_H
 
-#include "canvas.h"
+#include "constraint.h"
 
 typedef struct dl_denoise dl_denoise;
 
@@ -90,6 +90,8 @@ struct dl_denoise
 	size_t		unconditional_size;
 	dl_kv	   *kv,				/* borrowed, may be NULL */
 			   *blind_kv;		/* own */
+	uint8_t    *allowed;		/* [n_slots, bytes of a set] tokens that patterns leave, NULL: no gap has one */
+	dl_states  *reach;			/* scratch [n_slots + 1], in the same block */
 	const uint8_t *const *sets;	/* heal.c: [n_slots] a set per slot whose log-probability is wanted, NULL: none */
 	dl_change  *change;			/* trace [n_changes] */
 	int			n_changes,
@@ -119,7 +121,10 @@ void		dl_revise_none(dl_denoise *d, const dl_ranked *order, int n, int keep);
 void		dl_revise_uncond(dl_denoise *d, const dl_ranked *order, int n, int keep);
 void		dl_revise_cond(dl_denoise *d, const dl_ranked *order, int n, int keep);
 
-/* Reveal a slot: its candidate, or the next one that spells no banned text. Mask it again. Both are traced. */
+/*
+ * Reveal a slot: its candidate, or the next one that spells no banned text and that the gap's pattern leaves; it stays
+ * masked where the pattern leaves none. Mask it again. Both are traced.
+ */
 void		dl_denoise_reveal(dl_denoise *d, const dl_ranked *r);
 void		dl_denoise_remask(dl_denoise *d, int slot);
 /* Replace a revealed slot's token (repairs of the final text). */

@@ -242,6 +242,24 @@ typedef struct dlm_example
 	dlm_text	label;
 } dlm_example;
 
+/*
+ * What a gap of an infill may hold. A gap with choices takes the one whose
+ * tokens are the most probable in their place, whatever their number; its
+ * length in the template does not count. Other gaps are decoded: their text
+ * matches the whole pattern (pattern.h), and is none of the rejected ones.
+ */
+typedef struct dlm_gap_rule
+{
+	dlm_text	gap;			/* its name; of one without a name, its number among all gaps, from 1 */
+	const dlm_text *choices;	/* [n_choices], distinct; n_choices 0 = any text */
+	int			n_choices;
+	dlm_text	pattern;		/* len 0 = any text */
+	const dlm_text *reject;		/* [n_reject] */
+	int			n_reject;
+} dlm_gap_rule;
+
+#define DLM_MAX_CHOICES	1000	/* of one gap */
+
 /* All pointers are borrowed until dlm_session_close. */
 typedef struct dlm_request
 {
@@ -256,6 +274,8 @@ typedef struct dlm_request
 	const dlm_text *descriptions;	/* [n_labels] or NULL */
 	const dlm_example *examples;	/* [n_examples] */
 	int			n_examples;
+	const dlm_gap_rule *rules;	/* of infill [n_rules], of gaps of the template, at most one each */
+	int			n_rules;
 	const dlm_options *options;	/* NULL = all defaults */
 } dlm_request;
 
@@ -269,6 +289,10 @@ typedef struct dlm_gap
 	dlm_text	name;			/* len 0 = unnamed */
 	dlm_text	text;
 	int			tokens;
+	double		logprob;		/* mean of its tokens, as decoded or as scored */
+	double		probability;	/* of the choice among the choices; e^logprob of any other text */
+	int			choice;			/* index of the choice, -1 for a gap without choices */
+	const double *choices;		/* [n_choices] probabilities, all else being as it is in the answer; NULL without */
 } dlm_gap;
 
 typedef struct dlm_label_score

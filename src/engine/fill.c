@@ -34,6 +34,8 @@ noise_key(const dl_fill *f)
 		if (g == frame->n_gaps)
 			break;
 		dl_hash_int(&sha, frame->first_rule[g]);
+		if (dl_gap_rule_of(f, g) != NULL)
+			dl_gap_rule_hash(&sha, dl_gap_rule_of(f, g));
 		dl_hash_int(&sha, f->lengths[g].n);
 		for (int i = 0; i < f->lengths[g].n; i += f->lengths[g].n > 1 ? f->lengths[g].n - 1 : 1)
 			dl_hash_int(&sha, dl_length_at(&f->lengths[g], i));
@@ -94,7 +96,8 @@ dl_fill_start(dl_fill *f, dlm_error *err)
 	set_policy(f);
 	f->budget = f->task->options->length_budget ? f->task->options->length_budget : DEFAULT_BUDGET;
 	f->current = dl_arena_calloc(s->arena, (size_t) n, sizeof(int));
-	f->frame.lone_space = dl_arena_calloc(s->arena, (size_t) n, sizeof(bool));
+	if (f->frame.lone_space == NULL)
+		f->frame.lone_space = dl_arena_calloc(s->arena, (size_t) n, sizeof(bool));
 	if (f->current == NULL || f->frame.lone_space == NULL)
 		return dl_fail_memory(err);
 	f->frame.n_space = dl_tok_space_ids(s->model->tok, f->frame.space);
@@ -250,6 +253,9 @@ write_result(dl_fill *f, const dl_combo *c, dlm_error *err)
 		if (st != DLM_OK)
 			return st;
 		gap[g].name = f->name ? f->name[g] : (dlm_text) {NULL, 0};
+		gap[g].logprob = dl_fill_gap_logprob(c, g, gap[g].tokens);
+		gap[g].probability = dl_exp(gap[g].logprob);
+		gap[g].choice = -1;
 		size += f->printed[g].len + gap[g].text.len;
 	}
 	p = dl_arena_alloc(a, size + 1);
@@ -297,6 +303,7 @@ finish(dl_fill *f, dlm_error *err)
 			*err = error;
 		return error.status;
 	}
+	f->winner = best;
 	return write_result(f, best, err);
 }
 

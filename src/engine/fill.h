@@ -51,6 +51,8 @@ typedef struct dl_fill
 	dl_frame	frame;
 	dlm_text   *printed;		/* [n_gaps + 1] text around the gaps as the answer has it */
 	dlm_text   *name;			/* [n_gaps] */
+	const dlm_gap_rule **rule;	/* [n_gaps] NULL: any text; or NULL */
+	bool	   *typed;			/* [n_gaps] infill: a space typed before the gap is left to its first token */
 	bool	   *strip;			/* [n_gaps] a leading space of the gap's text is not printed: it stands in the text before */
 	bool		answer;			/* generate: cut at stop tokens */
 	dl_lengths *lengths;		/* [n_gaps] */
@@ -81,6 +83,7 @@ typedef struct dl_fill
 	int			budget;			/* probes left */
 	dl_combo  **beam;			/* [n_beam] decoded, in the arena */
 	int			n_beam;
+	const dl_combo *winner;		/* of them; NULL before DONE */
 } dl_fill;
 
 /* Frame, lengths, texts are set; fill in policy, bans, key, and choose the first phase. */
@@ -94,6 +97,17 @@ void		dl_fill_close(dl_fill *f);
 dlm_status	dl_fill_combo(dl_fill *f, const int *length, dl_combo **out, dlm_error *err);
 /* Open a combination's row, if it is not. */
 dlm_status	dl_fill_open_row(dl_fill *f, dl_combo *c, dl_kv *kv, dlm_error *err);
+
+/*
+ * gap_rules.c: what the request says of its gaps. Patterns become constraints
+ * of the frame, settle the form of gaps behind a typed space where only one is
+ * possible, and leave of a gap's lengths those that a match can have. Errors:
+ * those of dl_constraint_get; DLM_EINVAL where no length is left.
+ */
+dlm_status	dl_gap_rules_apply(dl_fill *f, dlm_error *err);
+
+/* The rule of a gap, or NULL. */
+const dlm_gap_rule *dl_gap_rule_of(const dl_fill *f, int gap);
 
 /* heal.c */
 dlm_status	dl_forms_plan(dl_fill *f, bool *any, dlm_error *err);
@@ -112,6 +126,9 @@ void		dl_lengths_middle(dl_fill *f);
 dlm_status	dl_fill_repair(dl_fill *f, dl_combo *c, dlm_error *err);
 /* Text of a gap as it is printed, and its tokens; of a finished row. */
 dlm_status	dl_fill_gap_text(dl_fill *f, const dl_combo *c, int gap, dlm_text *text, int *tokens, dlm_error *err);
+
+/* Mean log-probability of a gap's first tokens; of its first slot if there are none. */
+double		dl_fill_gap_logprob(const dl_combo *c, int gap, int tokens);
 
 /* trace.c: the rows of dlm_trace from a row's changes. */
 dlm_status	dl_trace_build(dl_fill *f, const dl_combo *c, dlm_error *err);

@@ -33,11 +33,11 @@ has_any(const uint8_t *set, size_t bytes)
 	return false;
 }
 
-/* Does a typed space stand before the gap? */
+/* Does a typed space stand before the gap, and may it go either way? */
 static bool
 has_form(const dl_fill *f, int g)
 {
-	return (f->frame.first_rule[g] & DL_RULE_SPACED) != 0;
+	return (f->frame.first_rule[g] & DL_RULE_SPACED) != 0 && !(f->frame.settled && f->frame.settled[g]);
 }
 
 /* Gaps that have a second form; none if the row of the second forms would not fit the context. */
@@ -56,6 +56,32 @@ count_forms(const dl_fill *f)
 		tokens += dl_length_at(&f->lengths[g], f->lengths[g].n - 1) - f->current[g];
 	}
 	return tokens + n <= (int64_t) f->task->session->model->config.context ? n : 0;
+}
+
+/* The first tokens of a gap in one of its forms: those of the form, or what its pattern leaves of them. */
+static dlm_status
+form_set(const dl_fill *f, int g, bool second, const uint8_t *tokens, const uint8_t **out, dlm_error *err)
+{
+	dl_arena   *a = f->task->session->arena;
+	size_t		bytes = f->bans->vocab->bytes;
+	size_t		n = (size_t) f->current[g];
+	dl_slot    *slots;
+	dl_states  *reach;
+	uint8_t    *sets;
+
+	*out = tokens;
+	if (f->frame.constraint == NULL || f->frame.constraint[g] == NULL)
+		return DLM_OK;
+	slots = dl_arena_calloc(a, n, sizeof(*slots));
+	reach = dl_arena_calloc(a, n + 1, sizeof(*reach));
+	sets = dl_arena_calloc(a, n, bytes);
+	if (slots == NULL || reach == NULL || sets == NULL)
+		return dl_fail_memory(err);
+	for (size_t i = 0; i < n; i++)
+		slots[i].masked = true;
+	dl_constraint_sets(f->frame.constraint[g], second, slots, (int) n, reach, sets, bytes);
+	*out = sets;				/* the first slot's */
+	return DLM_OK;
 }
 
 /* The row with these gaps one position longer: first positions are to hold the space token, second ones a never-spaced one. */
@@ -86,16 +112,17 @@ open_form(dl_fill *f, dlm_error *err)
 	f->form_open = true;
 	if (st != DLM_OK)
 		return st;
-	for (int g = 0; g < f->frame.n_gaps; g++)
+	f->form->allowed = NULL;	/* its gaps hold a slot more than their patterns know of */
+	for (int g = 0; g < f->frame.n_gaps && st == DLM_OK; g++)
 		if (has_form(f, g))
 		{
 			int			first = f->form->canvas.gap_first[g];
 
 			sets[first] = space;
-			sets[first + 1] = f->bans->vocab->never_spaced;
+			st = form_set(f, g, true, f->bans->vocab->never_spaced, &sets[first + 1], err);
 		}
 	f->form->sets = sets;
-	return DLM_OK;
+	return st;
 }
 
 static dlm_status
@@ -114,11 +141,11 @@ open_base(dl_fill *f, dlm_error *err)
 	sets = dl_arena_calloc(s->arena, (size_t) row->canvas.n_slots, sizeof(*sets));
 	if (sets == NULL)
 		return dl_fail_memory(err);
-	for (int g = 0; g < f->frame.n_gaps; g++)
+	for (int g = 0; g < f->frame.n_gaps && st == DLM_OK; g++)
 		if (has_form(f, g))
-			sets[row->canvas.gap_first[g]] = f->bans->vocab->spaced_word;
+			st = form_set(f, g, false, f->bans->vocab->spaced_word, &sets[row->canvas.gap_first[g]], err);
 	row->sets = sets;
-	return DLM_OK;
+	return st;
 }
 
 dlm_status

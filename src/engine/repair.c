@@ -116,6 +116,17 @@ dl_fill_gap_text(dl_fill *f, const dl_combo *c, int gap, dlm_text *text, int *to
 	return DLM_OK;
 }
 
+double
+dl_fill_gap_logprob(const dl_combo *c, int gap, int tokens)
+{
+	const dl_slot *slot = c->row.canvas.slot + c->row.canvas.gap_first[gap];
+	double		sum = 0;
+
+	for (int i = 0; i < tokens; i++)
+		sum += (double) slot[i].score;
+	return tokens > 0 ? sum / tokens : (double) slot[0].score;
+}
+
 /* ---------------------------------------------------------------- faults */
 
 /* Bytes [*from, *to) of the gap's text that must change; false: all is well. */
@@ -170,6 +181,25 @@ broken_length(const char *s, size_t n)
 	return len < n ? len : n;
 }
 
+/* Is a gap's text one that its rule does not let pass? */
+static bool
+breaks_rule(const dl_fill *f, int gap, dlm_text text, fault *out)
+{
+	const dlm_gap_rule *rule = dl_gap_rule_of(f, gap);
+
+	if (rule == NULL)
+		return false;
+	out->what = "the model writes no text here that the gap's pattern leaves";
+	if (f->frame.constraint != NULL && f->frame.constraint[gap] != NULL &&
+		!dl_pattern_matches(f->frame.constraint[gap]->pattern, text))
+		return true;
+	out->what = "the model writes no text here that is not rejected";
+	for (int i = 0; i < rule->n_reject; i++)
+		if (rule->reject[i].len == text.len && memcmp(rule->reject[i].data, text.data, text.len) == 0)
+			return true;
+	return false;
+}
+
 static dlm_status
 find_fault(const dl_fill *f, int gap, const gap_bytes *b, bool *found, fault *out, dlm_error *err)
 {
@@ -200,22 +230,28 @@ find_fault(const dl_fill *f, int gap, const gap_bytes *b, bool *found, fault *ou
 		out->to = out->from + 1;
 		return DLM_OK;
 	}
-	*found = false;
-	return f->bans->n_text > 0 ? find_ban(f, gap, b, found, out, err) : DLM_OK;
+	*found = breaks_rule(f, gap, (dlm_text) {s, n}, out);
+	if (*found)
+	{
+		out->from = b->strip;
+		out->to = b->n;
+	}
+	return !*found && f->bans->n_text > 0 ? find_ban(f, gap, b, found, out, err) : DLM_OK;
 }
 
 /* The next candidate that a slot has not held yet, the one that is valid by itself last; false: there is none. */
 static bool
-next_pick(const dl_slot *s, dl_pick *out)
+next_pick(const dl_canvas *canvas, int slot, dl_pick *out)
 {
+	const dl_slot *s = &canvas->slot[slot];
 	const dl_choice *choice = &s->choice;
 	int			at = s->repairs;
 
-	while (at < choice->n && choice->pick[at].id == s->id)
+	while (at < choice->n && (choice->pick[at].id == s->id || !dl_canvas_allows(canvas, slot, choice->pick[at].id)))
 		at++;
 	if (at < choice->n)
 		*out = choice->pick[at];
-	else if (at == choice->n && choice->whole.id >= 0)
+	else if (at == choice->n && choice->whole.id >= 0 && dl_canvas_allows(canvas, slot, choice->whole.id))
 		*out = choice->whole;
 	else
 		return false;
@@ -238,7 +274,7 @@ repair_once(const dl_fill *f, dl_combo *c, const gap_bytes *b, const fault *bad)
 	{
 		const dl_slot *s = &canvas->slot[b->first + i];
 
-		if (b->start[i + 1] <= bad->from || b->start[i] >= bad->to || !next_pick(s, &pick) ||
+		if (b->start[i + 1] <= bad->from || b->start[i] >= bad->to || !next_pick(canvas, b->first + i, &pick) ||
 			(bad->broken && dl_in_set(f->bans->vocab->whole, s->id)))
 			continue;
 		if (worst < 0 || s->score < canvas->slot[worst].score)
@@ -246,7 +282,7 @@ repair_once(const dl_fill *f, dl_combo *c, const gap_bytes *b, const fault *bad)
 	}
 	if (worst < 0)
 		return false;
-	next_pick(&canvas->slot[worst], &pick);
+	next_pick(canvas, worst, &pick);
 	while (canvas->slot[worst].repairs < canvas->slot[worst].choice.n &&
 		   canvas->slot[worst].choice.pick[canvas->slot[worst].repairs].id != pick.id)
 		canvas->slot[worst].repairs++;

@@ -142,6 +142,15 @@ dl_options_hash(dl_sha256 *sha, const dlm_model *model, const dlm_options *o, bo
 }
 
 void
+dl_gap_rule_hash(dl_sha256 *sha, const dlm_gap_rule *rule)
+{
+	dl_hash_text(sha, rule->gap);
+	hash_texts(sha, rule->choices, rule->n_choices);
+	dl_hash_text(sha, rule->pattern);
+	hash_texts(sha, rule->reject, rule->n_reject);
+}
+
+void
 dl_request_digest(const dlm_model *model, const dlm_request *r, uint8_t digest[32])
 {
 	const dlm_options *o = r->options ? r->options : &dl_default_options;
@@ -163,6 +172,9 @@ dl_request_digest(const dlm_model *model, const dlm_request *r, uint8_t digest[3
 		dl_hash_text(&sha, r->examples[i].input);
 		dl_hash_text(&sha, r->examples[i].label);
 	}
+	dl_hash_int(&sha, r->n_rules);
+	for (int i = 0; i < r->n_rules; i++)
+		dl_gap_rule_hash(&sha, &r->rules[i]);
 	dl_options_hash(&sha, model, o, true);
 	dl_hash_int(&sha, o->overflow);
 	dl_sha256_final(&sha, digest);

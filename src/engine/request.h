@@ -19,6 +19,8 @@ void		dl_options_hash(dl_sha256 *sha, const dlm_model *model, const dlm_options 
 void		dl_hash_text(dl_sha256 *sha, dlm_text text);
 void		dl_hash_int(dl_sha256 *sha, int64_t value);
 
+void		dl_gap_rule_hash(dl_sha256 *sha, const dlm_gap_rule *rule);
+
 /* SHA-256 over the whole request by value: equal digests are equal requests. */
 void		dl_request_digest(const dlm_model *model, const dlm_request *request, uint8_t digest[32]);
 

@@ -76,6 +76,8 @@ struct dlm_session
 	struct dl_scheduler *scheduler;
 	const struct dl_vocab *vocab;	/* bans.c: made when first asked for */
 	struct kept_bans *bans;
+	struct kept_pattern *patterns;	/* constraint.c */
+	struct dl_reader *readers;
 };
 
 /* Add a row to the round. The row is copied; what it points to must live until absorb. */

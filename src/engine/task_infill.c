@@ -4,14 +4,21 @@
  * The text is pieces with gaps between them (gaps.c). Each piece is tokenised
  * by itself, the first and the last together with what the infill template
  * puts around the text. The answer is the user's own text with each gap
- * replaced; the tokens of the pieces are only what the model reads.
+ * replaced; the tokens of the pieces are only what the model reads. Gaps with
+ * choices are decided apart (closed.c).
  */
-#include "fill.h"
+#include "closed.h"
 #include "gaps.h"
 #include "status.h"
 #include "template.h"
 
 #include <string.h>
+
+typedef struct infill
+{
+	dl_fill		fill;			/* all gaps; not started where some have choices */
+	dl_closed  *closed;			/* or NULL */
+} infill;
 
 /* How a tokenizer family writes spaces, found out by asking it. */
 typedef struct space_habits
@@ -176,7 +183,7 @@ gap_rule(dl_fill *f, int g, const space_habits *habits, bool at_start)
 	if (typed)
 	{
 		*rule = habits->words ? DL_RULE_WORD_START : DL_RULE_SPACED;
-		f->strip[g] = true;
+		f->strip[g] = f->typed[g] = true;
 		return 1;
 	}
 	if (habits->words && (piece.len ? !is_word_end((unsigned char) last) : at_start))
@@ -270,7 +277,8 @@ check_fit(dl_fill *f, int front, int back, dlm_error *err)
 	int64_t		spare;
 
 	for (int g = 0; g <= n; g++)
-		tokens += f->frame.piece[g].n + (g < n ? dl_length_at(&f->lengths[g], f->lengths[g].n - 1) : 0);
+		tokens += f->frame.piece[g].n + (g < n ? dl_length_at(&f->lengths[g], f->lengths[g].n - 1) : 0) +
+			(g < n && f->frame.lone_space && f->frame.lone_space[g]);
 	if (tokens <= context)
 		return DLM_OK;
 	spare = (int64_t) (first->n - front) + (last->n - back);
@@ -308,10 +316,11 @@ alloc_frame(dl_fill *f, const dl_gaps *gaps, dlm_error *err)
 	f->frame.piece = dl_arena_calloc(a, n + 1, sizeof(dl_ids));
 	f->frame.first_rule = dl_arena_calloc(a, n, sizeof(unsigned));
 	f->strip = dl_arena_calloc(a, n, sizeof(bool));
+	f->typed = dl_arena_calloc(a, n, sizeof(bool));
 	f->lengths = dl_arena_calloc(a, n, sizeof(dl_lengths));
 	f->name = dl_arena_calloc(a, n, sizeof(dlm_text));
 	f->printed = gaps->piece;
-	if (!f->frame.piece || !f->frame.first_rule || !f->strip || !f->lengths || !f->name)
+	if (!f->frame.piece || !f->frame.first_rule || !f->strip || !f->typed || !f->lengths || !f->name)
 		return dl_fail_memory(err);
 	for (int g = 0; g < gaps->n; g++)
 	{
@@ -321,11 +330,23 @@ alloc_frame(dl_fill *f, const dl_gaps *gaps, dlm_error *err)
 	return DLM_OK;
 }
 
+/* The open gaps of a row with choices begin at the middle of their lengths, as in any fill. */
+static dlm_status
+start_closed(dl_fill *f, dlm_error *err)
+{
+	f->current = dl_arena_calloc(f->task->session->arena, (size_t) f->frame.n_gaps, sizeof(int));
+	if (f->current == NULL)
+		return dl_fail_memory(err);
+	dl_lengths_middle(f);
+	return DLM_OK;
+}
+
 static dlm_status
 infill_open(dl_task *task, dlm_error *err)
 {
 	dlm_session *s = task->session;
-	dl_fill    *f = dl_arena_calloc(s->arena, 1, sizeof(*f));
+	infill	   *state = dl_arena_calloc(s->arena, 1, sizeof(*state));
+	dl_fill    *f = &state->fill;
 	dl_gaps		gaps;
 	bool		own = !task->options->has_template;
 	dlm_text	before = {"", 0},
@@ -334,10 +355,10 @@ infill_open(dl_task *task, dlm_error *err)
 				back = 0;
 	dlm_status	st;
 
-	if (f == NULL)
+	if (state == NULL)
 		return dl_fail_memory(err);
 	f->task = task;
-	task->state = f;
+	task->state = state;
 	st = dl_gaps_parse(task->request->input, s->arena, &gaps, err);
 	if (st == DLM_OK)
 		st = split_template(own ? s->model->settings.infill : task->options->tmpl, own, &before, &after, err);
@@ -348,26 +369,40 @@ infill_open(dl_task *task, dlm_error *err)
 	if (st == DLM_OK)
 		st = write_pieces(f, before, after, own, &front, &back, err);
 	if (st == DLM_OK)
+		st = dl_gap_rules_apply(f, err);
+	if (st == DLM_OK)
+		st = dl_closed_open(f, &state->closed, err);
+	if (st == DLM_OK)
 		st = check_fit(f, front, back, err);
-	return st == DLM_OK ? dl_fill_start(f, err) : st;
+	if (st != DLM_OK)
+		return st;
+	return state->closed == NULL ? dl_fill_start(f, err) : start_closed(f, err);
 }
 
 static dlm_status
 infill_plan(dl_task *task, dlm_error *err)
 {
-	return dl_fill_plan(task->state, err);
+	infill	   *state = task->state;
+
+	return state->closed ? dl_closed_plan(state->closed, err) : dl_fill_plan(&state->fill, err);
 }
 
 static dlm_status
 infill_absorb(dl_task *task, dlm_error *err)
 {
-	return dl_fill_absorb(task->state, err);
+	infill	   *state = task->state;
+
+	return state->closed ? dl_closed_absorb(state->closed, err) : dl_fill_absorb(&state->fill, err);
 }
 
 static void
 infill_close(dl_task *task)
 {
-	dl_fill_close(task->state);
+	infill	   *state = task->state;
+
+	if (state->closed)
+		dl_closed_close(state->closed);
+	dl_fill_close(&state->fill);
 }
 
 const dl_task_ops dl_task_infill = {

@@ -129,7 +129,7 @@ choose_by_blocks(const problem *p, bool backwards, const dl_draw *at, dl_choice 
 		float	   *x = malloc((size_t) m * sizeof(float));	/* of its own, so that a sanitizer sees its end */
 
 		memcpy(x, p->logits + first, (size_t) m * sizeof(float));
-		dl_choose_block(&p->c, first, m, x, p->rules, p->sets[7], (dl_choice_part *) (parts + (size_t) b * size));
+		dl_choose_block(&p->c, first, m, x, p->rules, NULL, p->sets[7], (dl_choice_part *) (parts + (size_t) b * size));
 		free(x);
 	}
 	*set_logprob = dl_set_logprob(&p->c, parts);
