@@ -55,3 +55,18 @@ FROM (VALUES ('My name is [MASK:2] and I live in [MASK:2].')) v (t);
 SELECT count(DISTINCT dlm_infill('My name is [MASK:2] and I live in [MASK:2].', temperature => 1, seed => i)) > 1 AS vary
 FROM generate_series(1, 4) i;
 SELECT count(DISTINCT dlm_infill('My name is [MASK:2].', seed => i)) AS greedy_ignores_seed FROM generate_series(1, 3) i;
+-- what a gap may hold: choices, patterns, by name or number
+SELECT dlm_infill_gaps('Berlin is the capital of [MASK:c]; it lies in [MASK].',
+	options => '{"choices": {"c": ["France", "Germany", "Japan"], "2": ["Europe", "Asia"]}}');
+SELECT g ->> 'year' ~ '^(19|20)[0-9]{2}$' AS year, g ->> '2' ~ '^[a-z]+$' AS word
+FROM dlm_infill_gaps('It opened in [MASK:year:1-6] and was [MASK:1-3].',
+	options => '{"patterns": {"year": "(19|20)[0-9]{2}", "2": "[a-z]+"}}') AS g;
+\x on
+SELECT * FROM pg_temp.fails($$SELECT dlm_infill('a [MASK]', options => '{"choices": {"b": ["c"]}}')$$);
+SELECT * FROM pg_temp.fails($$SELECT dlm_infill('a [MASK]', options => '{"choices": ["c"]}')$$);
+SELECT * FROM pg_temp.fails($$SELECT dlm_infill('a [MASK]', options => '{"choices": {"1": ["c", 2]}}')$$);
+SELECT * FROM pg_temp.fails($$SELECT dlm_infill('a [MASK]', options => '{"patterns": {"1": 5}}')$$);
+SELECT * FROM pg_temp.fails($$SELECT dlm_infill('a [MASK]', options => '{"patterns": {"1": "a{2"}}')$$);
+SELECT * FROM pg_temp.fails($$SELECT dlm_infill('a [MASK:2]', options => '{"patterns": {"1": "x{9}y{9}z{9}q{30}"}}')$$);
+SELECT * FROM pg_temp.fails($$SELECT dlm_infill('a [MASK:2]', options => '{"patterns": {"1": "x"}, "choices": {"1": ["y"]}}')$$);
+\x off

@@ -133,6 +133,27 @@ AS 'MODULE_PATHNAME', 'dlm_sql_trace';
 COMMENT ON FUNCTION dlm_trace(text, int, float8, bigint, jsonb, text) IS
 	'show the denoising of dlm_infill: a row for each canvas position that a step changed';
 
+CREATE FUNCTION dlm_infill_row("row" anyelement, options jsonb DEFAULT NULL, model text DEFAULT NULL)
+RETURNS anyelement
+LANGUAGE C STABLE PARALLEL RESTRICTED COST 10000 SUPPORT dlm_support
+AS 'MODULE_PATHNAME', 'dlm_sql_infill_row';
+COMMENT ON FUNCTION dlm_infill_row(anyelement, jsonb, text) IS
+	'fill the NULL columns of a row together, with values that its table allows';
+
+CREATE FUNCTION dlm_infill_cells("row" anyelement, options jsonb DEFAULT NULL, model text DEFAULT NULL)
+RETURNS jsonb
+LANGUAGE C STABLE PARALLEL RESTRICTED COST 10000 SUPPORT dlm_support
+AS 'MODULE_PATHNAME', 'dlm_sql_infill_cells';
+COMMENT ON FUNCTION dlm_infill_cells(anyelement, jsonb, text) IS
+	'what dlm_infill_row writes into each NULL column, as {"column": {"value": text, "confidence": 0..1}}';
+
+CREATE FUNCTION dlm_infill_record(record jsonb, options jsonb DEFAULT NULL, model text DEFAULT NULL)
+RETURNS jsonb
+LANGUAGE C STABLE PARALLEL SAFE COST 10000 SUPPORT dlm_support
+AS 'MODULE_PATHNAME', 'dlm_sql_infill_record';
+COMMENT ON FUNCTION dlm_infill_record(jsonb, jsonb, text) IS
+	'fill the null members of a JSON object together';
+
 CREATE FUNCTION dlm_quote(value text)
 RETURNS text
 LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE

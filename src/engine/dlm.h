@@ -276,6 +276,7 @@ typedef struct dlm_request
 	int			n_examples;
 	const dlm_gap_rule *rules;	/* of infill [n_rules], of gaps of the template, at most one each */
 	int			n_rules;
+	void	   *tag;			/* the caller's own */
 	const dlm_options *options;	/* NULL = all defaults */
 } dlm_request;
 
@@ -390,6 +391,9 @@ dlm_status	dlm_session_step(dlm_session *session, dlm_error *err);
 const dlm_result *dlm_session_result(const dlm_session *session, int i);
 void		dlm_session_progress(const dlm_session *session, dlm_progress *out);
 void		dlm_session_close(dlm_session *session);
+
+/* Is this a pattern that a gap may have? DLM_EINVAL, DLM_ETOOLONG, DLM_ENOMEM. */
+dlm_status	dlm_pattern_check(dlm_text pattern, dlm_error *err);
 
 /* Escape a text so that no part of it can open a gap of an infill template. malloc'd, caller frees. */
 dlm_status	dlm_quote_template(dlm_text text, char **out, size_t *len, dlm_error *err);

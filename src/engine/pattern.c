@@ -202,6 +202,21 @@ dl_pattern_compile(dlm_text source, dl_arena *a, dl_pattern **out, dlm_error *er
 	return st;
 }
 
+dlm_status
+dlm_pattern_check(dlm_text pattern, dlm_error *err)
+{
+	dl_arena   *a = dl_arena_create(0);
+	dl_pattern *p = NULL;
+	dlm_status	st = a ? dl_pattern_compile(pattern, a, &p, err) : dl_fail_memory(err);
+
+	if (a != NULL)
+	{
+		dl_arena_block_free(a, p);
+		dl_arena_destroy(a);
+	}
+	return st;
+}
+
 int
 dl_pattern_run(const dl_pattern *p, int state, const char *s, size_t n)
 {

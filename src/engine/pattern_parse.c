@@ -9,7 +9,7 @@
 
 #include <string.h>
 
-#define MAX_DEPTH	16			/* groups within groups */
+#define MAX_DEPTH	48			/* groups within groups: a range of numbers of 18 digits has nearly as many */
 #define MAX_REPEAT	1000
 #define MAX_WORK	20000		/* pieces compiled: what is empty may be repeated without a node */
 

@@ -381,6 +381,8 @@ take_answer(DlmCall *session, int row, const dlm_request *request, const dlm_res
 	answer->value.value = w->call->function->make(request, result, w->call->desc);
 	answer->value.isnull = false;
 	MemoryContextSwitchTo(before);
+	if (request->tag && ((DlmRequestTag *) request->tag)->failed)
+		answer->state = DLM_ANSWER_FAILED;
 }
 
 static void

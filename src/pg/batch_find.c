@@ -275,6 +275,8 @@ why_not(const FuncExpr *call, const Finder *f)
 		return "with a volatile argument";
 	if (loose_value_walker((Node *) call->args, NULL))
 		return "with an argument that a CASE or a cast around it provides";
+	if (dlm_function_of(call->funcid)->row && !type_is_rowtype(exprType(linitial(call->args))))
+		return "with an argument that is no row";
 	return NULL;
 }
 

@@ -22,12 +22,16 @@ typedef struct DlmFunction
 	DlmMake		make;
 	Oid			array_element;	/* element type of the text[] form's answer */
 	bool		composite;		/* make takes the TupleDesc of the result */
+	bool		row;			/* the first argument is a row */
 } DlmFunction;
 
 /* funcs_text.c, funcs_classify.c, funcs_rows.c */
 extern const DlmFunction dlm_function_generate;
 extern const DlmFunction dlm_function_infill;
 extern const DlmFunction dlm_function_infill_gaps;
+extern const DlmFunction dlm_function_infill_row;
+extern const DlmFunction dlm_function_infill_cells;
+extern const DlmFunction dlm_function_infill_record;
 extern const DlmFunction dlm_function_classify;
 extern const DlmFunction dlm_function_classify_full;
 extern const DlmFunction dlm_function_classify_multi;

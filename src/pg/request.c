@@ -111,6 +111,30 @@ add_rows(DlmCall *call, const dlm_request *pattern, const Datum *values, const b
 	call->n = n;
 }
 
+void
+dlm_call_put(DlmCall *call, const dlm_request *request, int row, bool given)
+{
+	if (!given)
+	{
+		grow(call, 1);
+		call->requests[call->n] = *request;
+		call->row_of[call->n++] = row;
+		return;
+	}
+	/* as many as a power of two is room for */
+	if ((call->n_given & (call->n_given - 1)) == 0)
+	{
+		int			capacity = Max(2 * call->n_given, 1);
+
+		call->given = call->given ? repalloc_huge(call->given, capacity * sizeof(dlm_request)) :
+			palloc(capacity * sizeof(dlm_request));
+		call->given_row = call->given_row ? repalloc_huge(call->given_row, capacity * sizeof(int)) :
+			palloc(capacity * sizeof(int));
+	}
+	call->given[call->n_given] = *request;
+	call->given_row[call->n_given++] = row;
+}
+
 DlmCall *
 dlm_call_open(dlm_task task, NullableDatum model)
 {
@@ -138,12 +162,21 @@ dlm_call_add(DlmCall *call, const DlmArgs *args, const Datum *inputs, const bool
 	dlm_request pattern = {0};
 	bool		usable = true;
 
+	if (args->add)
+	{
+		args->add(call, args, inputs, nulls, n);
+		call->rows += n;
+		call->calls += n;
+		return;
+	}
 	dlm_options_parse(task, args->options, options);
 	scalar_options(args, &options->engine);
 	options->engine.forbidden = dlm_forbidden_tokens(call->model);
 	pattern.task = task;
 	pattern.trace = args->trace;
 	pattern.options = &options->engine;
+	pattern.rules = options->rules;
+	pattern.n_rules = options->n_rules;
 	if (task == DLM_GENERATE)
 		pattern.max_tokens = int_argument(args->max_tokens, "max_tokens", DEFAULT_MAX_TOKENS, 1, INT_MAX);
 	if (task == DLM_CLASSIFY || task == DLM_CLASSIFY_MULTI)

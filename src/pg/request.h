@@ -12,9 +12,18 @@
 #define DLM_PG_REQUEST_H
 
 #include "utils/array.h"
+#include "utils/jsonb.h"
 
 #include "registry.h"
 #include "stats.h"
+
+struct DlmCall;
+
+/* What a request's tag points to, or begins with, where it has one. */
+typedef struct DlmRequestTag
+{
+	bool		failed;			/* make found that the answer will not do: the row is to be evaluated alone */
+} DlmRequestTag;
 
 /* The arguments of a function, unpacked but not looked at. Initialise with dlm_args_init: all NULL. */
 typedef struct DlmArgs
@@ -34,6 +43,8 @@ typedef struct DlmArgs
 	NullableDatum k;			/* int, of predict_length */
 	NullableDatum options;		/* jsonb */
 	NullableDatum model;		/* text */
+	/* adds requests for inputs that are no texts, or NULL; see dlm_call_add */
+	void		(*add) (struct DlmCall *call, const struct DlmArgs *args, const Datum *inputs, const bool *nulls, int n);
 } DlmArgs;
 
 extern void dlm_args_init(DlmArgs *args);
@@ -47,6 +58,9 @@ typedef struct DlmOptions
 	dlm_options engine;			/* first: offsets of the key table count from here */
 	DlmOnError	on_error;
 	DlmOnOverflow on_overflow;
+	const char *also_known;		/* keys that the caller has taken, for the hint on an unknown one; or NULL */
+	dlm_gap_rule *rules;		/* of infill's gaps [n_rules] */
+	int			n_rules;
 } DlmOptions;
 
 typedef struct DlmCall
@@ -61,6 +75,9 @@ typedef struct DlmCall
 	int		   *row_of;			/* [n] the row of each request; a row without one is NULL */
 	int			n;
 	int			capacity;		/* of requests and row_of */
+	dlm_request *given;			/* [n_given] requests that need no model: taken with an empty result */
+	int		   *given_row;
+	int			n_given;
 	int			calls;			/* SQL calls that it stands for */
 	int			most;			/* rows that are run together, as far as memory has taught; 0 = not yet */
 	/* what running it took */
@@ -88,6 +105,9 @@ extern DlmCall *dlm_call_open(dlm_task task, NullableDatum model);
  */
 extern void dlm_call_add(DlmCall *call, const DlmArgs *args, const Datum *inputs, const bool *nulls, int n);
 
+/* Add one request for the row `row` of the call, ready made; `given`: it needs no model. */
+extern void dlm_call_put(DlmCall *call, const dlm_request *request, int row, bool given);
+
 /* Both, for the arguments of one SQL function, of which the input is not NULL. */
 extern DlmCall *dlm_call_begin(dlm_task task, const DlmArgs *args);
 
@@ -100,6 +120,12 @@ extern char *dlm_model_argument(NullableDatum model);
 /* -- request_options.c: the keys of options jsonb -- */
 
 extern void dlm_options_parse(dlm_task task, NullableDatum options, DlmOptions *out);
+
+/* -- request_gaps.c: what gaps may hold -- */
+
+/* Values of the options "choices" and "patterns": rules of the gaps that they name. 22023 for a wrong form. */
+extern void dlm_options_choices(const char *key, const JsonbValue *value, DlmOptions *out);
+extern void dlm_options_patterns(const char *key, const JsonbValue *value, DlmOptions *out);
 
 /* -- request_labels.c: what classification takes -- */
 

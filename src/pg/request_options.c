@@ -36,7 +36,9 @@ typedef enum OptionType
 	OPTION_TEXTS,				/* array of texts; the count is stored at offset2 */
 	OPTION_SAMPLER,
 	OPTION_TEMPLATE,
-	OPTION_PASSES				/* a number, or "exact" */
+	OPTION_PASSES,				/* a number, or "exact" */
+	OPTION_CHOICES,				/* an object: gap -> array of texts */
+	OPTION_PATTERNS				/* an object: gap -> pattern */
 } OptionType;
 
 typedef struct Choice
@@ -89,14 +91,16 @@ static const OptionKey option_keys[] = {
 	{"boundary", WRITERS, OPTION_CHOICE, AT(engine.boundary), 0, 0, 0, boundaries},
 	{"calibrate", CLASSIFIERS, OPTION_CHOICE, AT(engine.calibrate), 0, 0, 0, calibrations},
 	{"cfg_scale", WRITERS, OPTION_FLOAT, AT(engine.cfg_scale), 0, 0, 100, NULL},
+	{"choices", ON(DLM_INFILL), OPTION_CHOICES, 0, 0, 0, 0, NULL},
 	{"length", WRITERS, OPTION_CHOICE, AT(engine.length), 0, 0, 0, lengths},
 	{"length_beam", WRITERS, OPTION_INT, AT(engine.length_beam), 0, 1, 64, NULL},
 	{"length_budget", WRITERS, OPTION_INT, AT(engine.length_budget), 0, 1, 100000, NULL},
 	{"multiline", WRITERS, OPTION_BOOL, AT(engine.multiline), 0, 0, 0, NULL},
-	{"normalize", CLASSIFIERS, OPTION_CHOICE, AT(engine.normalize), 0, 0, 0, normalizations},
+	{"normalize", CLASSIFIERS | ON(DLM_INFILL), OPTION_CHOICE, AT(engine.normalize), 0, 0, 0, normalizations},
 	{"on_error", WRITERS | CLASSIFIERS | SCORERS, OPTION_CHOICE, AT(on_error), 0, 0, 0, on_errors},
 	{"on_overflow", WRITERS | CLASSIFIERS | SCORERS, OPTION_CHOICE, AT(on_overflow), 0, 0, 0, on_overflows},
 	{"passes", ON(DLM_SCORE), OPTION_PASSES, AT(engine.passes), 0, 1, 1000, NULL},
+	{"patterns", ON(DLM_INFILL), OPTION_PATTERNS, 0, 0, 0, 0, NULL},
 	{"sampler", WRITERS, OPTION_SAMPLER, AT(engine.sampler), 0, 0, 0, NULL},
 	{"scoring", CLASSIFIERS, OPTION_CHOICE, AT(engine.scoring), 0, 0, 0, scorings},
 	{"stop", WRITERS, OPTION_TEXTS, AT(engine.stop), AT(engine.n_stop), 0, 0, NULL},
@@ -110,7 +114,7 @@ static const OptionKey option_keys[] = {
 
 static void
 pg_attribute_noreturn()
-unknown_key(dlm_task task, const JsonbValue *key)
+unknown_key(dlm_task task, const JsonbValue *key, const char *also_known)
 {
 	StringInfoData known;
 	char	   *name = pnstrdup(key->val.string.val,
@@ -122,6 +126,8 @@ unknown_key(dlm_task task, const JsonbValue *key)
 		if (option_keys[i].tasks & ON(task))
 			appendStringInfo(&known, "%s%s", known.len ? ", " : "", option_keys[i].key);
 	}
+	if (also_known)
+		appendStringInfo(&known, ", %s", also_known);
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 errmsg("unknown option \"%s\"", name),
@@ -281,6 +287,12 @@ set_option(dlm_task task, const OptionKey *key, const JsonbValue *value, DlmOpti
 		case OPTION_PASSES:
 			*(int *) target = is_word(value, "exact") ? -1 : (int) number_value(key, value);
 			break;
+		case OPTION_CHOICES:
+			dlm_options_choices(key->key, value, out);
+			break;
+		case OPTION_PATTERNS:
+			dlm_options_patterns(key->key, value, out);
+			break;
 	}
 }
 
@@ -317,7 +329,7 @@ dlm_options_parse(dlm_task task, NullableDatum options, DlmOptions *out)
 					key = &option_keys[i];
 			}
 			if (!key)
-				unknown_key(task, &item);
+				unknown_key(task, &item, out->also_known);
 		}
 		else if (token == WJB_VALUE && item.type != jbvNull)
 			set_option(task, key, &item, out);

@@ -327,7 +327,12 @@ run_take(DlmCall *call, DlmRun *run, int first, int n, DlmTake take, DlmFail fai
 		if (result->error.status == DLM_OK)
 			take(call, row, request, result, arg);
 		else if (error_is_null(DLM_REQUEST_OPTIONS(request), result->error.status))
-			continue;
+		{
+			dlm_result	empty = {0};
+
+			if (request->tag)	/* a row stays as it is */
+				take(call, row, request, &empty, arg);
+		}
 		else if (fail)
 			fail(call, row, &result->error, arg);
 		else
@@ -359,6 +364,12 @@ dlm_run(DlmCall *call, DlmTake take, DlmFail fail, void *arg)
 	int			n;
 
 	check_process();
+	for (int i = 0; i < call->n_given; i++)
+	{
+		dlm_result	empty = {0};
+
+		take(call, call->given_row[i], &call->given[i], &empty, arg);
+	}
 	if (call->n == 0)
 		return;
 	run = palloc0(sizeof(DlmRun));

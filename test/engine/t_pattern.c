@@ -65,6 +65,9 @@ texts_match(void)
 	}
 }
 
+#define DEEP	"(((((((((((((((((((("
+#define PEED	"))))))))))))))))))))"
+
 static void
 errors_are_told(void)
 {
@@ -80,7 +83,8 @@ errors_are_told(void)
 		{"a\\", DLM_EINVAL, "backslash"}, {"\\q", DLM_EINVAL, "escape"}, {"[z-a]", DLM_EINVAL, "backwards"},
 		{"[\xC3\xBC]", DLM_EINVAL, "ASCII"}, {"[^\\d\\D]", DLM_OK, ""}, {".{0,999}", DLM_ETOOLONG, "long"},
 		{"(((){1000}){1000}){1000}", DLM_ETOOLONG, "long"}, {"(a|b)*a(a|b){9}", DLM_ETOOLONG, "states"},
-		{"((((((((((((((((((a))))))))))))))))))", DLM_EINVAL, "groups"},
+		{DEEP DEEP DEEP "a" PEED PEED PEED, DLM_EINVAL, "groups"},
+		{DEEP DEEP "a" PEED PEED, DLM_OK, ""},
 	};
 
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)

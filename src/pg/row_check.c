@@ -1,0 +1,228 @@
+/*
+ * row_check.c - is a filled row legal? The real casts and the real checks say.
+ *
+ * Input functions of domains, and the checks of tables, are code of the
+ * table's owner. It runs as that role, in a security-restricted operation, as
+ * PostgreSQL runs the functions of an index: a superuser who fills a hostile
+ * table lends it no rights. What it raises is caught in a subtransaction; a
+ * parallel plan cannot begin one, so there it is an error of the statement.
+ */
+#include "dlm_pg.h"
+
+#include "access/htup_details.h"
+#include "access/sysattr.h"
+#include "access/xact.h"
+#include "executor/executor.h"
+#include "miscadmin.h"
+#include "optimizer/optimizer.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/resowner.h"
+
+#include "errors.h"
+#include "row_job.h"
+
+typedef struct Attempt
+{
+	DlmRowJob  *job;
+	int			gap;			/* being cast; n_gaps: the checks */
+	int			failed_check;	/* -1 */
+} Attempt;
+
+/* ------------------------------------------------------------------- checks */
+
+static void
+prepare_checks(DlmRowType *t)
+{
+	TupleConstr *constr = t->desc->constr;
+	MemoryContext before = MemoryContextSwitchTo(t->context);
+
+	t->estate = CreateExecutorState();
+	MemoryContextSwitchTo(t->estate->es_query_cxt);
+	t->n_checks = constr ? constr->num_check : 0;
+	t->checks = palloc0(Max(t->n_checks, 1) * sizeof(ExprState *));
+	for (int i = 0; i < t->n_checks; i++)
+		t->checks[i] = ExecPrepareExpr((Expr *) stringToNode(constr->check[i].ccbin), t->estate);
+	MemoryContextSwitchTo(before);
+}
+
+static HeapTuple
+filled_tuple(const DlmRowJob *job)
+{
+	int			n = job->type->desc->natts;
+	Datum	   *values = palloc(n * sizeof(Datum));
+	bool	   *nulls = palloc(n * sizeof(bool));
+
+	memcpy(values, job->values, n * sizeof(Datum));
+	memcpy(nulls, job->nulls, n * sizeof(bool));
+	for (int g = 0; g < job->n_gaps; g++)
+	{
+		values[job->gap[g].column->attnum - 1] = job->gap[g].value;
+		nulls[job->gap[g].column->attnum - 1] = false;
+	}
+	return heap_form_tuple(job->type->desc, values, nulls);
+}
+
+/* The first check that the row does not pass; -1: none. NULL passes, as in PostgreSQL. */
+static int
+failing_check(DlmRowJob *job)
+{
+	DlmRowType *t = job->type;
+	TupleTableSlot *slot;
+	ExprContext *econtext;
+	int			failed = -1;
+
+	if (t->estate == NULL)
+		prepare_checks(t);
+	if (t->n_checks == 0)
+		return -1;
+	slot = MakeSingleTupleTableSlot(t->desc, &TTSOpsHeapTuple);
+	ExecStoreHeapTuple(filled_tuple(job), slot, false);
+	econtext = GetPerTupleExprContext(t->estate);
+	econtext->ecxt_scantuple = slot;
+	for (int i = 0; i < t->n_checks && failed < 0; i++)
+	{
+		if (!ExecCheck(t->checks[i], econtext))
+			failed = i;
+	}
+	ResetPerTupleExprContext(t->estate);
+	ExecDropSingleTupleTableSlot(slot);
+	return failed;
+}
+
+/* ----------------------------------------------------------------- attempts */
+
+static void
+try_row(Attempt *a)
+{
+	DlmRowJob  *job = a->job;
+	Oid			user;
+	int			security,
+				level;
+	MemoryContext before = MemoryContextSwitchTo(job->context);
+
+	GetUserIdAndSecContext(&user, &security);
+	SetUserIdAndSecContext(job->type->owner, security | SECURITY_RESTRICTED_OPERATION);
+	level = NewGUCNestLevel();
+	for (a->gap = 0; a->gap < job->n_gaps; a->gap++)
+	{
+		DlmRowGap  *gap = &job->gap[a->gap];
+
+		gap->value = InputFunctionCall(&gap->column->input, gap->text, gap->column->ioparam, gap->column->typmod);
+	}
+	a->failed_check = failing_check(job);
+	AtEOXact_GUC(false, level);
+	SetUserIdAndSecContext(user, security);
+	MemoryContextSwitchTo(before);
+}
+
+/* What was prepared in a subtransaction that failed may be broken: it is made again. */
+static void
+forget_checks(DlmRowType *t)
+{
+	if (t->estate)
+		FreeExecutorState(t->estate);
+	t->estate = NULL;
+	t->checks = NULL;
+}
+
+static bool
+attempt(Attempt *a, ErrorData **why)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	volatile bool done = true;
+
+	if (IsInParallelMode())
+	{
+		try_row(a);
+		return true;
+	}
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		try_row(a);
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		int			category;
+
+		*why = dlm_rollback_subtransaction(context, owner);
+		category = ERRCODE_TO_CATEGORY((*why)->sqlerrcode);
+		if (category == ERRCODE_OPERATOR_INTERVENTION || category == ERRCODE_SYSTEM_ERROR ||
+			category == ERRCODE_INSUFFICIENT_RESOURCES || category == ERRCODE_TRANSACTION_ROLLBACK)
+			ReThrowError(*why);
+		forget_checks(a->job->type);
+		done = false;
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+	return done;
+}
+
+/* The gaps that a check reads; all of them where it is not known which check it is. */
+static void
+blame(DlmRowJob *job, int check)
+{
+	Bitmapset  *vars = NULL;
+
+	job->n_blamed = 0;
+	if (check >= 0)
+		pull_varattnos(stringToNode(job->type->desc->constr->check[check].ccbin), 1, &vars);
+	for (int g = 0; g < job->n_gaps; g++)
+	{
+		int			column = job->gap[g].column->attnum - FirstLowInvalidHeapAttributeNumber;
+
+		if (check < 0 || bms_is_member(column, vars) || bms_is_member(-FirstLowInvalidHeapAttributeNumber, vars))
+			job->blamed[job->n_blamed++] = g;
+	}
+	/* a check that the row's known values fail is nobody's fault: any gap will do to say so */
+	for (int g = 0; job->n_blamed == 0 && g < job->n_gaps; g++)
+		job->blamed[job->n_blamed++] = g;
+	job->at = job->blamed[0];
+	for (int i = 1; i < job->n_blamed; i++)
+	{
+		if (job->gap[job->blamed[i]].confidence < job->gap[job->at].confidence)
+			job->at = job->blamed[i];
+	}
+}
+
+static ErrorData *
+check_error(const DlmRowJob *job, int check)
+{
+	ErrorData  *why = palloc0(sizeof(ErrorData));
+
+	why->sqlerrcode = ERRCODE_CHECK_VIOLATION;
+	why->message = psprintf("the row violates check constraint \"%s\" of \"%s\"", job->type->desc->constr->check[check].ccname,
+							get_rel_name(job->type->relid));
+	return why;
+}
+
+DlmTry
+dlm_row_try(DlmRowJob *job)
+{
+	Attempt		a = {job, 0, -1};
+	ErrorData  *why = NULL;
+
+	if (!attempt(&a, &why))
+	{
+		job->why = why;
+		blame(job, -1);
+		if (a.gap == job->n_gaps)
+			return DLM_TRY_CHECK;
+		job->at = job->blamed[0] = a.gap;
+		job->n_blamed = 1;
+		return DLM_TRY_CAST;
+	}
+	if (a.failed_check < 0)
+		return DLM_TRY_LEGAL;
+	blame(job, a.failed_check);
+	job->why = check_error(job, a.failed_check);
+	return DLM_TRY_CHECK;
+}

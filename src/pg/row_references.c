@@ -1,0 +1,189 @@
+/*
+ * row_references.c - the rows that a foreign key may refer to.
+ *
+ * Candidates are what the current user sees of the referenced table: the
+ * values that are most frequent in the referring column come first (as ANALYZE
+ * found them, if the user may read that), then the others in the order of the
+ * key, up to a cap. Where the key is no text, the first text column of the
+ * referenced table is what the model reads and writes for it, if it tells the
+ * candidates apart: "country: France" for country_id = 33.
+ */
+#include "dlm_pg.h"
+
+#include "access/relation.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "parser/parse_coerce.h"
+#include "lib/stringinfo.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/relcache.h"
+
+#include "encoding.h"
+#include "row_type.h"
+
+typedef struct Reference
+{
+	Oid			table;
+	char	   *key,
+			   *key_type,
+			   *shown;			/* column that is read for it, or NULL */
+} Reference;
+
+/* The first column of a text type that is not the key. */
+static char *
+text_column(Relation rel, AttrNumber key)
+{
+	TupleDesc	desc = RelationGetDescr(rel);
+
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, i);
+		Oid			base = att->attisdropped ? InvalidOid : getBaseType(att->atttypid);
+
+		if (att->attnum != key && (base == TEXTOID || base == VARCHAROID || base == BPCHAROID))
+			return pstrdup(NameStr(att->attname));
+	}
+	return NULL;
+}
+
+static bool
+find_reference(const DlmRowType *t, const DlmColumn *c, Reference *out)
+{
+	Relation	rel = relation_open(t->relid, AccessShareLock);
+	bool		found = false;
+	ListCell   *cell;
+
+	foreach(cell, RelationGetFKeyList(rel))
+	{
+		ForeignKeyCacheInfo *key = lfirst(cell);
+		Relation	other;
+		Form_pg_attribute att;
+
+		if (key->nkeys != 1 || key->conkey[0] != c->attnum)
+			continue;
+		other = relation_open(key->confrelid, AccessShareLock);
+		att = TupleDescAttr(RelationGetDescr(other), key->confkey[0] - 1);
+		out->table = key->confrelid;
+		out->key = pstrdup(NameStr(att->attname));
+		out->key_type = format_type_be_qualified(att->atttypid);
+		out->shown = TypeCategory(getBaseType(att->atttypid)) == TYPCATEGORY_STRING ? NULL : text_column(other, att->attnum);
+		relation_close(other, AccessShareLock);
+		found = true;
+		break;
+	}
+	relation_close(rel, AccessShareLock);
+	return found;
+}
+
+/* ------------------------------------------------------------------ queries */
+
+static char *
+qualified(Oid table)
+{
+	return quote_qualified_identifier(get_namespace_name(get_rel_namespace(table)), get_rel_name(table));
+}
+
+/* Add what the query found: key, text; those that are known already are left out. */
+static void
+add_rows(DlmColumn *c, MemoryContext context)
+{
+	for (uint64 i = 0; i < SPI_processed && c->n_values < DLM_CANDIDATES; i++)
+	{
+		HeapTuple	tuple = SPI_tuptable->vals[i];
+		char	   *key = SPI_getvalue(tuple, SPI_tuptable->tupdesc, 1);
+		char	   *shown = SPI_getvalue(tuple, SPI_tuptable->tupdesc, 2);
+		bool		usable = key != NULL && key[0] != '\0';
+		MemoryContext before;
+
+		for (int k = 0; k < c->n_values && usable; k++)
+			usable = strcmp(c->values[k].input, key) != 0;
+		if (!usable)
+			continue;
+		before = MemoryContextSwitchTo(context);
+		key = pstrdup(key);
+		shown = shown && shown[0] != '\0' ? pstrdup(shown) : key;
+		c->values[c->n_values].input = key;
+		c->values[c->n_values++].shown = dlm_text_from_server(shown, strlen(shown));
+		MemoryContextSwitchTo(before);
+	}
+}
+
+static void
+query(DlmColumn *c, MemoryContext context, const char *command, int nargs, Oid *types, Datum *values)
+{
+	if (SPI_execute_with_args(command, nargs, types, values, NULL, true, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not read the candidates of column \"%s\"", c->name);
+	add_rows(c, context);
+	SPI_freetuptable(SPI_tuptable);
+}
+
+static void
+read_candidates(const DlmRowType *t, DlmColumn *c, const Reference *r)
+{
+	StringInfoData frequent,
+				rest;
+	const char *shown = r->shown ? psprintf("%s::pg_catalog.text", quote_identifier(r->shown)) : "NULL::pg_catalog.text";
+	const char *key = quote_identifier(r->key);
+	Oid			types[3] = {TEXTOID, TEXTOID, TEXTOID};
+	Datum		values[3];
+
+	values[0] = CStringGetTextDatum(get_namespace_name(get_rel_namespace(t->relid)));
+	values[1] = CStringGetTextDatum(get_rel_name(t->relid));
+	values[2] = CStringGetTextDatum(c->name);
+	initStringInfo(&frequent);
+	/* the order of most_common_vals is that of their frequency */
+	appendStringInfo(&frequent,
+					 "SELECT k.%s::text, %s%s FROM pg_stats AS s, unnest(s.most_common_vals::text::%s[]) WITH ORDINALITY AS f(v, i), "
+					 "%s AS k WHERE s.schemaname = $1 AND s.tablename = $2 AND s.attname = $3 AND NOT s.inherited AND k.%s = f.v "
+					 "ORDER BY f.i LIMIT %d",
+					 key, r->shown ? "k." : "", shown, r->key_type, qualified(r->table), key, DLM_CANDIDATES);
+	query(c, t->context, frequent.data, 3, types, values);
+	initStringInfo(&rest);
+	appendStringInfo(&rest, "SELECT k.%s::text, %s%s FROM %s AS k WHERE k.%s IS NOT NULL ORDER BY k.%s LIMIT %d",
+					 key, r->shown ? "k." : "", shown, qualified(r->table), key, key, DLM_CANDIDATES);
+	query(c, t->context, rest.data, 0, NULL, NULL);
+}
+
+/* Are the texts shown for the candidates distinct? Else the keys themselves are shown. */
+static void
+settle_shown(DlmColumn *c)
+{
+	bool		distinct = true;
+
+	for (int i = 0; i < c->n_values && distinct; i++)
+	{
+		for (int k = 0; k < i && distinct; k++)
+			distinct = c->values[i].shown.len != c->values[k].shown.len ||
+				memcmp(c->values[i].shown.data, c->values[k].shown.data, c->values[i].shown.len) != 0;
+	}
+	for (int i = 0; i < c->n_values && !distinct; i++)
+		c->values[i].shown = dlm_text_from_server(c->values[i].input, strlen(c->values[i].input));
+	c->by_reference = true;
+}
+
+void
+dlm_column_reference(const DlmRowType *t, DlmColumn *c)
+{
+	Reference	reference;
+	int			level;
+
+	if (!find_reference(t, c, &reference))
+		return;
+	c->values = palloc(DLM_CANDIDATES * sizeof(DlmValue));
+	c->n_values = 0;
+	SPI_connect();
+	/* operators and functions of the queries are PostgreSQL's, whatever the session's search_path */
+	level = NewGUCNestLevel();
+	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	read_candidates(t, c, &reference);
+	AtEOXact_GUC(true, level);
+	SPI_finish();
+	if (c->n_values == 0)
+		c->unfillable = "you see no row that its foreign key could refer to";
+	else
+		settle_shown(c);
+}

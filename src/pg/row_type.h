@@ -1,0 +1,109 @@
+/*
+ * row_type.h - what the columns of a row may hold, from the catalog.
+ *
+ * A *row type* is that of a table, or a named composite type. Of each column
+ * that can be filled the catalog says what is legal: a closed set (an enum, a
+ * boolean, CHECK (x IN (...)), a foreign key), or a pattern that every legal
+ * text matches (numbers, dates), or nothing but a length. What a set or
+ * pattern cannot say (a CHECK over two columns, a function) is asked of the
+ * real cast and the real constraint when a value has been found (row_check.c).
+ *
+ *	row_type.c			columns, types, domains
+ *	row_constraints.c	sets, bounds and expressions that CHECKs give
+ *	row_patterns.c		types and bounds as patterns
+ *	row_references.c	candidates of foreign keys
+ *	row_check.c			casts and constraints, as the table's owner
+ *	row_options.c		options of the row functions
+ *	row_request.c		a row as a template with gaps
+ *	row_result.c		gaps as a row; the next best where one is not legal
+ */
+#ifndef DLM_PG_ROW_TYPE_H
+#define DLM_PG_ROW_TYPE_H
+
+#include "access/tupdesc.h"
+#include "fmgr.h"
+
+#include "request.h"
+
+/* Bounds of a column's values, as numbers; infinite where there are none. */
+typedef struct DlmBounds
+{
+	double		low,
+				high;
+	int			least_chars,	/* of texts; 0 */
+				most_chars;		/* -1: any */
+} DlmBounds;
+
+/* A legal value of a closed set. */
+typedef struct DlmValue
+{
+	dlm_text	shown;			/* what the model reads and writes */
+	char	   *input;			/* what the type's input function takes, in the server's encoding */
+} DlmValue;
+
+typedef struct DlmColumn
+{
+	AttrNumber	attnum;
+	char	   *name;
+	dlm_text	label;			/* before the colon: the name, with its comment where there is one */
+	Oid			type;			/* as declared: may be a domain */
+	int32		typmod;
+	Oid			base;			/* without domains */
+	int32		base_typmod;
+	FmgrInfo	output;			/* of the base type */
+	FmgrInfo	input;			/* of the declared type: of a domain, with its constraints */
+	Oid			ioparam;
+	bool		dropped,
+				computed;		/* generated, or an identity: never filled */
+	const char *unfillable;		/* why no value can be made, or NULL */
+	/* what is legal */
+	DlmValue   *values;			/* [n_values], NULL: not a closed set */
+	int			n_values;
+	char	   *pattern;		/* or NULL */
+	DlmBounds	bounds;
+	int			max_tokens;		/* of a gap that is decoded */
+	/* how known values of a foreign key are shown: values[i].shown where values[i].input is the value */
+	bool		by_reference;
+} DlmColumn;
+
+typedef struct DlmRowType
+{
+	MemoryContext context;		/* of everything here */
+	Oid			type;
+	Oid			relid;			/* of the type; it may have constraints where it is a table's */
+	Oid			owner;			/* its checks run as this role */
+	bool		table;
+	TupleDesc	desc;			/* a copy */
+	DlmColumn  *columns;		/* [desc->natts] */
+	struct ExprState **checks;	/* row_check.c: [n_checks] */
+	int			n_checks;
+	struct EState *estate;
+} DlmRowType;
+
+/*
+ * Look a composite type up, in the CurrentMemoryContext. ERRORs: 42804 for an
+ * anonymous record, and for a type that is no row.
+ */
+extern DlmRowType *dlm_row_type(Oid type, int32 typmod);
+
+/* The column of this name; NULL if there is none. */
+extern DlmColumn *dlm_row_column(const DlmRowType *t, const char *name);
+
+/* -- row_constraints.c -- */
+
+/* Take what an expression says of the column: x IN (...), bounds, length, x ~ '^...$'. What it does not understand is left. */
+extern void dlm_column_learn(DlmColumn *c, Node *check, bool domain);
+
+/* -- row_patterns.c -- */
+
+/* The pattern, or the longest gap, that the column's type and bounds leave; sets unfillable where there is none. */
+extern void dlm_column_pattern(DlmColumn *c);
+
+/* -- row_references.c -- */
+
+/* Candidates of the column where it is a foreign key of its own, as the current user sees them. */
+extern void dlm_column_reference(const DlmRowType *t, DlmColumn *c);
+
+#define DLM_CANDIDATES	DLM_MAX_CHOICES	/* of a foreign key */
+
+#endif							/* DLM_PG_ROW_TYPE_H */
