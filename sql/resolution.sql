@@ -4,7 +4,7 @@ SELECT dlm_generate('a') AS generate, dlm_generate('a', 8) AS generate_2, dlm_ge
 	dlm_generate('a', '8', '4', '0', '1', '{}', 'm') AS generate_all,
 	dlm_infill('a') AS infill, dlm_infill('a', '4', '0', '1', '{}', 'm') AS infill_all,
 	dlm_infill_gaps('a') AS infill_gaps, dlm_infill_gaps('a', '4', '0', '1', '{}', 'm') AS infill_gaps_all,
-	dlm_quote('a') AS quote,
+	dlm_quote('a') AS quote, dlm_examples('a', 'b') AS examples,
 	dlm_classify('a', '{a,b}') AS classify, dlm_classify('a', '{a,b}', 'i', '{c,d}', '[]', '{}', 'm') AS classify_all,
 	dlm_classify('a', ARRAY['a', 'b']) AS classify_array,
 	dlm_classify_full('a', '{a,b}') AS classify_full,
@@ -49,6 +49,7 @@ PREPARE embed AS SELECT dlm_embed($1, $2);
 PREPARE embed_many AS SELECT * FROM dlm_embed_many($1, $2);
 PREPARE trace AS SELECT * FROM dlm_trace($1, $2, $3, $4, $5, $6);
 PREPARE trace_generate AS SELECT * FROM dlm_trace_generate($1, $2, $3, $4, $5, $6, $7);
+PREPARE examples AS SELECT dlm_examples($1, $2);
 PREPARE predict_length AS SELECT * FROM dlm_predict_length($1, $2, $3);
 PREPARE tokenize AS SELECT * FROM dlm_tokenize($1, $2);
 PREPARE detokenize AS SELECT dlm_detokenize($1, $2);

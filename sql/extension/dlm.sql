@@ -258,6 +258,27 @@ AS 'MODULE_PATHNAME', 'dlm_sql_classify_multi';
 COMMENT ON FUNCTION dlm_classify_multi(text, text[], text, text[], jsonb, float8, jsonb, text) IS
 	'all labels that fit a text, each judged on its own';
 
+CREATE FUNCTION dlm_examples_step(state internal, input text, label text)
+RETURNS internal
+LANGUAGE C IMMUTABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'dlm_sql_examples_step';
+COMMENT ON FUNCTION dlm_examples_step(internal, text, text) IS 'of the aggregate dlm_examples';
+
+CREATE FUNCTION dlm_examples_final(state internal)
+RETURNS jsonb
+LANGUAGE C IMMUTABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'dlm_sql_examples_final';
+COMMENT ON FUNCTION dlm_examples_final(internal) IS 'of the aggregate dlm_examples';
+
+CREATE AGGREGATE dlm_examples(input text, label text) (
+	SFUNC = dlm_examples_step,
+	STYPE = internal,
+	FINALFUNC = dlm_examples_final,
+	PARALLEL = SAFE
+);
+COMMENT ON AGGREGATE dlm_examples(text, text) IS
+	'rows as the argument examples of the classify functions';
+
 -- scores, tokens, embeddings
 
 CREATE FUNCTION dlm_score(
