@@ -64,6 +64,36 @@ AS 'MODULE_PATHNAME', 'dlm_sql_trace_generate';
 COMMENT ON FUNCTION dlm_trace_generate(text, int, int, float8, bigint, jsonb, text) IS
 	'show the denoising of dlm_generate: a row for each canvas position that a step changed';
 
+CREATE FUNCTION dlm_trace_generate_html(
+	prompt text,
+	max_tokens int DEFAULT 64,
+	steps int DEFAULT NULL,
+	temperature float8 DEFAULT 0,
+	seed bigint DEFAULT 0,
+	options jsonb DEFAULT NULL,
+	model text DEFAULT NULL
+)
+RETURNS text
+LANGUAGE C STABLE PARALLEL SAFE COST 10000 SUPPORT dlm_support
+AS 'MODULE_PATHNAME', 'dlm_sql_trace_generate_html';
+COMMENT ON FUNCTION dlm_trace_generate_html(text, int, int, float8, bigint, jsonb, text) IS
+	'the denoising of dlm_generate as a page of HTML';
+
+CREATE FUNCTION dlm_trace_generate_svg(
+	prompt text,
+	max_tokens int DEFAULT 64,
+	steps int DEFAULT NULL,
+	temperature float8 DEFAULT 0,
+	seed bigint DEFAULT 0,
+	options jsonb DEFAULT NULL,
+	model text DEFAULT NULL
+)
+RETURNS text
+LANGUAGE C STABLE PARALLEL SAFE COST 10000 SUPPORT dlm_support
+AS 'MODULE_PATHNAME', 'dlm_sql_trace_generate_svg';
+COMMENT ON FUNCTION dlm_trace_generate_svg(text, int, int, float8, bigint, jsonb, text) IS
+	'the denoising of dlm_generate as a picture (SVG)';
+
 CREATE FUNCTION dlm_predict_length(
 	prompt text,
 	k int DEFAULT 5,
@@ -132,6 +162,34 @@ LANGUAGE C STABLE PARALLEL SAFE COST 10000 ROWS 100 SUPPORT dlm_support
 AS 'MODULE_PATHNAME', 'dlm_sql_trace';
 COMMENT ON FUNCTION dlm_trace(text, int, float8, bigint, jsonb, text) IS
 	'show the denoising of dlm_infill: a row for each canvas position that a step changed';
+
+CREATE FUNCTION dlm_trace_html(
+	template text,
+	steps int DEFAULT NULL,
+	temperature float8 DEFAULT 0,
+	seed bigint DEFAULT 0,
+	options jsonb DEFAULT NULL,
+	model text DEFAULT NULL
+)
+RETURNS text
+LANGUAGE C STABLE PARALLEL SAFE COST 10000 SUPPORT dlm_support
+AS 'MODULE_PATHNAME', 'dlm_sql_trace_html';
+COMMENT ON FUNCTION dlm_trace_html(text, int, float8, bigint, jsonb, text) IS
+	'the denoising of dlm_infill as a page of HTML';
+
+CREATE FUNCTION dlm_trace_svg(
+	template text,
+	steps int DEFAULT NULL,
+	temperature float8 DEFAULT 0,
+	seed bigint DEFAULT 0,
+	options jsonb DEFAULT NULL,
+	model text DEFAULT NULL
+)
+RETURNS text
+LANGUAGE C STABLE PARALLEL SAFE COST 10000 SUPPORT dlm_support
+AS 'MODULE_PATHNAME', 'dlm_sql_trace_svg';
+COMMENT ON FUNCTION dlm_trace_svg(text, int, float8, bigint, jsonb, text) IS
+	'the denoising of dlm_infill as a picture (SVG)';
 
 CREATE FUNCTION dlm_quote(value text)
 RETURNS text
