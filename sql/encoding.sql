@@ -14,6 +14,8 @@ SELECT dlm_infill('Der Käse ist [MASK].') LIKE 'Der Käse ist %.' AS kept;
 SELECT dlm_detokenize(array_agg(id ORDER BY "position")) = 'Käse für fünf' AS back FROM dlm_tokenize('Käse für fünf');
 -- pieces that the encoding cannot hold are escaped
 SELECT token FROM dlm_tokenize('two words');
+-- pages hold ASCII alone
+SELECT page ~ '^[\x01-\x7f]*$' AS ascii, page ~ 'Der K&#xe4;se ist ' AS kept FROM dlm_trace_html('Der Käse ist [MASK:4].', temperature => 2) page;
 -- answers can be stored whatever is drawn
 SELECT count(dlm_infill('In Tokyo they say [MASK:6].', temperature => 2, seed => i)) AS answers FROM generate_series(1, 4) i;
 SELECT count(dlm_generate('Write in Japanese or Russian.', 8, temperature => 1, seed => i)) AS answers FROM generate_series(1, 2) i;

@@ -7,6 +7,8 @@ SELECT dlm_generate(NULL) IS NULL AS generate, dlm_generate(NULL::text[]) IS NUL
 	dlm_classify(ARRAY['a'], NULL) IS NULL AS classify_array_labels,
 	dlm_classify_full(NULL, '{a,b}') IS NULL AS classify_full, dlm_classify_full('a', NULL) IS NULL AS classify_full_labels,
 	dlm_classify_multi(NULL, '{a,b}') IS NULL AS multi, dlm_classify_multi('a', NULL) IS NULL AS multi_labels,
+	dlm_trace_html(NULL) IS NULL AS trace_html, dlm_trace_svg(NULL) IS NULL AS trace_svg,
+	dlm_trace_generate_html(NULL) IS NULL AS trace_generate_html, dlm_trace_generate_svg(NULL) IS NULL AS trace_generate_svg,
 	dlm_score(NULL) IS NULL AS score, dlm_embed(NULL) IS NULL AS embed,
 	dlm_detokenize(NULL) IS NULL AS detokenize, dlm_count_tokens(NULL) IS NULL AS count_tokens \gx
 SELECT * FROM dlm_classify_scores(NULL, '{a,b}');

@@ -4,7 +4,10 @@ SELECT dlm_generate('a') AS generate, dlm_generate('a', 8) AS generate_2, dlm_ge
 	dlm_generate('a', '8', '4', '0', '1', '{}', 'm') AS generate_all,
 	dlm_infill('a') AS infill, dlm_infill('a', '4', '0', '1', '{}', 'm') AS infill_all,
 	dlm_infill_gaps('a') AS infill_gaps, dlm_infill_gaps('a', '4', '0', '1', '{}', 'm') AS infill_gaps_all,
-	dlm_quote('a') AS quote,
+	dlm_trace_html('a', '4', '0', '1', '{}', 'm') AS trace_html, dlm_trace_svg('a', '4', '0', '1', '{}', 'm') AS trace_svg,
+	dlm_trace_generate_html('a', '8', '4', '0', '1', '{}', 'm') AS trace_generate_html,
+	dlm_trace_generate_svg('a', '8', '4', '0', '1', '{}', 'm') AS trace_generate_svg,
+	dlm_quote('a') AS quote, dlm_examples('a', 'b') AS examples,
 	dlm_classify('a', '{a,b}') AS classify, dlm_classify('a', '{a,b}', 'i', '{c,d}', '[]', '{}', 'm') AS classify_all,
 	dlm_classify('a', ARRAY['a', 'b']) AS classify_array,
 	dlm_classify_full('a', '{a,b}') AS classify_full,
@@ -49,6 +52,11 @@ PREPARE embed AS SELECT dlm_embed($1, $2);
 PREPARE embed_many AS SELECT * FROM dlm_embed_many($1, $2);
 PREPARE trace AS SELECT * FROM dlm_trace($1, $2, $3, $4, $5, $6);
 PREPARE trace_generate AS SELECT * FROM dlm_trace_generate($1, $2, $3, $4, $5, $6, $7);
+PREPARE trace_html AS SELECT dlm_trace_html($1, $2, $3, $4, $5, $6);
+PREPARE trace_svg AS SELECT dlm_trace_svg($1, $2, $3, $4, $5, $6);
+PREPARE trace_generate_html AS SELECT dlm_trace_generate_html($1, $2, $3, $4, $5, $6, $7);
+PREPARE trace_generate_svg AS SELECT dlm_trace_generate_svg($1, $2, $3, $4, $5, $6, $7);
+PREPARE examples AS SELECT dlm_examples($1, $2);
 PREPARE predict_length AS SELECT * FROM dlm_predict_length($1, $2, $3);
 PREPARE tokenize AS SELECT * FROM dlm_tokenize($1, $2);
 PREPARE detokenize AS SELECT dlm_detokenize($1, $2);
@@ -62,6 +70,9 @@ SELECT dlm_generate(model => 'm', options => '{}', seed => 1, temperature => 0.5
 	dlm_infill(model => 'm', options => '{}', seed => 1, temperature => 0.5, steps => 4, template => 'a') AS infill,
 	dlm_infill(templates => '{a,b}') AS infill_array,
 	dlm_infill_gaps(steps => 4, template => 'a') AS infill_gaps,
+	dlm_trace_html(steps => 4, template => 'a') AS trace_html, dlm_trace_svg(steps => 4, template => 'a') AS trace_svg,
+	dlm_trace_generate_html(max_tokens => 4, prompt => 'a') AS trace_generate_html,
+	dlm_trace_generate_svg(max_tokens => 4, prompt => 'a') AS trace_generate_svg,
 	dlm_quote(value => 'a') AS quote,
 	dlm_classify(model => 'm', options => '{}', examples => '[]', descriptions => '{c,d}', instruction => 'i',
 		labels => '{a,b}', input => 'a') AS classify,

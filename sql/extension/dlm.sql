@@ -64,6 +64,36 @@ AS 'MODULE_PATHNAME', 'dlm_sql_trace_generate';
 COMMENT ON FUNCTION dlm_trace_generate(text, int, int, float8, bigint, jsonb, text) IS
 	'show the denoising of dlm_generate: a row for each canvas position that a step changed';
 
+CREATE FUNCTION dlm_trace_generate_html(
+	prompt text,
+	max_tokens int DEFAULT 64,
+	steps int DEFAULT NULL,
+	temperature float8 DEFAULT 0,
+	seed bigint DEFAULT 0,
+	options jsonb DEFAULT NULL,
+	model text DEFAULT NULL
+)
+RETURNS text
+LANGUAGE C STABLE PARALLEL SAFE COST 10000 SUPPORT dlm_support
+AS 'MODULE_PATHNAME', 'dlm_sql_trace_generate_html';
+COMMENT ON FUNCTION dlm_trace_generate_html(text, int, int, float8, bigint, jsonb, text) IS
+	'the denoising of dlm_generate as a page of HTML';
+
+CREATE FUNCTION dlm_trace_generate_svg(
+	prompt text,
+	max_tokens int DEFAULT 64,
+	steps int DEFAULT NULL,
+	temperature float8 DEFAULT 0,
+	seed bigint DEFAULT 0,
+	options jsonb DEFAULT NULL,
+	model text DEFAULT NULL
+)
+RETURNS text
+LANGUAGE C STABLE PARALLEL SAFE COST 10000 SUPPORT dlm_support
+AS 'MODULE_PATHNAME', 'dlm_sql_trace_generate_svg';
+COMMENT ON FUNCTION dlm_trace_generate_svg(text, int, int, float8, bigint, jsonb, text) IS
+	'the denoising of dlm_generate as a picture (SVG)';
+
 CREATE FUNCTION dlm_predict_length(
 	prompt text,
 	k int DEFAULT 5,
@@ -153,6 +183,34 @@ LANGUAGE C STABLE PARALLEL SAFE COST 10000 SUPPORT dlm_support
 AS 'MODULE_PATHNAME', 'dlm_sql_infill_record';
 COMMENT ON FUNCTION dlm_infill_record(jsonb, jsonb, text) IS
 	'fill the null members of a JSON object together';
+
+CREATE FUNCTION dlm_trace_html(
+	template text,
+	steps int DEFAULT NULL,
+	temperature float8 DEFAULT 0,
+	seed bigint DEFAULT 0,
+	options jsonb DEFAULT NULL,
+	model text DEFAULT NULL
+)
+RETURNS text
+LANGUAGE C STABLE PARALLEL SAFE COST 10000 SUPPORT dlm_support
+AS 'MODULE_PATHNAME', 'dlm_sql_trace_html';
+COMMENT ON FUNCTION dlm_trace_html(text, int, float8, bigint, jsonb, text) IS
+	'the denoising of dlm_infill as a page of HTML';
+
+CREATE FUNCTION dlm_trace_svg(
+	template text,
+	steps int DEFAULT NULL,
+	temperature float8 DEFAULT 0,
+	seed bigint DEFAULT 0,
+	options jsonb DEFAULT NULL,
+	model text DEFAULT NULL
+)
+RETURNS text
+LANGUAGE C STABLE PARALLEL SAFE COST 10000 SUPPORT dlm_support
+AS 'MODULE_PATHNAME', 'dlm_sql_trace_svg';
+COMMENT ON FUNCTION dlm_trace_svg(text, int, float8, bigint, jsonb, text) IS
+	'the denoising of dlm_infill as a picture (SVG)';
 
 CREATE FUNCTION dlm_quote(value text)
 RETURNS text
@@ -278,6 +336,27 @@ LANGUAGE C STABLE PARALLEL SAFE COST 10000 SUPPORT dlm_support
 AS 'MODULE_PATHNAME', 'dlm_sql_classify_multi';
 COMMENT ON FUNCTION dlm_classify_multi(text, text[], text, text[], jsonb, float8, jsonb, text) IS
 	'all labels that fit a text, each judged on its own';
+
+CREATE FUNCTION dlm_examples_step(state internal, input text, label text)
+RETURNS internal
+LANGUAGE C IMMUTABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'dlm_sql_examples_step';
+COMMENT ON FUNCTION dlm_examples_step(internal, text, text) IS 'of the aggregate dlm_examples';
+
+CREATE FUNCTION dlm_examples_final(state internal)
+RETURNS jsonb
+LANGUAGE C IMMUTABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'dlm_sql_examples_final';
+COMMENT ON FUNCTION dlm_examples_final(internal) IS 'of the aggregate dlm_examples';
+
+CREATE AGGREGATE dlm_examples(input text, label text) (
+	SFUNC = dlm_examples_step,
+	STYPE = internal,
+	FINALFUNC = dlm_examples_final,
+	PARALLEL = SAFE
+);
+COMMENT ON AGGREGATE dlm_examples(text, text) IS
+	'rows as the argument examples of the classify functions';
 
 -- scores, tokens, embeddings
 

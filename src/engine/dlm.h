@@ -318,6 +318,13 @@ typedef struct dlm_length_score
 
 typedef enum dlm_event { DLM_EVENT_REVEAL, DLM_EVENT_REMASK, DLM_EVENT_REVISE } dlm_event;
 
+/* A part of a text, in bytes. */
+typedef struct dlm_span
+{
+	size_t		at;
+	size_t		len;
+} dlm_span;
+
 typedef struct dlm_trace_row
 {
 	int			step;			/* from 1 */
@@ -326,6 +333,7 @@ typedef struct dlm_trace_row
 	float		logprob;
 	dlm_event	event;
 	dlm_text	canvas;			/* the text so far, masks written as the mask token */
+	const dlm_span *spans;		/* [n_positions] where each position's token stands in canvas; may cut a character */
 } dlm_trace_row;
 
 /* Everything lives until dlm_session_close. Unused fields are zero. */
@@ -347,6 +355,7 @@ typedef struct dlm_result
 	int			n_lengths;
 	const dlm_trace_row *trace;	/* [n_trace] */
 	int			n_trace;
+	int			n_positions;	/* of the canvas that the trace shows */
 } dlm_result;
 
 /* ---------------------------------------------------------------- sessions */

@@ -12,6 +12,7 @@ typedef struct replay
 	const dl_canvas *canvas;
 	int32_t    *ids;			/* [canvas->n] the row as it then was */
 	bool	   *masked;			/* [canvas->n_slots] */
+	dlm_span   *span;			/* [canvas->n_slots] where each slot's token was written */
 	char	   *out;			/* where to write, or NULL to measure */
 	size_t		n;
 } replay;
@@ -58,15 +59,16 @@ put_gap(replay *r, int gap)
 
 		put_slot(r, i);
 		/* the typed space before the gap is the token's: print it once */
-		if (i != first || !r->fill->strip[gap] || r->masked[i])
-			continue;
-		if (dl_tok_bytes(tok, r->ids[r->canvas->slot[i].position],
-						 r->canvas->slot[i].position > 0 ? r->ids[r->canvas->slot[i].position - 1] : -1, byte, 1) == 0 ||
-			byte[0] != ' ')
-			continue;
-		if (r->out != NULL)
-			memmove(r->out + before, r->out + before + 1, r->n - before - 1);
-		r->n--;
+		if (i == first && r->fill->strip[gap] && !r->masked[i] &&
+			dl_tok_bytes(tok, r->ids[r->canvas->slot[i].position],
+						 r->canvas->slot[i].position > 0 ? r->ids[r->canvas->slot[i].position - 1] : -1, byte, 1) > 0 &&
+			byte[0] == ' ')
+		{
+			if (r->out != NULL)
+				memmove(r->out + before, r->out + before + 1, r->n - before - 1);
+			r->n--;
+		}
+		r->span[i] = (dlm_span) {before, r->n - before};
 	}
 }
 
@@ -89,6 +91,9 @@ canvas_text(replay *r, dl_arena *a, dlm_text *text, dlm_error *err)
 	char	   *s;
 	size_t		at = 0;
 
+	r->span = dl_arena_calloc(a, (size_t) r->canvas->n_slots, sizeof(dlm_span));
+	if (r->span == NULL)
+		return dl_fail_memory(err);
 	r->out = NULL;
 	put_all(r);
 	s = r->out = dl_arena_alloc(a, r->n + 1);
@@ -141,15 +146,19 @@ dl_trace_build(dl_fill *f, const dl_combo *c, dlm_error *err)
 			r.masked[change->slot] = change->event == DLM_EVENT_REMASK;
 			r.ids[d->canvas.slot[change->slot].position] = change->id;
 			rows[end] = (dlm_trace_row) {change->step, change->slot + 1, change->id, change->logprob, change->event,
-				{NULL, 0}};
+				{NULL, 0}, NULL};
 		}
 		st = canvas_text(&r, a, &text, err);
 		for (int k = i; k < end && st == DLM_OK; k++)
+		{
 			rows[k].canvas = text;
+			rows[k].spans = r.span;
+		}
 	}
 	if (st != DLM_OK)
 		return st;
 	f->task->result->trace = rows;
 	f->task->result->n_trace = d->n_changes;
+	f->task->result->n_positions = d->canvas.n_slots;
 	return DLM_OK;
 }

@@ -1,12 +1,14 @@
 /*
- * funcs_text.c - SQL functions that write text: generate, infill, trace, quote.
+ * funcs_text.c - SQL functions that write text: generate, infill, their traces, quote.
  */
 #include "dlm_pg.h"
 
 #include "catalog/pg_type.h"
+#include "utils/builtins.h"
 
 #include "encoding.h"
 #include "funcs.h"
+#include "picture.h"
 
 PG_FUNCTION_INFO_V1(dlm_sql_generate);
 PG_FUNCTION_INFO_V1(dlm_sql_generate_array);
@@ -16,6 +18,10 @@ PG_FUNCTION_INFO_V1(dlm_sql_infill);
 PG_FUNCTION_INFO_V1(dlm_sql_infill_array);
 PG_FUNCTION_INFO_V1(dlm_sql_infill_gaps);
 PG_FUNCTION_INFO_V1(dlm_sql_trace);
+PG_FUNCTION_INFO_V1(dlm_sql_trace_html);
+PG_FUNCTION_INFO_V1(dlm_sql_trace_svg);
+PG_FUNCTION_INFO_V1(dlm_sql_trace_generate_html);
+PG_FUNCTION_INFO_V1(dlm_sql_trace_generate_svg);
 PG_FUNCTION_INFO_V1(dlm_sql_quote);
 
 /* prompt, max_tokens, then the sampling arguments */
@@ -102,6 +108,85 @@ dlm_sql_trace(PG_FUNCTION_ARGS)
 	unpack_infill(fcinfo->args, &args);
 	args.trace = true;
 	return dlm_return_rows(fcinfo, !args.input.isnull, DLM_INFILL, &args, dlm_put_trace);
+}
+
+typedef struct Drawing
+{
+	DlmDraw		draw;
+	text	   *picture;		/* in the caller's context; NULL if the row has no answer */
+} Drawing;
+
+static void
+take_drawing(DlmCall *call, int row, const dlm_request *request, const dlm_result *result, void *arg)
+{
+	Drawing    *drawing = arg;
+	StringInfoData out;
+	MemoryContext before;
+
+	initStringInfo(&out);
+	drawing->draw(&out, call->model, result);
+	before = MemoryContextSwitchTo(call->caller);
+	drawing->picture = cstring_to_text_with_len(out.data, out.len);
+	MemoryContextSwitchTo(before);
+	pfree(out.data);
+}
+
+/* Run a call with its trace, and draw it. */
+static Datum
+return_drawing(FunctionCallInfo fcinfo, dlm_task task, DlmArgs *args, DlmDraw draw)
+{
+	Drawing		drawing = {draw, NULL};
+	DlmCall    *call;
+
+	if (args->input.isnull)
+		PG_RETURN_NULL();
+	args->trace = true;
+	call = dlm_call_begin(task, args);
+	dlm_run(call, take_drawing, NULL, &drawing);
+	dlm_call_end(call);
+	if (!drawing.picture)
+		PG_RETURN_NULL();
+	PG_RETURN_TEXT_P(drawing.picture);
+}
+
+/* dlm_trace_html(template text, ...) returns text */
+Datum
+dlm_sql_trace_html(PG_FUNCTION_ARGS)
+{
+	DlmArgs		args;
+
+	unpack_infill(fcinfo->args, &args);
+	return return_drawing(fcinfo, DLM_INFILL, &args, dlm_draw_html);
+}
+
+/* dlm_trace_svg(template text, ...) returns text */
+Datum
+dlm_sql_trace_svg(PG_FUNCTION_ARGS)
+{
+	DlmArgs		args;
+
+	unpack_infill(fcinfo->args, &args);
+	return return_drawing(fcinfo, DLM_INFILL, &args, dlm_draw_svg);
+}
+
+/* dlm_trace_generate_html(prompt text, ...) returns text */
+Datum
+dlm_sql_trace_generate_html(PG_FUNCTION_ARGS)
+{
+	DlmArgs		args;
+
+	unpack_generate(fcinfo->args, &args);
+	return return_drawing(fcinfo, DLM_GENERATE, &args, dlm_draw_html);
+}
+
+/* dlm_trace_generate_svg(prompt text, ...) returns text */
+Datum
+dlm_sql_trace_generate_svg(PG_FUNCTION_ARGS)
+{
+	DlmArgs		args;
+
+	unpack_generate(fcinfo->args, &args);
+	return return_drawing(fcinfo, DLM_GENERATE, &args, dlm_draw_svg);
 }
 
 /* dlm_predict_length(prompt text, k int, model text) returns table */

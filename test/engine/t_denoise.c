@@ -87,6 +87,52 @@ compare_history(const cJSON *item, const dlm_result *r, const char *what)
 	CHECK(at == r->n_trace, "%s: %d further changes", what, r->n_trace - at);
 }
 
+/* The text of a canvas outside its positions; false if these overlap or stand outside it. */
+static bool
+text_between(const dlm_result *r, const dlm_trace_row *row, char *out, size_t cap)
+{
+	size_t		at = 0,
+				n = 0;
+
+	for (int i = 0; i <= r->n_positions; i++)
+	{
+		size_t		end = i < r->n_positions ? row->spans[i].at : row->canvas.len;
+
+		if (end < at || end > row->canvas.len || n + (end - at) + 2 > cap)
+			return false;
+		memcpy(out + n, row->canvas.data + at, end - at);
+		n += end - at;
+		out[n++] = '\1';
+		at = i < r->n_positions ? end + row->spans[i].len : end;
+	}
+	out[n] = '\0';
+	return at == row->canvas.len;
+}
+
+/* Where the tokens of a trace's canvases stand: what lies between them never changes, and a mask is the mask token. */
+static void
+check_spans(const tiny_model *m, const dlm_result *r, const char *what)
+{
+	char		first[4096],
+				now[4096];
+
+	CHECK(r->n_trace == 0 || text_between(r, &r->trace[0], first, sizeof(first)), "%s: spans", what);
+	for (int i = 0; i < r->n_trace; i++)
+	{
+		const dlm_trace_row *row = &r->trace[i];
+		dlm_span	span = row->spans[row->position - 1];
+		dlm_text	piece = dlm_token_piece(m->model, row->id);
+		bool		last = true;
+
+		CHECK(text_between(r, row, now, sizeof(now)) && strcmp(first, now) == 0, "%s: spans of change %d", what, i);
+		for (int k = i + 1; k < r->n_trace && r->trace[k].step == row->step; k++)
+			last &= r->trace[k].position != row->position;
+		if (row->event == DLM_EVENT_REMASK && last)
+			CHECK(span.len == piece.len && memcmp(row->canvas.data + span.at, piece.data, span.len) == 0,
+				  "%s: the span of change %d is no mask", what, i);
+	}
+}
+
 /* Mean of the final log-probabilities of the first `kept` positions, by the trace. */
 static double
 mean_of_trace(const dlm_result *r, int kept)
@@ -139,6 +185,7 @@ run_case(const tiny_model *m, const cJSON *item, const char *what)
 	r = dlm_session_result(s, 0);
 	CHECK(r->error.status == DLM_OK, "%s: %s", what, r->error.message);
 	compare_history(item, r, what);
+	check_spans(m, r, what);
 	check_answer(item, r, &options, what);
 	CHECK(fabs(r->logprob - want) < 3e-4, "%s: log-probability %f, not %f", what, r->logprob, want);
 	dlm_session_close(s);
