@@ -4,8 +4,10 @@
 \i :include
 \set llama :root '/test/models/llama'
 SET client_min_messages = warning;
-SELECT count(dlm_load_model('tiny', :'llama')) AS loaded WHERE NOT EXISTS (SELECT FROM dlm_models WHERE name = 'tiny') \gset
-SET dlm.default_model = 'tiny';
+SELECT dlm_load_model('tiny rows', :'llama') AS digest \gset
+SET dlm.default_model = 'tiny rows';
+CREATE SCHEMA regress_row;
+SET search_path = regress_row, public;
 
 CREATE TYPE mood AS ENUM ('sad', 'ok', 'very happy');
 CREATE DOMAIN grade AS int CHECK (VALUE BETWEEN 1 AND 6);
@@ -148,3 +150,7 @@ SELECT r - 'b' AS kept, r ->> 'b' IN ('yes', 'no') AS chosen, (r ->> 'z') ~ '^[0
 SELECT * FROM pg_temp.fails($$SELECT dlm_infill_record('[1]')$$);
 SELECT * FROM pg_temp.fails($$SELECT dlm_infill_record('{"a": null}', '{"choices": {"a": []}}')$$);
 \x off
+
+SET client_min_messages = warning;
+DROP SCHEMA regress_row CASCADE;
+SELECT dlm_drop_model('tiny rows');

@@ -583,7 +583,7 @@ CREATE FUNCTION dlm_job_rows(
 	OUT job_id bigint, OUT kind text, OUT name text, OUT base text, OUT owner oid, OUT state text, OUT step bigint,
 	OUT steps bigint, OUT tokens bigint, OUT tokens_per_second float8, OUT loss float8, OUT accuracy float8,
 	OUT validation_loss float8, OUT validation_accuracy float8, OUT best_step bigint, OUT started timestamptz,
-	OUT finished timestamptz, OUT eta interval, OUT message text, OUT pid int
+	OUT finished timestamptz, OUT eta interval, OUT message text, OUT pid int, OUT counts jsonb
 )
 RETURNS SETOF record
 LANGUAGE C VOLATILE PARALLEL RESTRICTED ROWS 10
@@ -594,11 +594,11 @@ COMMENT ON FUNCTION dlm_job_rows() IS
 CREATE VIEW dlm_jobs AS
 	SELECT j.job_id, j.kind, j.name, j.base, u.rolname AS owner, j.state, j.step, j.steps, j.tokens,
 		   j.tokens_per_second, j.loss, j.accuracy, j.validation_loss, j.validation_accuracy, j.best_step,
-		   j.started, j.finished, j.eta, j.message, j.pid
+		   j.started, j.finished, j.eta, j.message, j.pid, j.counts
 	FROM dlm_job_rows() AS j
 	LEFT JOIN pg_catalog.pg_roles AS u ON u.oid OPERATOR(pg_catalog.=) j.owner;
 COMMENT ON VIEW dlm_jobs IS
-	'trainings that run and that have run; those of other users need pg_read_all_stats';
+	'trainings and fills of tables that run and that have run; those of other users need pg_read_all_stats';
 GRANT SELECT ON dlm_jobs TO PUBLIC;
 
 CREATE FUNCTION dlm_job_delete(job_id bigint)
@@ -609,6 +609,52 @@ COMMENT ON FUNCTION dlm_job_delete(bigint) IS
 	'delete a job that does not run, with the rows and the checkpoint that it keeps; a model that it made stays';
 
 -- end of fine-tuning
+
+-- filling tables
+
+CREATE PROCEDURE dlm_infill_table(
+	target regclass,
+	columns name[] DEFAULT NULL,
+	filter text DEFAULT NULL,
+	batch int DEFAULT 500,
+	options jsonb DEFAULT NULL,
+	model text DEFAULT NULL,
+	INOUT job_id bigint DEFAULT NULL
+)
+LANGUAGE C
+AS 'MODULE_PATHNAME', 'dlm_sql_infill_table';
+COMMENT ON PROCEDURE dlm_infill_table(regclass, name[], text, int, jsonb, text, bigint) IS
+	'fill the NULL columns of a table''s rows, in committed batches that a later call can go on from';
+
+CREATE FUNCTION dlm_infill_preview(
+	target regclass,
+	columns name[] DEFAULT NULL,
+	filter text DEFAULT NULL,
+	batch int DEFAULT 20,
+	options jsonb DEFAULT NULL,
+	model text DEFAULT NULL
+)
+RETURNS TABLE (key jsonb, "column" name, value text, confidence float8)
+LANGUAGE C STABLE PARALLEL RESTRICTED COST 100000 ROWS 20
+AS 'MODULE_PATHNAME', 'dlm_sql_infill_preview';
+COMMENT ON FUNCTION dlm_infill_preview(regclass, name[], text, int, jsonb, text) IS
+	'what dlm_infill_table would write into the first rows of a table that have a gap';
+
+CREATE FUNCTION dlm_infill_columns(target regclass)
+RETURNS TABLE ("column" name, fills boolean, legal text, choices text[], reason text)
+LANGUAGE C STABLE STRICT PARALLEL RESTRICTED ROWS 10
+AS 'MODULE_PATHNAME', 'dlm_sql_infill_columns';
+COMMENT ON FUNCTION dlm_infill_columns(regclass) IS
+	'which columns of a table can be filled, and what the catalog says is legal in them';
+
+CREATE FUNCTION dlm_infill_undo(provenance regclass, job_id bigint DEFAULT NULL)
+RETURNS bigint
+LANGUAGE C VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'dlm_sql_infill_undo';
+COMMENT ON FUNCTION dlm_infill_undo(regclass, bigint) IS
+	'set cells that fills have written, and that nobody has changed since, to NULL again';
+
+-- end of filling tables
 
 -- monitoring
 

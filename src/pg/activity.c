@@ -342,7 +342,11 @@ dlm_time_left(double seconds)
 double
 dlm_figures_rest(const DlmJobFigures *f)
 {
-	if (f->step <= 0 || f->steps < f->step || !(f->tokens_per_second > 0))
+	if (f->step <= 0 || f->steps < f->step)
+		return NAN;
+	if (f->tokens == 0 && f->seconds > 0)	/* steps are rows */
+		return f->seconds / f->step * (f->steps - f->step);
+	if (!(f->tokens_per_second > 0))
 		return NAN;
 	return (double) f->tokens / f->step * (f->steps - f->step) / f->tokens_per_second;
 }

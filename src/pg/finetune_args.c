@@ -20,6 +20,7 @@
 #include "errors.h"
 #include "finetune.h"
 #include "guc.h"
+#include "json_object.h"
 
 #define CHECKPOINT_EVERY	60.0
 
@@ -40,36 +41,6 @@ dlm_finetune_objective(const char *name)
 
 /* ------------------------------------------------------------- values of keys */
 
-static bool
-find(Jsonb *object, const char *key, JsonbValue *out)
-{
-	return getKeyJsonValueFromContainer(&object->root, key, (int) strlen(key), out) != NULL && out->type != jbvNull;
-}
-
-static char *
-text_value(const JsonbValue *value)
-{
-	if (value->type == jbvString)
-		return pnstrdup(value->val.string.val, value->val.string.len);
-	if (value->type == jbvNumeric)
-		return DatumGetCString(DirectFunctionCall1(numeric_out, NumericGetDatum(value->val.numeric)));
-	return NULL;
-}
-
-static bool
-bool_option(Jsonb *options, const char *key)
-{
-	JsonbValue	value;
-
-	if (!find(options, key, &value))
-		return false;
-	if (value.type != jbvBool)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("option \"%s\" must be true or false", key)));
-	return value.val.boolean;
-}
-
 /* A number in the unit, or a text with a unit of its own, as settings have them. */
 static double
 unit_option(Jsonb *options, const char *key, int unit, double least, double most, double other)
@@ -79,9 +50,9 @@ unit_option(Jsonb *options, const char *key, int unit, double least, double most
 	char	   *text;
 	double		result = 0;
 
-	if (!find(options, key, &value))
+	if (!dlm_json_find(options, key, &value))
 		return other;
-	text = text_value(&value);
+	text = dlm_json_value_text(&value);
 	if (text == NULL || !parse_real(text, &result, unit, &hint))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -107,8 +78,8 @@ dlm_finetune_options(DlmFinetune *f, Jsonb *options)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("options must be a JSON object")));
-	f->background = bool_option(options, "background");
-	f->replace = bool_option(options, "replace");
+	f->background = dlm_json_bool_option(options, "background");
+	f->replace = dlm_json_bool_option(options, "replace");
 	f->memory_limit = (int) unit_option(options, "memory_limit", GUC_UNIT_KB, 1024, dlm_guc_max_session_memory,
 										dlm_guc_max_session_memory);
 	f->time_limit = unit_option(options, "time_limit", GUC_UNIT_S, 0, 1e9, 0);
@@ -137,66 +108,17 @@ dlm_finetune_train_options(const DlmFinetune *f)
 
 /* -------------------------------------------------------------- as a JSON text */
 
-static void
-add_key(StringInfo json, const char *key)
-{
-	appendStringInfoString(json, json->len == 0 ? "{" : ", ");
-	escape_json(json, key);
-	appendStringInfoString(json, ": ");
-}
-
-static void
-add_text(StringInfo json, const char *key, const char *value)
-{
-	add_key(json, key);
-	if (value == NULL)
-		appendStringInfoString(json, "null");
-	else
-		escape_json(json, value);
-}
-
-static void
-add_int(StringInfo json, const char *key, int64 value)
-{
-	add_key(json, key);
-	appendStringInfo(json, "%lld", (long long) value);
-}
-
-static void
-add_float(StringInfo json, const char *key, double value)
-{
-	add_key(json, key);
-	if (isnan(value) || isinf(value))
-		appendStringInfoString(json, "null");
-	else
-		appendStringInfo(json, "%.6g", value);
-}
-
-static void
-add_bool(StringInfo json, const char *key, bool value)
-{
-	add_key(json, key);
-	appendStringInfoString(json, value ? "true" : "false");
-}
-
-static void
-add_jsonb(StringInfo json, const char *key, Jsonb *value)
-{
-	add_key(json, key);
-	appendStringInfoString(json, JsonbToCString(NULL, &value->root, VARSIZE(value)));
-}
-
 /* What is asked, the same in the job and in the model's card. */
 static void
 add_request(StringInfo json, const DlmFinetune *f)
 {
-	add_text(json, "base_digest", f->base_digest);
-	add_text(json, "objective", f->objective);
-	add_text(json, "query", f->query);
-	add_text(json, "validation_query", f->validation_query);
-	add_jsonb(json, "options", f->options);
-	add_int(json, "rows", f->rows);
-	add_int(json, "validation_rows", f->validation_rows);
+	dlm_json_add_text(json, "base_digest", f->base_digest);
+	dlm_json_add_text(json, "objective", f->objective);
+	dlm_json_add_text(json, "query", f->query);
+	dlm_json_add_text(json, "validation_query", f->validation_query);
+	dlm_json_add_jsonb(json, "options", f->options);
+	dlm_json_add_int(json, "rows", f->rows);
+	dlm_json_add_int(json, "validation_rows", f->validation_rows);
 }
 
 Jsonb *
@@ -206,13 +128,12 @@ dlm_finetune_to_arguments(const DlmFinetune *f)
 
 	initStringInfo(&json);
 	add_request(&json, f);
-	add_bool(&json, "background", f->background);
-	add_bool(&json, "replace", f->replace);
-	add_int(&json, "memory_limit", f->memory_limit);
-	add_float(&json, "time_limit", f->time_limit);
-	add_float(&json, "checkpoint_every", f->checkpoint_every);
-	appendStringInfoChar(&json, '}');
-	return DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(json.data)));
+	dlm_json_add_bool(&json, "background", f->background);
+	dlm_json_add_bool(&json, "replace", f->replace);
+	dlm_json_add_int(&json, "memory_limit", f->memory_limit);
+	dlm_json_add_float(&json, "time_limit", f->time_limit);
+	dlm_json_add_float(&json, "checkpoint_every", f->checkpoint_every);
+	return dlm_json_end(&json);
 }
 
 char *
@@ -221,48 +142,22 @@ dlm_finetune_card(const DlmJob *job, const DlmFinetune *f)
 	StringInfoData json;
 
 	initStringInfo(&json);
-	add_text(&json, "base", job->base);
+	dlm_json_add_text(&json, "base", job->base);
 	add_request(&json, f);
-	add_int(&json, "steps", job->figures.step);
-	add_int(&json, "best_step", job->figures.best_step);
-	add_int(&json, "tokens", (int64) job->figures.tokens);
-	add_float(&json, "seconds", job->figures.seconds);
-	add_float(&json, "loss", job->figures.loss);
-	add_float(&json, "accuracy", job->figures.accuracy);
-	add_float(&json, "validation_loss", job->figures.validation_loss);
-	add_float(&json, "validation_accuracy", job->figures.validation_accuracy);
-	add_text(&json, "finished", timestamptz_to_str(GetCurrentTimestamp()));
+	dlm_json_add_int(&json, "steps", job->figures.step);
+	dlm_json_add_int(&json, "best_step", job->figures.best_step);
+	dlm_json_add_int(&json, "tokens", (int64) job->figures.tokens);
+	dlm_json_add_float(&json, "seconds", job->figures.seconds);
+	dlm_json_add_float(&json, "loss", job->figures.loss);
+	dlm_json_add_float(&json, "accuracy", job->figures.accuracy);
+	dlm_json_add_float(&json, "validation_loss", job->figures.validation_loss);
+	dlm_json_add_float(&json, "validation_accuracy", job->figures.validation_accuracy);
+	dlm_json_add_text(&json, "finished", timestamptz_to_str(GetCurrentTimestamp()));
 	appendStringInfoChar(&json, '}');
 	return json.data;
 }
 
 /* ------------------------------------------------------------------- and back */
-
-static char *
-get_text(Jsonb *object, const char *key)
-{
-	JsonbValue	value;
-
-	return find(object, key, &value) ? text_value(&value) : NULL;
-}
-
-static double
-get_number(Jsonb *object, const char *key)
-{
-	JsonbValue	value;
-
-	if (!find(object, key, &value) || value.type != jbvNumeric)
-		return 0;
-	return DatumGetFloat8(DirectFunctionCall1(numeric_float8, NumericGetDatum(value.val.numeric)));
-}
-
-static bool
-get_bool(Jsonb *object, const char *key)
-{
-	JsonbValue	value;
-
-	return find(object, key, &value) && value.type == jbvBool && value.val.boolean;
-}
 
 DlmFinetune *
 dlm_finetune_from_arguments(Jsonb *arguments)
@@ -270,19 +165,19 @@ dlm_finetune_from_arguments(Jsonb *arguments)
 	DlmFinetune *f = palloc0(sizeof(DlmFinetune));
 	JsonbValue	options;
 
-	f->base_digest = get_text(arguments, "base_digest");
-	f->objective = get_text(arguments, "objective");
-	f->query = get_text(arguments, "query");
-	f->validation_query = get_text(arguments, "validation_query");
-	f->rows = (int64) get_number(arguments, "rows");
-	f->validation_rows = (int64) get_number(arguments, "validation_rows");
-	f->background = get_bool(arguments, "background");
-	f->replace = get_bool(arguments, "replace");
-	f->memory_limit = (int) get_number(arguments, "memory_limit");
-	f->time_limit = get_number(arguments, "time_limit");
-	f->checkpoint_every = get_number(arguments, "checkpoint_every");
+	f->base_digest = dlm_json_text(arguments, "base_digest");
+	f->objective = dlm_json_text(arguments, "objective");
+	f->query = dlm_json_text(arguments, "query");
+	f->validation_query = dlm_json_text(arguments, "validation_query");
+	f->rows = (int64) dlm_json_number(arguments, "rows");
+	f->validation_rows = (int64) dlm_json_number(arguments, "validation_rows");
+	f->background = dlm_json_bool(arguments, "background");
+	f->replace = dlm_json_bool(arguments, "replace");
+	f->memory_limit = (int) dlm_json_number(arguments, "memory_limit");
+	f->time_limit = dlm_json_number(arguments, "time_limit");
+	f->checkpoint_every = dlm_json_number(arguments, "checkpoint_every");
 	if (f->base_digest == NULL || f->objective == NULL || f->query == NULL ||
-		!find(arguments, "options", &options) || options.type != jbvBinary)
+		!dlm_json_find(arguments, "options", &options) || options.type != jbvBinary)
 		elog(ERROR, "the job is not one of dlm_finetune");
 	f->options = JsonbValueToJsonb(&options);
 	return f;

@@ -14,6 +14,7 @@
 
 #include "job_files.h"
 #include "jobs.h"
+#include "json_object.h"
 
 PG_FUNCTION_INFO_V1(dlm_sql_job_rows);
 PG_FUNCTION_INFO_V1(dlm_sql_job_delete);
@@ -23,7 +24,7 @@ enum
 {
 	COL_JOB_ID, COL_KIND, COL_NAME, COL_BASE, COL_OWNER, COL_STATE, COL_STEP, COL_STEPS, COL_TOKENS,
 	COL_TOKENS_PER_SECOND, COL_LOSS, COL_ACCURACY, COL_VALIDATION_LOSS, COL_VALIDATION_ACCURACY, COL_BEST_STEP,
-	COL_STARTED, COL_FINISHED, COL_ETA, COL_MESSAGE, COL_PID, N_COLS
+	COL_STARTED, COL_FINISHED, COL_ETA, COL_MESSAGE, COL_PID, COL_COUNTS, N_COLS
 };
 
 static void
@@ -62,6 +63,22 @@ put_figures(Datum *values, bool *nulls, const DlmJobFigures *f, bool running)
 		values[COL_ETA] = IntervalPGetDatum(dlm_time_left(rest));
 }
 
+/* Of a fill: what became of the rows that it has seen. */
+static void
+put_counts(Datum *values, bool *nulls, const DlmJob *job)
+{
+	static const char *const counts[] = {"rows", "written", "unsure", "skipped", "failed", "cells"};
+	StringInfoData json;
+
+	nulls[COL_COUNTS] = strcmp(job->kind, "fill") != 0;
+	if (nulls[COL_COUNTS])
+		return;
+	initStringInfo(&json);
+	for (int i = 0; i < lengthof(counts); i++)
+		dlm_json_add_int(&json, counts[i], (int64) dlm_json_number(job->arguments, counts[i]));
+	values[COL_COUNTS] = JsonbPGetDatum(dlm_json_end(&json));
+}
+
 static void
 put_job(Datum *values, bool *nulls, const DlmJob *job)
 {
@@ -89,6 +106,7 @@ put_job(Datum *values, bool *nulls, const DlmJob *job)
 	put_text(values, nulls, COL_MESSAGE, job->message);
 	values[COL_PID] = Int32GetDatum(job->pid);
 	nulls[COL_PID] = !working || job->pid == 0;
+	put_counts(values, nulls, job);
 }
 
 /* dlm_job_rows(): the jobs of the current user's roles; all of them for those who may read all statistics. */

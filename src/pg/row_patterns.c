@@ -158,6 +158,8 @@ set_integer(DlmColumn *c, double type_low, double type_high)
 		}
 		return;
 	}
+	c->bounds.low = low;
+	c->bounds.high = high;
 	initStringInfo(&out);
 	signed_numbers(&out, low, high);
 	c->pattern = out.data;
