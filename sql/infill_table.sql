@@ -85,6 +85,15 @@ CALL dlm_infill_table('paint');
 ROLLBACK;
 \set VERBOSITY default
 
+-- values that do not fit their rows
+SELECT count(*) AS listed, bool_and(logprob <= 0) AS logprobs, bool_and(expected IN ('light', 'dark')) AS expected,
+	array_agg(logprob) = array_agg(logprob ORDER BY logprob) AS sorted
+	FROM (TABLE paint LIMIT 0) AS none RIGHT JOIN dlm_outliers('paint', 'tone', max_rows => 3) ON true;
+SELECT count(*) AS listed, count(expected) AS expected FROM dlm_outliers('paint', 'note', 'a = 1 -- five');
+\set VERBOSITY terse
+SELECT * FROM dlm_outliers('paint', 'zzz');
+SELECT * FROM dlm_outliers('paint', 'tone', max_rows => 0);
+\set VERBOSITY default
 -- partitioned tables
 CREATE TABLE parts (id int PRIMARY KEY, tone shade) PARTITION BY RANGE (id);
 CREATE TABLE parts_1 PARTITION OF parts FOR VALUES FROM (0) TO (3);

@@ -212,6 +212,19 @@ AS 'MODULE_PATHNAME', 'dlm_sql_trace_svg';
 COMMENT ON FUNCTION dlm_trace_svg(text, int, float8, bigint, jsonb, text) IS
 	'the denoising of dlm_infill as a picture (SVG)';
 
+CREATE FUNCTION dlm_repair(
+	input text,
+	spans int4range[] DEFAULT NULL,
+	threshold float8 DEFAULT 0.01,
+	options jsonb DEFAULT NULL,
+	model text DEFAULT NULL
+)
+RETURNS text
+LANGUAGE C STABLE PARALLEL SAFE COST 20000 SUPPORT dlm_support
+AS 'MODULE_PATHNAME', 'dlm_sql_repair';
+COMMENT ON FUNCTION dlm_repair(text, int4range[], float8, jsonb, text) IS
+	'write again what is improbable in a text, or the given ranges of its characters';
+
 CREATE FUNCTION dlm_quote(value text)
 RETURNS text
 LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE
@@ -610,6 +623,42 @@ COMMENT ON FUNCTION dlm_job_delete(bigint) IS
 
 -- end of fine-tuning
 
+-- calibration
+--
+-- What dlm_calibrate has fitted; read by classification as whoever calls it,
+-- written by C code alone, as the owner of the table. It is part of dumps.
+
+CREATE TABLE dlm_calibration (
+	name text PRIMARY KEY,
+	owner text NOT NULL,
+	digest text NOT NULL,
+	labels text[] NOT NULL,
+	bias float8[] NOT NULL,
+	scale float8 NOT NULL,
+	rows bigint NOT NULL,
+	fitted timestamptz NOT NULL
+);
+COMMENT ON TABLE dlm_calibration IS
+	'biases of labels and temperatures that dlm_calibrate fitted, by the name that the option "calibration" takes';
+GRANT SELECT ON dlm_calibration TO PUBLIC;
+SELECT pg_catalog.pg_extension_config_dump('dlm_calibration', '');
+
+CREATE FUNCTION dlm_calibrate(name text, query text, options jsonb DEFAULT NULL, model text DEFAULT NULL)
+RETURNS jsonb
+LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000000
+AS 'MODULE_PATHNAME', 'dlm_sql_calibrate';
+COMMENT ON FUNCTION dlm_calibrate(text, text, jsonb, text) IS
+	'fit a temperature and a bias for each label on the labelled rows of a query, for the option "calibration" of dlm_classify';
+
+CREATE FUNCTION dlm_calibration_drop(name text)
+RETURNS void
+LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'dlm_sql_calibration_drop';
+COMMENT ON FUNCTION dlm_calibration_drop(text) IS
+	'forget what dlm_calibrate fitted under a name';
+
+-- end of calibration
+
 -- filling tables
 
 CREATE PROCEDURE dlm_infill_table(
@@ -653,6 +702,20 @@ LANGUAGE C VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'dlm_sql_infill_undo';
 COMMENT ON FUNCTION dlm_infill_undo(regclass, bigint) IS
 	'set cells that fills have written, and that nobody has changed since, to NULL again';
+
+CREATE FUNCTION dlm_outliers(
+	target regclass,
+	"column" name,
+	filter text DEFAULT NULL,
+	max_rows int DEFAULT 20,
+	options jsonb DEFAULT NULL,
+	model text DEFAULT NULL
+)
+RETURNS TABLE (key jsonb, value text, expected text, logprob float8)
+LANGUAGE C STABLE PARALLEL RESTRICTED COST 1000000 ROWS 20
+AS 'MODULE_PATHNAME', 'dlm_sql_outliers';
+COMMENT ON FUNCTION dlm_outliers(regclass, name, text, int, jsonb, text) IS
+	'the values of a column that are least probable beside the rest of their rows';
 
 -- end of filling tables
 

@@ -274,6 +274,8 @@ typedef struct dlm_request
 	const dlm_text *descriptions;	/* [n_labels] or NULL */
 	const dlm_example *examples;	/* [n_examples] */
 	int			n_examples;
+	const double *label_bias;	/* of classify [n_labels], finite: a label's score is label_scale * (score - bias). NULL = 0 */
+	double		label_scale;	/* finite, positive; 0 = 1 */
 	const dlm_gap_rule *rules;	/* of infill [n_rules], of gaps of the template, at most one each */
 	int			n_rules;
 	void	   *tag;			/* the caller's own */

@@ -172,6 +172,10 @@ dl_request_digest(const dlm_model *model, const dlm_request *r, uint8_t digest[3
 		dl_hash_text(&sha, r->examples[i].input);
 		dl_hash_text(&sha, r->examples[i].label);
 	}
+	dl_hash_int(&sha, r->label_bias != NULL);
+	for (int i = 0; r->label_bias != NULL && i < r->n_labels; i++)
+		hash_double(&sha, r->label_bias[i]);
+	hash_double(&sha, r->label_scale);
 	dl_hash_int(&sha, r->n_rules);
 	for (int i = 0; i < r->n_rules; i++)
 		dl_gap_rule_hash(&sha, &r->rules[i]);

@@ -195,6 +195,15 @@ answer_value(const classify_state *state, const pair *p, int i)
 	return score - p->shared->score[i];
 }
 
+/* A score under the bias and scale that were fitted to it. */
+static double
+fitted(const dlm_request *r, int i, double value)
+{
+	if (r->label_bias != NULL)
+		value -= r->label_bias[i];
+	return r->label_scale > 0 ? r->label_scale * value : value;
+}
+
 /* out[i] = softmax of value [n], in order; equal shares where no value is finite. */
 static void
 softmax(const double *value, int n, double *out)
@@ -226,7 +235,7 @@ write_result(dl_task *task, classify_state *state, dlm_error *err)
 	if (score == NULL || value == NULL || share == NULL)
 		return dl_fail_memory(err);
 	for (int i = 0; i < n; i++)
-		value[i] = state->multi ? 0 : answer_value(state, state->pairs[0], i);
+		value[i] = state->multi ? 0 : fitted(task->request, i, answer_value(state, state->pairs[0], i));
 	softmax(value, n, share);
 	for (int i = 0; i < n; i++)
 	{

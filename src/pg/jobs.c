@@ -73,30 +73,7 @@ static const struct
 static char *
 table_of_jobs(Oid *owner)
 {
-	ListCell   *cell;
-
-	foreach(cell, dlm_extension_members(RelationRelationId))
-	{
-		HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(lfirst_oid(cell)));
-		Form_pg_class form;
-		char	   *name = NULL;
-
-		if (!HeapTupleIsValid(tuple))
-			continue;
-		form = (Form_pg_class) GETSTRUCT(tuple);
-		if (strcmp(NameStr(form->relname), "dlm_job") == 0 && form->relkind == RELKIND_RELATION)
-		{
-			name = quote_qualified_identifier(get_namespace_name(form->relnamespace), NameStr(form->relname));
-			*owner = form->relowner;
-		}
-		ReleaseSysCache(tuple);
-		if (name != NULL)
-			return name;
-	}
-	ereport(ERROR,
-			(errcode(ERRCODE_UNDEFINED_TABLE),
-			 errmsg("the extension dlm of this database has no table of jobs"),
-			 errhint("ALTER EXTENSION dlm UPDATE brings it.")));
+	return dlm_extension_table("dlm_job", owner);
 }
 
 /*

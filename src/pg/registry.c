@@ -11,6 +11,7 @@
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "catalog/dependency.h"
+#include "catalog/pg_class.h"
 #include "catalog/pg_depend.h"
 #include "catalog/pg_extension.h"
 #include "catalog/pg_foreign_data_wrapper.h"
@@ -21,8 +22,10 @@
 #include "miscadmin.h"
 #include "nodes/pg_list.h"
 #include "utils/acl.h"
+#include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/inval.h"
+#include "utils/lsyscache.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
@@ -106,6 +109,35 @@ dlm_extension_members(Oid catalog)
 	systable_endscan(scan);
 	table_close(rel, AccessShareLock);
 	return result;
+}
+
+char *
+dlm_extension_table(const char *name, Oid *owner)
+{
+	ListCell   *cell;
+
+	foreach(cell, dlm_extension_members(RelationRelationId))
+	{
+		HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(lfirst_oid(cell)));
+		Form_pg_class form;
+		char	   *found = NULL;
+
+		if (!HeapTupleIsValid(tuple))
+			continue;
+		form = (Form_pg_class) GETSTRUCT(tuple);
+		if (strcmp(NameStr(form->relname), name) == 0 && form->relkind == RELKIND_RELATION)
+		{
+			found = quote_qualified_identifier(get_namespace_name(form->relnamespace), NameStr(form->relname));
+			*owner = form->relowner;
+		}
+		ReleaseSysCache(tuple);
+		if (found)
+			return found;
+	}
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_TABLE),
+			 errmsg("the extension dlm of this database has no table \"%s\"", name),
+			 errhint("ALTER EXTENSION dlm UPDATE brings it.")));
 }
 
 /*

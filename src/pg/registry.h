@@ -53,6 +53,9 @@ extern Oid	dlm_extension_schema(void);
 /* OIDs of the extension's members in one catalog (ProcedureRelationId, ...); NIL if the extension is missing. */
 extern List *dlm_extension_members(Oid catalog);
 
+/* A table of the extension: its name with its schema, palloc'd, and its owner. 42P01 if this database has an older version without it. */
+extern char *dlm_extension_table(const char *name, Oid *owner);
+
 /* What a server's options say. All are palloc'd, NULL if missing. */
 typedef struct DlmServerOptions
 {

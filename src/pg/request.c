@@ -181,6 +181,8 @@ dlm_call_add(DlmCall *call, const DlmArgs *args, const Datum *inputs, const bool
 		pattern.max_tokens = int_argument(args->max_tokens, "max_tokens", DEFAULT_MAX_TOKENS, 1, INT_MAX);
 	if (task == DLM_CLASSIFY || task == DLM_CLASSIFY_MULTI)
 		usable = dlm_labels_parse(args, options->on_error, &pattern);
+	if (usable && options->calibration)
+		dlm_calibration_apply(call->model, options, &pattern);
 	if (usable)
 		add_rows(call, &pattern, inputs, nulls, n);
 	call->rows += n;			/* without requests all of them are NULL */

@@ -58,6 +58,7 @@ typedef struct DlmOptions
 	dlm_options engine;			/* first: offsets of the key table count from here */
 	DlmOnError	on_error;
 	DlmOnOverflow on_overflow;
+	char	   *calibration;	/* of classify: the name of a fit (calibration.c), or NULL */
 	const char *also_known;		/* keys that the caller has taken, for the hint on an unknown one; or NULL */
 	dlm_gap_rule *rules;		/* of infill's gaps [n_rules] */
 	int			n_rules;
@@ -126,6 +127,11 @@ extern void dlm_options_parse(dlm_task task, NullableDatum options, DlmOptions *
 /* Values of the options "choices" and "patterns": rules of the gaps that they name. 22023 for a wrong form. */
 extern void dlm_options_choices(const char *key, const JsonbValue *value, DlmOptions *out);
 extern void dlm_options_patterns(const char *key, const JsonbValue *value, DlmOptions *out);
+
+/* -- calibration.c: what dlm_calibrate fitted -- */
+
+/* Give the request the bias and scale of a fit. 42704 for an unknown name, 22023 where it is of another model or labels. */
+extern void dlm_calibration_apply(const DlmModelRef *model, const DlmOptions *options, dlm_request *request);
 
 /* -- request_labels.c: what classification takes -- */
 

@@ -37,6 +37,7 @@ typedef enum OptionType
 	OPTION_SAMPLER,
 	OPTION_TEMPLATE,
 	OPTION_PASSES,				/* a number, or "exact" */
+	OPTION_NAME,				/* a string, stored as char * */
 	OPTION_CHOICES,				/* an object: gap -> array of texts */
 	OPTION_PATTERNS				/* an object: gap -> pattern */
 } OptionType;
@@ -90,6 +91,7 @@ static const OptionKey option_keys[] = {
 	{"block_length", WRITERS, OPTION_INT, AT(engine.block_length), 0, 0, 1000000, NULL},
 	{"boundary", WRITERS, OPTION_CHOICE, AT(engine.boundary), 0, 0, 0, boundaries},
 	{"calibrate", CLASSIFIERS, OPTION_CHOICE, AT(engine.calibrate), 0, 0, 0, calibrations},
+	{"calibration", ON(DLM_CLASSIFY), OPTION_NAME, AT(calibration), 0, 0, 0, NULL},
 	{"cfg_scale", WRITERS, OPTION_FLOAT, AT(engine.cfg_scale), 0, 0, 100, NULL},
 	{"choices", ON(DLM_INFILL), OPTION_CHOICES, 0, 0, 0, 0, NULL},
 	{"length", WRITERS, OPTION_CHOICE, AT(engine.length), 0, 0, 0, lengths},
@@ -286,6 +288,11 @@ set_option(dlm_task task, const OptionKey *key, const JsonbValue *value, DlmOpti
 			break;
 		case OPTION_PASSES:
 			*(int *) target = is_word(value, "exact") ? -1 : (int) number_value(key, value);
+			break;
+		case OPTION_NAME:
+			if (value->type != jbvString)
+				wrong_value(key, "a string");
+			*(char **) target = string_value(value);
 			break;
 		case OPTION_CHOICES:
 			dlm_options_choices(key->key, value, out);

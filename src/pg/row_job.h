@@ -41,6 +41,7 @@ typedef struct DlmRowGap
 {
 	DlmColumn  *column;
 	int			max_tokens;
+	dlm_text	only;			/* the one text to be scored, len 0: the column's own rule */
 	dlm_text   *reject;			/* texts that were not legal [n_reject] */
 	int			n_reject;
 	/* what the model said last */
@@ -72,6 +73,13 @@ typedef struct DlmRowJob
 
 /* Take a row apart; 0 gaps where nothing is to be filled. 0A000 for a NULL column that cannot be. */
 extern DlmRowJob *dlm_row_job(DlmRowType *t, const DlmRowOptions *options, Datum row);
+
+/*
+ * A row of which one known column is a gap again, to be asked how probable
+ * its value is: among the column's values if these are a closed set, else by
+ * itself. NULL if it has none, or one that is not among the values.
+ */
+extern DlmRowJob *dlm_row_question(DlmRowType *t, const DlmRowOptions *options, Datum row, DlmColumn *column);
 
 /* The request for its gaps as they are now. */
 extern void dlm_row_request(DlmRowJob *job, dlm_request *out);

@@ -124,6 +124,39 @@ dlm_append_quoted(StringInfo out, dlm_text text)
 	appendBinaryStringInfo(out, dlm_adopt(quoted, len), (int) len);
 }
 
+DlmRowJob *
+dlm_row_question(DlmRowType *t, const DlmRowOptions *options, Datum row, DlmColumn *column)
+{
+	DlmRowOptions *none = palloc(sizeof(DlmRowOptions));
+	DlmRowJob  *job;
+	DlmRowGap  *gap;
+	dlm_text	text;
+
+	*none = *options;
+	none->columns = palloc(sizeof(char *));	/* the row's own gaps stay as they are */
+	none->n_columns = 0;
+	job = dlm_row_job(t, none, row);
+	if (job->nulls[column->attnum - 1])
+		return NULL;
+	text = shown_value(column, job->values[column->attnum - 1]);
+	gap = &job->gap[job->n_gaps++];
+	gap->column = column;
+	gap->choice = -1;
+	gap->max_tokens = Max(column->max_tokens, 1);
+	job->nulls[column->attnum - 1] = true;
+	if (column->n_values == 0)
+	{
+		gap->only = text;
+		return text.len > 0 ? job : NULL;
+	}
+	for (int i = 0; i < column->n_values; i++)
+	{
+		if (column->values[i].shown.len == text.len && memcmp(column->values[i].shown.data, text.data, text.len) == 0)
+			gap->choice = i;
+	}
+	return gap->choice >= 0 ? job : NULL;
+}
+
 static void
 append_label(StringInfo out, const DlmRowJob *job, const DlmColumn *c)
 {
@@ -197,6 +230,12 @@ set_rule(const DlmRowGap *gap, dlm_gap_rule *rule)
 	memset(rule, 0, sizeof(*rule));
 	rule->gap.data = psprintf("c%d", c->attnum);
 	rule->gap.len = strlen(rule->gap.data);
+	if (gap->only.len > 0)
+	{
+		rule->choices = &gap->only;
+		rule->n_choices = 1;
+		return;
+	}
 	if (c->n_values > 0)
 	{
 		dlm_text   *choices = palloc(c->n_values * sizeof(dlm_text));

@@ -503,3 +503,22 @@ dlm_run_piece(const DlmModelRef *model, int32_t id)
 	piece.data = copy;
 	return piece;
 }
+
+dlm_text
+dlm_run_bytes(const DlmModelRef *model, int32_t id)
+{
+	char		first[64];
+	dlm_text	bytes;
+
+	dlm_sigbus_enter(model);
+	bytes.len = dlm_token_bytes(model->model, id, first, sizeof(first));
+	if (dlm_sigbus_leave(model))
+		dlm_sigbus_raise(model);
+	bytes.data = memcpy(palloc(bytes.len + 1), first, Min(bytes.len, sizeof(first)));
+	dlm_sigbus_enter(model);
+	if (bytes.len > sizeof(first))
+		dlm_token_bytes(model->model, id, (char *) bytes.data, bytes.len);
+	if (dlm_sigbus_leave(model))
+		dlm_sigbus_raise(model);
+	return bytes;
+}

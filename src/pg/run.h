@@ -32,6 +32,9 @@ extern int32_t *dlm_run_tokenize(const DlmModelRef *model, dlm_text text, size_t
 /* The text of ids, palloc'd. */
 extern dlm_text dlm_run_detokenize(const DlmModelRef *model, const int32_t *ids, size_t n);
 
+/* The bytes that a token adds to a text in the middle of a line, palloc'd. */
+extern dlm_text dlm_run_bytes(const DlmModelRef *model, int32_t id);
+
 /* The raw piece of a token, palloc'd. */
 extern dlm_text dlm_run_piece(const DlmModelRef *model, int32_t id);
 
