@@ -33,14 +33,9 @@ EXAMPLES = 5                    # refusals of a column that the results file kee
 ZOO = ("number", "moment", "choice", "words", "device", "rule")
 
 
-def joint_options(columns):
-    """The options of the call that fills all gaps of a row."""
-    return None
-
-
-def column_options(name):
-    """The options of a call that fills one column and is not shown the other gaps."""
-    raise SystemExit("column_options: to be written when dlm_infill_row has its options")
+def options(columns):
+    """The options of a call that fills these columns; other gaps of the row are not shown, and a row without a legal value stays as it is."""
+    return {"columns": columns, "on_error": "null"}
 
 
 def psql(script, cwd=None, variables=()):
@@ -73,6 +68,8 @@ class Table:
         self.key = psql(f"SELECT attname FROM pg_index JOIN pg_attribute ON attrelid = indrelid AND attnum = indkey[0] WHERE indrelid = '{self.sql}'::regclass AND indisprimary")[0]
         self.columns = json.loads(psql(f"SELECT to_json(infill.targets('{self.sql}'))")[0])
         self.columns = [c for c in self.columns if c != self.key]
+        fills = set(psql(f"SELECT \"column\" FROM dlm_infill_columns('{self.sql}') WHERE fills"))
+        self.fills = [c for c in self.columns if c in fills]                        # the others (json, arrays, ...) are left NULL
         everything = [json.loads(line) for line in psql(f"SELECT json_build_array(t.{name(self.key)}::text, {self.gaps()}) FROM {self.sql} t ORDER BY t.{name(self.key)}")]
         chosen = sorted(range(len(everything)), key=lambda i: rows.order(i, seed))[:n or None]
         self.pool = [everything[i][0] for i in chosen]                              # keys
@@ -115,14 +112,14 @@ def timed(script):
 
 def fill_joint(table, keys, state):
     return timed(WARM + table.work(keys) + BEGIN
-                 + f"CREATE TEMP TABLE filled AS SELECT key, dlm_infill_row(r, {literal(joint_options(table.columns))}) AS r FROM work;\n" + END
+                 + f"CREATE TEMP TABLE filled AS SELECT key, dlm_infill_row(r, {literal(options(table.fills))}) AS r FROM work;\n" + END
                  + table.judged("(SELECT key, to_jsonb(r) AS filled FROM filled)"))
 
 
 def fill_columns(table, keys, state):
     script = WARM + table.work(keys) + BEGIN
-    for c in table.columns:
-        script += (f"CREATE TEMP TABLE step AS SELECT key, dlm_infill_row(r, {literal(column_options(c))}) AS r FROM work WHERE (r).{name(c)} IS NULL;\n"
+    for c in table.fills:
+        script += (f"CREATE TEMP TABLE step AS SELECT key, dlm_infill_row(r, {literal(options([c]))}) AS r FROM work WHERE (r).{name(c)} IS NULL;\n"
                    f"UPDATE work SET r.{name(c)} = (step.r).{name(c)} FROM step WHERE step.key = work.key;\nDROP TABLE step;\n")
     return timed(script + END + table.judged("(SELECT key, to_jsonb(r) AS filled FROM work)"))
 

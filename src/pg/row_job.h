@@ -44,6 +44,7 @@ typedef struct DlmRowGap
 	dlm_text	only;			/* the one text to be scored, len 0: the column's own rule */
 	dlm_text   *reject;			/* texts that were not legal [n_reject] */
 	int			n_reject;
+	bool		held;			/* its text stands, and is shown to the model when another gap is written anew */
 	/* what the model said last */
 	char	   *text;			/* in the server's encoding */
 	dlm_text	utf8;
@@ -81,7 +82,7 @@ extern DlmRowJob *dlm_row_job(DlmRowType *t, const DlmRowOptions *options, Datum
  */
 extern DlmRowJob *dlm_row_question(DlmRowType *t, const DlmRowOptions *options, Datum row, DlmColumn *column);
 
-/* The request for its gaps as they are now. */
+/* The request for its gaps that are not held. */
 extern void dlm_row_request(DlmRowJob *job, dlm_request *out);
 
 /* Take what the model wrote. */

@@ -19,6 +19,7 @@
 #include "row_type.h"
 
 #define FEW_INTEGERS	20			/* a range of so many is a closed set */
+#define FEW_CHARACTERS	12
 #define TEXT_TOKENS		8			/* of a text column's gap, unless told otherwise */
 #define MOST_DIGITS		12			/* before the point of a numeric */
 #define MOST_INTEGER	999999999999999.0	/* of a bigint: bounds are kept as float8, which holds these exactly */
@@ -263,7 +264,13 @@ set_text(DlmColumn *c)
 	if (c->base == NAMEOID || c->base == CHAROID)
 		c->bounds.most_chars = c->base == CHAROID ? 1 : NAMEDATALEN - 1;
 	if (c->bounds.most_chars == 0 || (c->bounds.most_chars > 0 && c->bounds.least_chars > c->bounds.most_chars))
+	{
 		c->unfillable = "its constraints leave no value";
+		return;
+	}
+	/* few characters are counted by the pattern; of more, the cast says whether they were too many */
+	if (c->pattern == NULL && c->bounds.most_chars > 0 && c->bounds.most_chars <= FEW_CHARACTERS)
+		c->pattern = psprintf(".{%d,%d}", Max(c->bounds.least_chars, 1), c->bounds.most_chars);
 	c->max_tokens = c->pattern ? 2 * TEXT_TOKENS : TEXT_TOKENS;
 	if (c->bounds.most_chars > 0)
 		c->max_tokens = Min(c->max_tokens, c->bounds.most_chars);
@@ -286,6 +293,12 @@ set_other(DlmColumn *c)
 			break;
 		case MACADDROID:
 			set_pattern(c, HEX(2) "(:" HEX(2) "){5}", 17);
+			break;
+		case MACADDR8OID:
+			set_pattern(c, HEX(2) "(:" HEX(2) "){7}", 23);
+			break;
+		case LSNOID:
+			set_pattern(c, "[0-9A-F]{1,2}/[0-9A-F]{1,7}", 10);
 			break;
 		case INTERVALOID:
 			set_pattern(c, "(1 (minute|hour|day|week|month|year)|([2-9]|[1-9][0-9]{1,2}) (minutes|hours|days|weeks|months|years))", 6);

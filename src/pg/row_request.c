@@ -192,6 +192,8 @@ append_line(StringInfo out, const DlmRowJob *job, DlmColumn *c)
 	append_label(out, job, c);
 	if (g < 0)
 		dlm_append_quoted(out, shown_value(c, job->values[c->attnum - 1]));
+	else if (job->gap[g].held)
+		dlm_append_quoted(out, job->gap[g].choice >= 0 ? c->values[job->gap[g].choice].shown : job->gap[g].utf8);
 	else
 		appendStringInfo(out, "[MASK:c%d:1-%d]", c->attnum, Max(job->gap[g].max_tokens, 1));
 	appendStringInfoChar(out, '\n');
@@ -266,12 +268,15 @@ dlm_row_request(DlmRowJob *job, dlm_request *out)
 		appendStringInfoChar(&text, '\n');
 	}
 	append_lines(&text, job);
+	out->n_rules = 0;
 	for (int g = 0; g < job->n_gaps; g++)
-		set_rule(&job->gap[g], &rules[g]);
+	{
+		if (!job->gap[g].held)
+			set_rule(&job->gap[g], &rules[out->n_rules++]);
+	}
 	out->input.data = text.data;
 	out->input.len = text.len;
 	out->rules = rules;
-	out->n_rules = job->n_gaps;
 	out->tag = job;
 	MemoryContextSwitchTo(before);
 }

@@ -46,7 +46,10 @@ dlm_row_take(DlmRowJob *job, const dlm_result *result)
 	for (int g = 0; g < job->n_gaps; g++)
 	{
 		DlmRowGap  *gap = &job->gap[g];
-		const dlm_gap *found = result_gap(result, gap->column);
+		const dlm_gap *found = gap->held ? NULL : result_gap(result, gap->column);
+
+		if (gap->held)
+			continue;
 
 		if (found->choice >= 0)
 		{
@@ -85,10 +88,12 @@ next_choice(DlmRowGap *gap)
 	return true;
 }
 
-/* Its text is not to be written again; one that was too long may be shorter. */
+/* The gap is to be written anew beside all others as they are; one that was too long may be shorter. */
 static void
-reject(DlmRowGap *gap, const ErrorData *why)
+reject(DlmRowJob *job)
 {
+	DlmRowGap  *gap = &job->gap[job->at];
+	const ErrorData *why = job->why;
 	dlm_text   *texts = palloc((gap->n_reject + 1) * sizeof(dlm_text));
 
 	if (gap->n_reject > 0)
@@ -97,6 +102,8 @@ reject(DlmRowGap *gap, const ErrorData *why)
 	gap->reject = texts;
 	if (why->sqlerrcode == ERRCODE_STRING_DATA_RIGHT_TRUNCATION && gap->column->pattern == NULL)
 		gap->max_tokens = Max(gap->max_tokens / 2, 1);
+	for (int g = 0; g < job->n_gaps; g++)
+		job->gap[g].held = g != job->at;
 }
 
 /* ------------------------------------------------------------ combinations */
@@ -239,7 +246,7 @@ dlm_row_settle(DlmRowJob *job)
 				continue;
 			job->hopeless = gap->choice >= 0;
 			if (gap->choice < 0)
-				reject(gap, job->why);
+				reject(job);
 			break;
 		}
 		/* several gaps, of which no combination of choices will do: an open one must be written anew */
@@ -249,7 +256,7 @@ dlm_row_settle(DlmRowJob *job)
 			if (job->gap[job->blamed[k]].choice >= 0)
 				continue;
 			job->at = job->blamed[k];
-			reject(&job->gap[job->at], job->why);
+			reject(job);
 			job->hopeless = false;
 		}
 		break;
