@@ -111,6 +111,10 @@ SELECT * FROM pg_temp.fails($$SELECT dlm_infill_row(s, '{"patterns": {"b": "9[0-
 \x off
 SELECT dlm_infill_row(s, '{"choices": {"b": ["900"]}, "on_error": "null"}') FROM few AS s WHERE id = 1;
 
+-- ... also where the model has written everything that it can: nothing illegal is left behind
+CREATE TABLE odd (id int PRIMARY KEY, x int CHECK (x BETWEEN 0 AND 99 AND x % 50 = 49));
+INSERT INTO odd SELECT generate_series(1, 6);
+SELECT count((o).x) FILTER (WHERE (o).x % 50 <> 49) AS illegal FROM (SELECT dlm_infill_row(t, '{"on_error": "null"}') AS o FROM odd AS t OFFSET 0) AS s;
 -- bad input
 \x on
 SELECT * FROM pg_temp.fails($$SELECT dlm_infill_row(ROW(1, NULL))$$);

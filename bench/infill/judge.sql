@@ -32,6 +32,7 @@ DECLARE
     cells jsonb := '{}';
     whole record;
     alone record;
+    together text;
     c text;
 BEGIN
     EXECUTE format('SELECT to_jsonb(t) FROM %s t WHERE t.%I::text = $1', tab, key_column) INTO STRICT before USING key;
@@ -39,6 +40,7 @@ BEGIN
     written := ARRAY(SELECT g FROM unnest(gaps) g WHERE coalesce(filled -> g, 'null') <> 'null');
     IF written <> '{}' THEN
         whole := infill.attempt(tab, key_column, key, filled, written);
+        together := whole.refusal;
     END IF;
     FOREACH c IN ARRAY gaps LOOP
         IF c <> ALL (written) THEN
@@ -51,5 +53,5 @@ BEGIN
         END IF;
         cells := cells || jsonb_build_object(c, jsonb_build_object('value', filled ->> c, 'stored', alone.stored ->> c, 'refusal', alone.refusal));
     END LOOP;
-    RETURN jsonb_build_object('together', CASE WHEN written <> '{}' THEN whole.refusal END, 'cells', cells);
+    RETURN jsonb_build_object('together', together, 'cells', cells);
 END $$;

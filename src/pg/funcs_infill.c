@@ -107,11 +107,21 @@ cells_datum(const DlmRowJob *job)
 	return JsonbPGetDatum(JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL)));
 }
 
+/* The row stays as it was. */
+static void
+leave_empty(DlmRowJob *job)
+{
+	for (int g = 0; g < job->n_gaps; g++)
+		job->gap[g].text = NULL;
+}
+
 /* Take a result and make it legal; false: the model must be asked again. */
 static bool
 finish(DlmRowJob *job, const dlm_result *result)
 {
-	if (job->n_gaps == 0 || result->n_gaps == 0)
+	if (job->n_gaps > 0 && result->n_gaps == 0)
+		leave_empty(job);		/* an error that on_error turns into NULL, of this asking or a later one */
+	if (result->n_gaps == 0)
 		return true;
 	dlm_row_take(job, result);
 	return dlm_row_settle(job);
@@ -221,8 +231,7 @@ fill_alone(FunctionCallInfo fcinfo, Datum (*datum) (const DlmRowJob *job))
 		{
 			if (!null)
 				no_legal_value(a.job);
-			for (int g = 0; g < a.job->n_gaps; g++)
-				a.job->gap[g].text = NULL;
+			leave_empty(a.job);
 			break;
 		}
 		dlm_row_request(a.job, &call->requests[0]);
