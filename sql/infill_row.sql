@@ -140,6 +140,13 @@ TRUNCATE place CASCADE;
 INSERT INTO hard VALUES (1);
 SELECT code, message, detail FROM pg_temp.fails($$SELECT dlm_infill_row(t, '{"columns": ["h"]}') FROM hard AS t$$);
 
+-- a foreign key of two columns: both together
+CREATE TABLE spot (area text, lot int, PRIMARY KEY (area, lot));
+INSERT INTO spot VALUES ('north', 1), ('north', 2), ('south', 7);
+CREATE TABLE stall (id int PRIMARY KEY, area text, lot int, note text, FOREIGN KEY (area, lot) REFERENCES spot);
+INSERT INTO stall (id, area, note) VALUES (1, NULL, 'a'), (2, 'south', 'b'), (3, 'north', 'c'), (4, NULL, 'd');
+UPDATE stall AS s SET area = (dlm_infill_row(s)).area, lot = (dlm_infill_row(s)).lot;
+SELECT count(*) AS legal FROM stall JOIN spot USING (area, lot);
 -- a named composite type has no table, and needs none
 CREATE TYPE pair AS (x mood, y grade);
 SELECT (p).x IS NOT NULL AND (p).y BETWEEN 1 AND 6 AS filled FROM dlm_infill_row(ROW(NULL, NULL)::pair) AS p;

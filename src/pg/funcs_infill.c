@@ -115,12 +115,23 @@ leave_empty(DlmRowJob *job)
 		job->gap[g].text = NULL;
 }
 
+/* Gaps without a legal value stay NULL, one after the other, until the rest is legal. */
+static void
+give_up(DlmRowJob *job)
+{
+	do
+		job->gap[job->at].text = NULL;
+	while (!dlm_row_settle(job) && job->n_blamed > 0 && job->gap[job->at].text != NULL);
+}
+
 /* Take a result and make it legal; false: the model must be asked again. */
 static bool
 finish(DlmRowJob *job, const dlm_result *result)
 {
-	if (job->n_gaps > 0 && result->n_gaps == 0)
-		leave_empty(job);		/* an error that on_error turns into NULL, of this asking or a later one */
+	if (job->why == NULL && result->n_gaps == 0)
+		leave_empty(job);		/* nothing to fill, or an error that on_error turns into NULL */
+	else if (result->n_gaps == 0)
+		give_up(job);			/* ... when the model was asked again */
 	if (result->n_gaps == 0)
 		return true;
 	dlm_row_take(job, result);
@@ -231,7 +242,7 @@ fill_alone(FunctionCallInfo fcinfo, Datum (*datum) (const DlmRowJob *job))
 		{
 			if (!null)
 				no_legal_value(a.job);
-			leave_empty(a.job);
+			give_up(a.job);
 			break;
 		}
 		dlm_row_request(a.job, &call->requests[0]);

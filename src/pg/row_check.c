@@ -13,6 +13,7 @@
 #include "access/sysattr.h"
 #include "access/xact.h"
 #include "executor/executor.h"
+#include "executor/spi.h"
 #include "miscadmin.h"
 #include "optimizer/optimizer.h"
 #include "utils/builtins.h"
@@ -30,6 +31,7 @@ typedef struct Attempt
 	DlmRowJob  *job;
 	int			gap;			/* being cast; n_gaps: the checks */
 	int			failed_check;	/* -1 */
+	const DlmRowReference *failed_reference;
 } Attempt;
 
 /* ------------------------------------------------------------------- checks */
@@ -61,7 +63,7 @@ filled_tuple(const DlmRowJob *job)
 	for (int g = 0; g < job->n_gaps; g++)
 	{
 		values[job->gap[g].column->attnum - 1] = job->gap[g].value;
-		nulls[job->gap[g].column->attnum - 1] = false;
+		nulls[job->gap[g].column->attnum - 1] = job->gap[g].text == NULL;
 	}
 	return heap_form_tuple(job->type->desc, values, nulls);
 }
@@ -93,6 +95,41 @@ failing_check(DlmRowJob *job)
 	return failed;
 }
 
+/* A foreign key of several columns, none of them NULL, that refers to no row; NULL: there is none. */
+static const DlmRowReference *
+failing_reference(const DlmRowJob *job)
+{
+	const DlmRowReference *failed = NULL;
+	HeapTuple	tuple = job->type->references ? filled_tuple(job) : NULL;
+	int			level = NewGUCNestLevel();
+	ListCell   *cell;
+
+	/* the operators of the query are PostgreSQL's */
+	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	foreach(cell, job->type->references)
+	{
+		const DlmRowReference *r = lfirst(cell);
+		Oid			types[INDEX_MAX_KEYS];
+		Datum		values[INDEX_MAX_KEYS];
+		bool		isnull = false;
+
+		for (int i = 0; i < r->n && !isnull; i++)
+		{
+			types[i] = TupleDescAttr(job->type->desc, r->attnum[i] - 1)->atttypid;
+			values[i] = heap_getattr(tuple, r->attnum[i], job->type->desc, &isnull);
+		}
+		if (isnull || failed)
+			continue;
+		SPI_connect();
+		if (SPI_execute_with_args(r->exists, r->n, types, values, NULL, true, 1) != SPI_OK_SELECT)
+			elog(ERROR, "could not check foreign key \"%s\"", r->name);
+		failed = SPI_processed == 0 ? r : NULL;
+		SPI_finish();
+	}
+	AtEOXact_GUC(true, level);
+	return failed;
+}
+
 /* ----------------------------------------------------------------- attempts */
 
 static void
@@ -111,9 +148,13 @@ try_row(Attempt *a)
 	{
 		DlmRowGap  *gap = &job->gap[a->gap];
 
+		if (gap->text == NULL)
+			continue;
 		gap->value = InputFunctionCall(&gap->column->input, gap->text, gap->column->ioparam, gap->column->typmod);
 	}
 	a->failed_check = failing_check(job);
+	if (a->failed_check < 0)
+		a->failed_reference = failing_reference(job);
 	AtEOXact_GUC(false, level);
 	SetUserIdAndSecContext(user, security);
 	MemoryContextSwitchTo(before);
@@ -166,20 +207,38 @@ attempt(Attempt *a, ErrorData **why)
 	return done;
 }
 
-/* The gaps that a check reads; all of them where it is not known which check it is. */
-static void
-blame(DlmRowJob *job, int check)
+/* Columns that a check reads, offset as pull_varattnos has them. */
+static Bitmapset *
+columns_of_check(const DlmRowJob *job, int check)
 {
 	Bitmapset  *vars = NULL;
 
+	pull_varattnos(stringToNode(job->type->desc->constr->check[check].ccbin), 1, &vars);
+	return vars;
+}
+
+static Bitmapset *
+columns_of_reference(const DlmRowReference *r)
+{
+	Bitmapset  *vars = NULL;
+
+	for (int i = 0; i < r->n; i++)
+		vars = bms_add_member(vars, r->attnum[i] - FirstLowInvalidHeapAttributeNumber);
+	return vars;
+}
+
+/* The filled gaps of these columns; all of them where it is not known which ones are at fault (NULL). */
+static void
+blame(DlmRowJob *job, const Bitmapset *vars)
+{
 	job->n_blamed = 0;
-	if (check >= 0)
-		pull_varattnos(stringToNode(job->type->desc->constr->check[check].ccbin), 1, &vars);
 	for (int g = 0; g < job->n_gaps; g++)
 	{
 		int			column = job->gap[g].column->attnum - FirstLowInvalidHeapAttributeNumber;
 
-		if (check < 0 || bms_is_member(column, vars) || bms_is_member(-FirstLowInvalidHeapAttributeNumber, vars))
+		if (job->gap[g].text == NULL)
+			continue;
+		if (vars == NULL || bms_is_member(column, vars) || bms_is_member(-FirstLowInvalidHeapAttributeNumber, vars))
 			job->blamed[job->n_blamed++] = g;
 	}
 	/* a check that the row's known values fail is nobody's fault: any gap will do to say so */
@@ -204,25 +263,35 @@ check_error(const DlmRowJob *job, int check)
 	return why;
 }
 
+static ErrorData *
+reference_error(const DlmRowJob *job, const DlmRowReference *r)
+{
+	ErrorData  *why = palloc0(sizeof(ErrorData));
+
+	why->sqlerrcode = ERRCODE_FOREIGN_KEY_VIOLATION;
+	why->message = psprintf("the row violates foreign key constraint \"%s\" of \"%s\"", r->name, get_rel_name(job->type->relid));
+	return why;
+}
+
 DlmTry
 dlm_row_try(DlmRowJob *job)
 {
-	Attempt		a = {job, 0, -1};
+	Attempt		a = {job, 0, -1, NULL};
 	ErrorData  *why = NULL;
 
 	if (!attempt(&a, &why))
 	{
 		job->why = why;
-		blame(job, -1);
+		blame(job, NULL);
 		if (a.gap == job->n_gaps)
 			return DLM_TRY_CHECK;
 		job->at = job->blamed[0] = a.gap;
 		job->n_blamed = 1;
 		return DLM_TRY_CAST;
 	}
-	if (a.failed_check < 0)
+	if (a.failed_check < 0 && a.failed_reference == NULL)
 		return DLM_TRY_LEGAL;
-	blame(job, a.failed_check);
-	job->why = check_error(job, a.failed_check);
+	blame(job, a.failed_reference ? columns_of_reference(a.failed_reference) : columns_of_check(job, a.failed_check));
+	job->why = a.failed_reference ? reference_error(job, a.failed_reference) : check_error(job, a.failed_check);
 	return DLM_TRY_CHECK;
 }

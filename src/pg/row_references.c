@@ -50,42 +50,83 @@ text_column(Relation rel, AttrNumber key)
 	return NULL;
 }
 
-static bool
-find_reference(const DlmRowType *t, const DlmColumn *c, Reference *out)
-{
-	Relation	rel = relation_open(t->relid, AccessShareLock);
-	bool		found = false;
-	ListCell   *cell;
-
-	foreach(cell, RelationGetFKeyList(rel))
-	{
-		ForeignKeyCacheInfo *key = lfirst(cell);
-		Relation	other;
-		Form_pg_attribute att;
-
-		if (key->nkeys != 1 || key->conkey[0] != c->attnum)
-			continue;
-		other = relation_open(key->confrelid, AccessShareLock);
-		att = TupleDescAttr(RelationGetDescr(other), key->confkey[0] - 1);
-		out->table = key->confrelid;
-		out->key = pstrdup(NameStr(att->attname));
-		out->key_type = format_type_be_qualified(att->atttypid);
-		out->shown = TypeCategory(getBaseType(att->atttypid)) == TYPCATEGORY_STRING ? NULL : text_column(other, att->attnum);
-		relation_close(other, AccessShareLock);
-		found = true;
-		break;
-	}
-	relation_close(rel, AccessShareLock);
-	return found;
-}
-
-/* ------------------------------------------------------------------ queries */
-
 static char *
 qualified(Oid table)
 {
 	return quote_qualified_identifier(get_namespace_name(get_rel_namespace(table)), get_rel_name(table));
 }
+
+static void
+set_reference(Oid table, AttrNumber key, bool whole, Reference *out)
+{
+	Relation	other = relation_open(table, AccessShareLock);
+	Form_pg_attribute att = TupleDescAttr(RelationGetDescr(other), key - 1);
+
+	out->table = table;
+	out->key = pstrdup(NameStr(att->attname));
+	out->key_type = format_type_be_qualified(att->atttypid);
+	/* a part of a key is not what a row is known by */
+	out->shown = !whole || TypeCategory(getBaseType(att->atttypid)) == TYPCATEGORY_STRING ? NULL : text_column(other, att->attnum);
+	relation_close(other, AccessShareLock);
+}
+
+static bool
+find_reference(const DlmRowType *t, const DlmColumn *c, Reference *out)
+{
+	Relation	rel = relation_open(t->relid, AccessShareLock);
+	int			keys = INDEX_MAX_KEYS + 1;
+	ListCell   *cell;
+
+	/* the key with the fewest columns says most of this one */
+	foreach(cell, RelationGetFKeyList(rel))
+	{
+		ForeignKeyCacheInfo *key = lfirst(cell);
+		int			at = 0;
+
+		while (at < key->nkeys && key->conkey[at] != c->attnum)
+			at++;
+		if (at == key->nkeys || key->nkeys >= keys)
+			continue;
+		keys = key->nkeys;
+		set_reference(key->confrelid, key->confkey[at], key->nkeys == 1, out);
+	}
+	relation_close(rel, AccessShareLock);
+	return keys <= INDEX_MAX_KEYS;
+}
+
+/* Keys of one column are closed sets; what several columns say together is asked for (row_check.c). */
+void
+dlm_row_references(DlmRowType *t)
+{
+	Relation	rel = relation_open(t->relid, AccessShareLock);
+	ListCell   *cell;
+
+	foreach(cell, RelationGetFKeyList(rel))
+	{
+		ForeignKeyCacheInfo *key = lfirst(cell);
+		DlmRowReference *r;
+		StringInfoData exists;
+
+		if (key->nkeys < 2)
+			continue;
+		r = palloc0(sizeof(DlmRowReference));
+		r->name = get_constraint_name(key->conoid);
+		r->n = key->nkeys;
+		initStringInfo(&exists);
+		appendStringInfo(&exists, "SELECT 1 FROM %s WHERE ", qualified(key->confrelid));
+		for (int i = 0; i < key->nkeys; i++)
+		{
+			r->attnum[i] = key->conkey[i];
+			appendStringInfo(&exists, "%s%s = $%d", i > 0 ? " AND " : "", quote_identifier(get_attname(key->confrelid, key->confkey[i], false)),
+							 i + 1);
+		}
+		r->exists = exists.data;
+		t->references = lappend(t->references, r);
+	}
+	relation_close(rel, AccessShareLock);
+}
+
+/* ------------------------------------------------------------------ queries */
 
 /* Add what the query found: key, text; those that are known already are left out. */
 static void
@@ -143,8 +184,8 @@ read_candidates(const DlmRowType *t, DlmColumn *c, const Reference *r)
 					 key, r->shown ? "k." : "", shown, r->key_type, qualified(r->table), key, DLM_CANDIDATES);
 	query(c, t->context, frequent.data, 3, types, values);
 	initStringInfo(&rest);
-	appendStringInfo(&rest, "SELECT k.%s::text, %s%s FROM %s AS k WHERE k.%s IS NOT NULL ORDER BY k.%s LIMIT %d",
-					 key, r->shown ? "k." : "", shown, qualified(r->table), key, key, DLM_CANDIDATES);
+	appendStringInfo(&rest, "SELECT DISTINCT ON (k.%s) k.%s::text, %s%s FROM %s AS k WHERE k.%s IS NOT NULL ORDER BY k.%s LIMIT %d",
+					 key, key, r->shown ? "k." : "", shown, qualified(r->table), key, key, DLM_CANDIDATES);
 	query(c, t->context, rest.data, 0, NULL, NULL);
 }
 

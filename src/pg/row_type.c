@@ -218,6 +218,8 @@ fill_columns(DlmRowType *t, Relation rel)
 	for (int i = 0; i < t->desc->natts; i++)
 		set_column(t, i);
 	learn_from_table(t, t->desc->constr);
+	if (t->table)
+		dlm_row_references(t);
 	for (int i = 0; i < t->desc->natts; i++)
 	{
 		DlmColumn  *c = &t->columns[i];

@@ -66,6 +66,15 @@ typedef struct DlmColumn
 	bool		by_reference;
 } DlmColumn;
 
+/* A foreign key of several columns: each has candidates of its own, and the row must be one that is there. */
+typedef struct DlmRowReference
+{
+	char	   *name;			/* of the constraint */
+	char	   *exists;			/* query that gives a row if there is one; $1 .. $n are the columns */
+	int			n;
+	AttrNumber	attnum[INDEX_MAX_KEYS];
+} DlmRowReference;
+
 typedef struct DlmRowType
 {
 	MemoryContext context;		/* of everything here */
@@ -78,6 +87,7 @@ typedef struct DlmRowType
 	struct ExprState **checks;	/* row_check.c: [n_checks] */
 	int			n_checks;
 	struct EState *estate;
+	List	   *references;		/* of DlmRowReference */
 } DlmRowType;
 
 /*
@@ -103,6 +113,9 @@ extern void dlm_column_pattern(DlmColumn *c);
 
 /* Candidates of the column where it is a foreign key of its own, as the current user sees them. */
 extern void dlm_column_reference(const DlmRowType *t, DlmColumn *c);
+
+/* The foreign keys of several columns. */
+extern void dlm_row_references(DlmRowType *t);
 
 #define DLM_CANDIDATES	DLM_MAX_CHOICES	/* of a foreign key */
 
