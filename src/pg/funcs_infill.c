@@ -97,7 +97,7 @@ cells_datum(const DlmRowJob *job)
 		push_text(&state, WJB_KEY, gap->column->name);
 		pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
 		push_text(&state, WJB_KEY, "value");
-		push_text(&state, WJB_VALUE, OutputFunctionCall(&gap->column->output, gap->value));
+		push_text(&state, WJB_VALUE, dlm_value_output(&gap->column->output, gap->value));
 		push_text(&state, WJB_KEY, "confidence");
 		number.type = jbvNumeric;
 		number.val.numeric = DatumGetNumeric(DirectFunctionCall1(float8_numeric, Float8GetDatum(gap->confidence)));

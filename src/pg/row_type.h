@@ -12,6 +12,7 @@
  *	row_constraints.c	sets, bounds and expressions that CHECKs give
  *	row_patterns.c		types and bounds as patterns
  *	row_references.c	candidates of foreign keys
+ *	row_values.c		values as text and back
  *	row_check.c			casts and constraints, as the table's owner
  *	row_options.c		options of the row functions
  *	row_request.c		a row as a template with gaps
@@ -103,6 +104,21 @@ extern void dlm_column_pattern(DlmColumn *c);
 
 /* Candidates of the column where it is a foreign key of its own, as the current user sees them. */
 extern void dlm_column_reference(const DlmRowType *t, DlmColumn *c);
+
+/* -- row_values.c -- */
+
+/* Dates, intervals and floats are written and read the same way in every session, until AtEOXact_GUC(true, what this returns). */
+extern int	dlm_plain_formats(void);
+
+/* A value as such a text, and back; the type is no domain. */
+extern char *dlm_value_output(FmgrInfo *output, Datum value);
+extern Datum dlm_value_input(Oid type, const char *text);
+
+/* Does reading a value of the type run no code but that of types that a superuser made? */
+extern bool dlm_value_is_plain(Oid type);
+
+/* "OPERATOR(schema.=)" of the type's own order, or "...>"; 42883 where it has none. */
+extern char *dlm_operator(Oid type, bool equal);
 
 #define DLM_CANDIDATES	DLM_MAX_CHOICES	/* of a foreign key */
 

@@ -60,13 +60,18 @@ find_key(DlmFill *f, Relation rel)
 	index = index_open(index_oid, AccessShareLock);
 	f->n_key = index->rd_index->indnkeyatts;
 	f->key = palloc(f->n_key * sizeof(char *));
-	f->key_type = palloc(f->n_key * sizeof(char *));
+	f->key_type = palloc(f->n_key * sizeof(Oid));
 	for (int i = 0; i < f->n_key; i++)
 	{
 		Form_pg_attribute att = TupleDescAttr(RelationGetDescr(rel), index->rd_index->indkey.values[i] - 1);
 
 		f->key[i] = pstrdup(NameStr(att->attname));
-		f->key_type[i] = format_type_with_typemod(att->atttypid, att->atttypmod);
+		f->key_type[i] = getBaseType(att->atttypid);
+		if (!dlm_value_is_plain(f->key_type[i]))
+			ereport(ERROR,
+					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					 errmsg("table \"%s\" has a primary key of type %s, along which it cannot be walked", RelationGetRelationName(rel),
+							format_type_be(f->key_type[i]))));
 	}
 	index_close(index, AccessShareLock);
 }
@@ -84,7 +89,7 @@ add_column(DlmFill *f, const DlmColumn *c)
 					 errmsg("column \"%s\" is named twice", c->name)));
 	}
 	f->columns[f->n_columns] = c->name;
-	f->column_type[f->n_columns++] = format_type_with_typemod(c->type, c->typmod);
+	f->column_type[f->n_columns++] = c->base;
 }
 
 static void
@@ -116,7 +121,7 @@ find_columns(DlmFill *f, const DlmRowType *t, ArrayType *names)
 	if (names)
 		deconstruct_array(names, NAMEOID, NAMEDATALEN, false, TYPALIGN_CHAR, &values, &nulls, &n);
 	f->columns = palloc(Max(n, t->desc->natts) * sizeof(char *) + 1);
-	f->column_type = palloc(Max(n, t->desc->natts) * sizeof(char *) + 1);
+	f->column_type = palloc(Max(n, t->desc->natts) * sizeof(Oid) + 1);
 	for (int i = 0; i < n; i++)
 	{
 		const char *name = nulls[i] ? "" : NameStr(*DatumGetName(values[i]));
@@ -372,8 +377,19 @@ void
 dlm_fill_key_condition(const DlmFill *f, StringInfo out, int first)
 {
 	for (int i = 0; i < f->n_key; i++)
-		appendStringInfo(out, "%s\"dlm row\".%s = CAST($%d AS %s)", i > 0 ? " AND " : "", quote_identifier(f->key[i]), first + i,
-						 f->key_type[i]);
+		appendStringInfo(out, "%s\"dlm row\".%s %s $%d", i > 0 ? " AND " : "", quote_identifier(f->key[i]),
+						 dlm_operator(f->key_type[i], true), first + i);
+}
+
+int
+dlm_fill_key_arguments(const DlmFill *f, char **key, Oid *types, Datum *values, int first)
+{
+	for (int i = 0; i < f->n_key; i++)
+	{
+		types[first + i] = f->key_type[i];
+		values[first + i] = dlm_value_input(f->key_type[i], key[i]);
+	}
+	return first + f->n_key;
 }
 
 Jsonb *

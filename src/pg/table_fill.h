@@ -37,10 +37,10 @@ typedef struct DlmFill
 	Oid			target;
 	char	   *table;			/* its name, quoted, with its schema */
 	char	  **key;			/* [n_key] columns of the primary key */
-	char	  **key_type;		/* [n_key] */
+	Oid		   *key_type;		/* [n_key], without domains */
 	int			n_key;
 	char	  **columns;		/* [n_columns] to be filled */
-	char	  **column_type;	/* [n_columns] */
+	Oid		   *column_type;	/* [n_columns], without domains */
 	int			n_columns;
 	char	   *row_type;		/* of the table's rows, as SQL writes it */
 	char	   *filter;			/* SQL condition, or NULL */
@@ -86,8 +86,9 @@ extern List *dlm_fill_read_key(DlmFill *f, char **key);
 /* Write a row, and count it; one that is locked or has changed goes to f->again, if it may. */
 extern void dlm_fill_write(DlmFill *f, const DlmJob *job, DlmFillRow *row, bool again);
 
-/* "t.k1 = CAST($1 AS type) AND ..." from argument `first` on. */
+/* "t.k1 = $1 AND ..." from argument `first` on, and the arguments themselves; the number behind the last. */
 extern void dlm_fill_key_condition(const DlmFill *f, StringInfo out, int first);
+extern int	dlm_fill_key_arguments(const DlmFill *f, char **key, Oid *types, Datum *values, int first);
 
 /* {"column": "value"} of a row's key. */
 extern Jsonb *dlm_fill_key_json(const DlmFill *f, char **key);

@@ -19,6 +19,7 @@
 #include "utils/resowner.h"
 
 #include "errors.h"
+#include "row_type.h"
 #include "table_fill.h"
 
 /* A cell to be written. */
@@ -99,10 +100,10 @@ update_row(const Writer *w, int n_key, Oid *types, Datum *values)
 	appendStringInfo(&command, "UPDATE %s AS \"dlm row\" SET ", f->table);
 	for (int i = 0; i < w->n_sure; i++)
 	{
-		types[n] = TEXTOID;
-		values[n++] = CStringGetTextDatum(w->sure[i].value);
-		appendStringInfo(&command, "%s%s = CAST($%d AS %s)", i > 0 ? ", " : "", quote_identifier(f->columns[w->sure[i].column]),
-						 n, f->column_type[w->sure[i].column]);
+		types[n] = f->column_type[w->sure[i].column];
+		values[n] = dlm_value_input(types[n], w->sure[i].value);
+		n++;
+		appendStringInfo(&command, "%s%s = $%d", i > 0 ? ", " : "", quote_identifier(f->columns[w->sure[i].column]), n);
 	}
 	appendStringInfoString(&command, " WHERE ");
 	dlm_fill_key_condition(f, &command, 1);
@@ -144,11 +145,7 @@ write_row(void *arg)
 	Oid		   *types = palloc((n + f->n_columns + 1) * sizeof(Oid));
 	Datum	   *values = palloc((n + f->n_columns + 1) * sizeof(Datum));
 
-	for (int i = 0; i < n; i++)
-	{
-		types[i] = TEXTOID;
-		values[i] = CStringGetTextDatum(w->row->key[i]);
-	}
+	(void) dlm_fill_key_arguments(f, w->row->key, types, values, 0);
 	SPI_connect();
 	w->outcome = WRITTEN;
 	if (w->n_sure > 0 && (!lock_row(w, n, types, values) || !update_row(w, n, types, values)))
