@@ -10,6 +10,8 @@
 #include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
+#include "nodes/parsenodes.h"
+#include "parser/parser.h"
 #include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -163,6 +165,46 @@ check_rights(const DlmFill *f)
 	}
 }
 
+/* ------------------------------------------------------------------- filter */
+
+/* A syntax error is one of the filter, not of the statement that holds it. */
+static void
+in_filter(void *command)
+{
+	int			position = geterrposition();
+
+	if (position <= 0)
+		return;
+	errposition(0);
+	internalerrposition(position);
+	internalerrquery(command);
+}
+
+/*
+ * The filter is one expression: what its query finds is taken for rows of the
+ * table unseen, so it must not end the condition and go on with another query.
+ */
+static void
+check_filter(const char *filter)
+{
+	char	   *command = psprintf("SELECT WHERE %s\n", filter);
+	ErrorContextCallback callback = {error_context_stack, in_filter, command};
+	List	   *parsed;
+	SelectStmt *select = NULL;
+
+	error_context_stack = &callback;
+	parsed = raw_parser(command, RAW_PARSE_DEFAULT);
+	error_context_stack = callback.previous;
+	if (list_length(parsed) == 1 && IsA(linitial_node(RawStmt, parsed)->stmt, SelectStmt))
+		select = (SelectStmt *) linitial_node(RawStmt, parsed)->stmt;
+	if (select == NULL || select->op != SETOP_NONE || select->whereClause == NULL || select->groupClause ||
+		select->havingClause || select->windowClause || select->sortClause || select->limitOffset || select->limitCount || select->lockingClause)
+		ereport(ERROR,
+				(errcode(ERRCODE_SYNTAX_ERROR),
+				 errmsg("filter must be one condition"),
+				 errdetail("It is \"%s\".", filter)));
+}
+
 /* ------------------------------------------------------------------ options */
 
 static double
@@ -200,6 +242,35 @@ provenance_option(Jsonb *options)
 	relid = RangeVarGetRelid(name, NoLock, true);
 	return quote_qualified_identifier(get_namespace_name(OidIsValid(relid) ? get_rel_namespace(relid) :
 														 RangeVarGetCreationNamespace(name)), name->relname);
+}
+
+void
+dlm_fill_check_provenance(Oid relid)
+{
+	static const struct
+	{
+		const char *name;
+		Oid			type;
+	}			wanted[] = {
+		{"table", REGCLASSOID}, {"key", JSONBOID}, {"column", NAMEOID}, {"value", TEXTOID}, {"confidence", FLOAT8OID},
+		{"written", BOOLOID}, {"digest", TEXTOID}, {"job_id", INT8OID}, {"at", TIMESTAMPTZOID}
+	};
+
+	if (get_rel_relkind(relid) != RELKIND_RELATION)
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("\"%s\" is no table that can hold where values come from", get_rel_name(relid))));
+	for (int i = 0; i < lengthof(wanted); i++)
+	{
+		AttrNumber	attnum = get_attnum(relid, wanted[i].name);
+
+		if (attnum <= 0 || get_atttype(relid, attnum) != wanted[i].type)
+			ereport(ERROR,
+					(errcode(ERRCODE_DATATYPE_MISMATCH),
+					 errmsg("table \"%s\" cannot hold where values come from", get_rel_name(relid)),
+					 errdetail("It has no column \"%s\" of type %s.", wanted[i].name, format_type_be(wanted[i].type)),
+					 errhint("Name a table that is not there yet: it is created.")));
+	}
 }
 
 /* The keys of the fill itself are taken out; the rest is for dlm_infill_cells, with the columns and what an error does. */
@@ -277,6 +348,8 @@ dlm_fill_preview_arguments(Oid target, ArrayType *columns, char *filter, int bat
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("batch must be between 1 and %d", MOST_ROWS),
 				 errdetail("The value is %d.", batch)));
+	if (filter)
+		check_filter(filter);
 	f->target = target;
 	f->filter = filter;
 	f->batch = batch;

@@ -72,9 +72,16 @@ check_place(FunctionCallInfo fcinfo)
 static void
 create_provenance(const DlmFill *f)
 {
-	if (f->provenance == NULL ||
-		OidIsValid(RangeVarGetRelid(makeRangeVarFromNameList(stringToQualifiedNameList(f->provenance)), NoLock, true)))
+	Oid			relid;
+
+	if (f->provenance == NULL)
 		return;
+	relid = RangeVarGetRelid(makeRangeVarFromNameList(stringToQualifiedNameList(f->provenance)), NoLock, true);
+	if (OidIsValid(relid))
+	{
+		dlm_fill_check_provenance(relid);
+		return;
+	}
 	SPI_connect();
 	if (SPI_execute(psprintf("CREATE TABLE IF NOT EXISTS %s (\"table\" pg_catalog.regclass NOT NULL, key pg_catalog.jsonb NOT NULL, "
 							 "\"column\" pg_catalog.name NOT NULL, value pg_catalog.text, confidence pg_catalog.float8, "

@@ -90,6 +90,9 @@ extern void dlm_fill_write(DlmFill *f, const DlmJob *job, DlmFillRow *row, bool 
 extern void dlm_fill_key_condition(const DlmFill *f, StringInfo out, int first);
 extern int	dlm_fill_key_arguments(const DlmFill *f, char **key, Oid *types, Datum *values, int first);
 
+/* Is it a table that has what a fill notes of its cells? 42809, 42804 where not. */
+extern void dlm_fill_check_provenance(Oid relid);
+
 /* {"column": "value"} of a row's key. */
 extern Jsonb *dlm_fill_key_json(const DlmFill *f, char **key);
 
