@@ -104,7 +104,7 @@ shown_value(DlmColumn *c, Datum value)
 			}
 			break;
 		default:
-			text = OutputFunctionCall(&c->output, value);
+			text = dlm_value_output(&c->output, value);
 	}
 	for (int i = 0; c->by_reference && i < c->n_values; i++)
 	{
