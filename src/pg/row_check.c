@@ -73,6 +73,7 @@ failing_check(DlmRowJob *job)
 	DlmRowType *t = job->type;
 	TupleTableSlot *slot;
 	ExprContext *econtext;
+	HeapTuple	tuple;
 	int			failed = -1;
 
 	if (t->estate == NULL)
@@ -80,7 +81,9 @@ failing_check(DlmRowJob *job)
 	if (t->n_checks == 0)
 		return -1;
 	slot = MakeSingleTupleTableSlot(t->desc, &TTSOpsHeapTuple);
-	ExecStoreHeapTuple(filled_tuple(job), slot, false);
+	tuple = filled_tuple(job);
+	ExecStoreHeapTuple(tuple, slot, false);
+	slot->tts_tableOid = t->relid;	/* a check may read it */
 	econtext = GetPerTupleExprContext(t->estate);
 	econtext->ecxt_scantuple = slot;
 	for (int i = 0; i < t->n_checks && failed < 0; i++)
@@ -90,6 +93,7 @@ failing_check(DlmRowJob *job)
 	}
 	ResetPerTupleExprContext(t->estate);
 	ExecDropSingleTupleTableSlot(slot);
+	heap_freetuple(tuple);		/* a row may be large, and is tried often */
 	return failed;
 }
 
@@ -123,6 +127,9 @@ try_row(Attempt *a)
 static void
 forget_checks(DlmRowType *t)
 {
+	/* without the callbacks of expressions, whose resources are gone */
+	while (t->estate && t->estate->es_exprcontexts != NIL)
+		FreeExprContext(linitial(t->estate->es_exprcontexts), false);
 	if (t->estate)
 		FreeExecutorState(t->estate);
 	t->estate = NULL;

@@ -200,6 +200,8 @@ do_batch(Call *call)
 {
 	DlmFill    *f = call->f;
 
+	MemoryContextSwitchTo(call->context);
+	dlm_fill_hold_table(f);
 	dlm_job_guard(read_batch, call);
 	dlm_job_guard(write_batch, call);
 	if (call->rows != NIL && call->key == NULL)

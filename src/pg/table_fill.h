@@ -79,6 +79,9 @@ extern DlmFill *dlm_fill_from_job(const DlmJob *job);
 /* Rows that the walk has still to visit, for its progress. */
 extern int64 dlm_fill_count(const DlmFill *f);
 
+/* Keep the table from being changed until the transaction ends; 42P01 where it is gone. f->table is in the CurrentMemoryContext. */
+extern void dlm_fill_hold_table(DlmFill *f);
+
 /* The next batch behind f->position, or the rows of these keys; a list of DlmFillRow in the CurrentMemoryContext. */
 extern List *dlm_fill_read(DlmFill *f);
 extern List *dlm_fill_read_key(DlmFill *f, char **key);

@@ -8,6 +8,7 @@
 
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
+#include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
 #include "utils/guc.h"
@@ -57,6 +58,21 @@ append_position(const DlmFill *f, StringInfo out, int first)
 		appendStringInfo(out, "\"dlm row\".%s %s $%d)", quote_identifier(f->key[i]), dlm_operator(f->key_type[i], false), first + i);
 	}
 	appendStringInfoChar(out, ')');
+}
+
+/* Nobody drops, renames or alters the table while a batch is read and written; its name is looked up again for each. */
+void
+dlm_fill_hold_table(DlmFill *f)
+{
+	char	   *name;
+
+	LockRelationOid(f->target, RowExclusiveLock);
+	name = get_rel_name(f->target);
+	if (name == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("table %s was dropped", f->table)));
+	f->table = quote_qualified_identifier(get_namespace_name(get_rel_namespace(f->target)), name);
 }
 
 static char *
