@@ -70,16 +70,17 @@ check_place(FunctionCallInfo fcinfo)
 /* ------------------------------------------------------------------- begin */
 
 static void
-create_provenance(const DlmFill *f)
+create_provenance(DlmFill *f)
 {
-	Oid			relid;
+	RangeVar   *name;
 
 	if (f->provenance == NULL)
 		return;
-	relid = RangeVarGetRelid(makeRangeVarFromNameList(stringToQualifiedNameList(f->provenance)), NoLock, true);
-	if (OidIsValid(relid))
+	name = makeRangeVarFromNameList(stringToQualifiedNameList(f->provenance));
+	f->provenance_oid = RangeVarGetRelid(name, NoLock, true);
+	if (OidIsValid(f->provenance_oid))
 	{
-		dlm_fill_check_provenance(relid);
+		dlm_fill_check_provenance(f->provenance_oid);
 		return;
 	}
 	SPI_connect();
@@ -89,6 +90,7 @@ create_provenance(const DlmFill *f)
 							 "at pg_catalog.timestamptz NOT NULL DEFAULT pg_catalog.now())", f->provenance), false, 0) < 0)
 		elog(ERROR, "could not create the table of provenance");
 	SPI_finish();
+	f->provenance_oid = RangeVarGetRelid(name, NoLock, false);
 }
 
 static void
@@ -137,6 +139,7 @@ begin_again(Call *call, int64 id)
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("job %lld is done", (long long) id)));
 	call->f = dlm_fill_from_job(call->job);
+	create_provenance(call->f);
 	if (!call->fcinfo->args[0].isnull && call->fcinfo->args[0].value != ObjectIdGetDatum(call->f->target))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),

@@ -49,6 +49,7 @@ typedef struct DlmFill
 	char	   *model;			/* or NULL */
 	double		min_confidence;
 	char	   *provenance;		/* table, quoted, or NULL */
+	Oid			provenance_oid;
 	bool		commit;
 	/* how far it is */
 	char	  **position;		/* [n_key] key of the last row that was visited, NULL: none */
@@ -88,6 +89,9 @@ extern List *dlm_fill_read_key(DlmFill *f, char **key);
 
 /* Write a row, and count it; one that is locked or has changed goes to f->again, if it may. */
 extern void dlm_fill_write(DlmFill *f, const DlmJob *job, DlmFillRow *row, bool again);
+
+/* Execute a statement on a table without lending its owner the caller's rights; SPI's result and SPI_processed. */
+extern int	dlm_fill_execute(Oid relid, const char *command, int nargs, Oid *types, Datum *values);
 
 /* "t.k1 = $1 AND ..." from argument `first` on, and the arguments themselves; the number behind the last. */
 extern void dlm_fill_key_condition(const DlmFill *f, StringInfo out, int first);

@@ -245,7 +245,7 @@ clear_cell(Oid provenance, const Note *note)
 			n++;
 		}
 	}
-	if (SPI_execute_with_args(command.data, n, types, values, NULL, false, 0) != SPI_OK_UPDATE)
+	if (dlm_fill_execute(note->table, command.data, n, types, values) != SPI_OK_UPDATE)
 		elog(ERROR, "could not undo a cell");
 	return SPI_processed;
 }
@@ -278,8 +278,8 @@ dlm_sql_infill_undo(PG_FUNCTION_ARGS)
 		if (clear_cell(PG_GETARG_OID(0), note) == 0)
 			continue;
 		cleared++;
-		if (SPI_execute_with_args(psprintf("DELETE FROM ONLY %s WHERE ctid OPERATOR(pg_catalog.=) $1", provenance), 1, &type, &value, NULL,
-								  false, 0) != SPI_OK_DELETE)
+		if (dlm_fill_execute(PG_GETARG_OID(0), psprintf("DELETE FROM ONLY %s WHERE ctid OPERATOR(pg_catalog.=) $1", provenance), 1,
+							 &type, &value) != SPI_OK_DELETE)
 			elog(ERROR, "could not forget an undone cell");
 	}
 	SPI_finish();
