@@ -221,11 +221,12 @@ clear_cell(Oid provenance, const Note *note)
 		return 0;
 	check_keeper(provenance, note);
 	initStringInfo(&command);
-	/* as rows, so that no type needs an operator */
-	appendStringInfo(&command, "UPDATE %s SET %s = NULL WHERE CAST(ROW(%s) AS pg_catalog.record) OPERATOR(pg_catalog.*=) "
+	/* as rows, so that no type needs an operator; out of a domain the cast is no function */
+	appendStringInfo(&command, "UPDATE %s SET %s = NULL WHERE CAST(ROW(CAST(%s AS %s)) AS pg_catalog.record) OPERATOR(pg_catalog.*=) "
 					 "CAST(ROW($1) AS pg_catalog.record)",
 					 quote_qualified_identifier(get_namespace_name(get_rel_namespace(note->table)), name),
-					 quote_identifier(note->column), quote_identifier(note->column));
+					 quote_identifier(note->column), quote_identifier(note->column),
+					 format_type_extended(types[0], -1, FORMAT_TYPE_TYPEMOD_GIVEN | FORMAT_TYPE_FORCE_QUALIFY));
 	values[0] = dlm_value_input(types[0], note->value);
 	while ((token = JsonbIteratorNext(&iterator, &item, true)) != WJB_DONE)
 	{
