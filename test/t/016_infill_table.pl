@@ -362,7 +362,7 @@ sql('INSERT INTO wide (id) VALUES (1), (2)');
 is(sql(q{SELECT count((dlm_infill_row(w, '{"show": ["id"]}')).gap) FROM wide AS w}), '2', 'a row of 1600 columns');
 sql(q{CALL dlm_infill_table('wide', '{gap}', options => '{"show": ["id"]}')});
 is(sql('SELECT count(gap) FROM wide'), '2', 'is written, too');
-sql(q{CREATE TABLE big (id int PRIMARY KEY, body text, gap tone, level int CHECK (level BETWEEN 1 AND 4 AND tableoid > 0));
+sql(q{CREATE TABLE big (id int PRIMARY KEY, body text, gap tone, level int CHECK (level BETWEEN 1 AND 4), CHECK (tableoid > 0 AND level > 0));
 ALTER TABLE big ADD dropped text DEFAULT 'x'; INSERT INTO big SELECT i, repeat(md5(i::text), 40000) FROM generate_series(1, 3) AS i; ALTER TABLE big DROP dropped;});
 like(noise(q{SELECT dlm_infill_row(b) FROM big AS b}), qr/54000/, 'a row that is longer than the model takes');
 sql(q{CALL dlm_infill_table('big')});
@@ -370,7 +370,11 @@ is(job(newest()), 'done|3|0|0|0|3', 'is one that fails');
 sql(q{CALL dlm_infill_table('big', options => '{"show": ["id"]}')});
 is(job(newest()), 'done|3|3|0|0|0', 'unless it is not shown');
 is(sql('SELECT count(gap) || \' \' || min(length(body)) FROM big'), '3 1280000', 'and its text is whole');
-like(noise(q{SET dlm.max_session_memory = '1MB'; CALL dlm_infill_table('quiet', filter => 'id = 1')}), qr/53200|53000|22023/, 'dlm.max_session_memory is respected');
+sql('CREATE TABLE long (id int PRIMARY KEY, body text, gap tone); INSERT INTO long SELECT i, repeat(\'some words \', 500) FROM generate_series(1, 4) AS i');
+like(noise(q{SET dlm.cache_mem = 0; SET dlm.max_session_memory = '1MB'; CALL dlm_infill_table('long')}), qr/53200/, 'dlm.max_session_memory is respected');
+like(job(newest()), qr/^failed\|0\|/, 'and ends the fill');
+sql('CALL dlm_infill_table(NULL, job_id => ' . newest() . ')');
+is(job(newest()), 'done|4|4|0|0|0', 'which goes on with more');
 
 # ------------------------------------------------------------ at the end
 is(sql(q{SELECT count(*) FROM dlm_jobs WHERE state IN ('running', 'reading')}), '0', 'no job is running');
