@@ -5,7 +5,8 @@
  * table's owner. It runs as that role, in a security-restricted operation, as
  * PostgreSQL runs the functions of an index: a superuser who fills a hostile
  * table lends it no rights. What it raises is caught in a subtransaction; a
- * parallel plan cannot begin one, so there it is an error of the statement.
+ * parallel plan cannot begin one, so the functions that fill rows are parallel
+ * unsafe, and below another that is not, what it raises ends the statement.
  */
 #include "dlm_pg.h"
 

@@ -336,10 +336,12 @@ is(sql(q{SELECT dlm_infill_row(t, '{"choices": {"b": ["true"]}}') FROM has_bool 
 # ------------------------------------------------------------ places to call it from
 sql(q{CREATE TABLE many (id int PRIMARY KEY, tone tone, level int CHECK (level BETWEEN 1 AND 4)) WITH (parallel_workers = 2);
 INSERT INTO many SELECT generate_series(1, 40); ANALYZE many});
+sql(q{CREATE TABLE days (id int PRIMARY KEY, day date) WITH (parallel_workers = 2); INSERT INTO days SELECT generate_series(1, 40)});
 my $parallel = q{SET force_parallel_mode = on; SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0;};
 my $serial = sql('SELECT md5(string_agg(dlm_infill_row(m)::text, \',\' ORDER BY id)) FROM many AS m');
-is(sql("$parallel SELECT md5(string_agg(dlm_infill_row(m)::text, ',' ORDER BY id)) FROM many AS m"), $serial, 'under a parallel plan');
-like(sql("$parallel EXPLAIN (COSTS OFF) SELECT dlm_infill_row(m) FROM many AS m"), qr/Gather/, 'which it is');
+is(sql("$parallel SELECT md5(string_agg(dlm_infill_row(m)::text, ',' ORDER BY id)) FROM many AS m"), $serial, 'where a parallel plan is wanted');
+is(sql("$parallel SELECT count((dlm_infill_row(d, '{\"patterns\": {\"day\": \"2000-02-(2[0-9]|3[0-9])\"}}')).day) FROM days AS d"), '40', 'days that are none');
+like(sql("$parallel EXPLAIN (COSTS OFF) SELECT dlm_infill_row(m) FROM many AS m"), qr/^((?!Gather).)*$/s, 'which it is not: it could not try the next value where one is not legal');
 is(sql(q{BEGIN; DECLARE c CURSOR WITH HOLD FOR SELECT dlm_infill_row(m) FROM many AS m; COMMIT; MOVE 38 IN c; FETCH ALL FROM c}) =~ s/[^\n]//gr, "\n", 'a cursor that is held');
 sql(q{CREATE VIEW filled AS SELECT (dlm_infill_row(m)).* FROM many AS m;
 CREATE MATERIALIZED VIEW kept AS SELECT dlm_infill_row(m) AS r FROM many AS m; REFRESH MATERIALIZED VIEW kept;
@@ -354,6 +356,11 @@ is(sql(q{UPDATE many AS m SET (tone, level) = (SELECT (f).tone, (f).level FROM (
 	SELECT count(tone) || ' ' || count(level) FROM many}), '40 40', 'UPDATE ... SET (a, b) = (SELECT ...)');
 
 # ------------------------------------------------------------ odd shapes
+sql(q{CREATE TYPE pair AS (a tone, b int); CREATE DOMAIN checked AS pair CHECK ((VALUE).b IS NULL OR (VALUE).b = 3);
+CREATE TABLE pairs (p checked); INSERT INTO pairs VALUES (ROW('dark', NULL))});
+fails_with($node, "$_ SELECT dlm_infill_row(p) FROM pairs", '0A000', qr/rows of domain checked/, 'a domain over a row')
+  for '', 'SET dlm.enable_batching = off;';
+is(sql(q{SELECT (dlm_infill_row(p::pair, '{"choices": {"b": ["3"]}}')::checked).b FROM pairs}), '3', 'but its row');
 sql('CREATE TABLE nothing (); INSERT INTO nothing DEFAULT VALUES');
 is(sql('SELECT dlm_infill_row(n) FROM nothing AS n'), '()', 'a row without columns');
 is(sql(q{SELECT count(*) FROM dlm_infill_columns('nothing')}), '0', 'has none that can be filled');
