@@ -5,6 +5,7 @@
 
 #include "access/genam.h"
 #include "access/relation.h"
+#include "catalog/catalog.h"
 #include "catalog/index.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
@@ -36,6 +37,10 @@ check_kind(Relation rel)
 {
 	char		kind = rel->rd_rel->relkind;
 
+	if (IsSystemRelation(rel))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("\"%s\" is a system catalog", RelationGetRelationName(rel))));
 	if (kind == RELKIND_RELATION || kind == RELKIND_PARTITIONED_TABLE)
 		return;
 	ereport(ERROR,
