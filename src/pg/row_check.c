@@ -47,24 +47,40 @@ prepare_checks(DlmRowType *t)
 	t->checks = palloc0(Max(t->n_checks, 1) * sizeof(ExprState *));
 	for (int i = 0; i < t->n_checks; i++)
 		t->checks[i] = ExecPrepareExpr((Expr *) stringToNode(constr->check[i].ccbin), t->estate);
+	if (constr && constr->has_generated_stored)
+		t->generated = palloc0(t->desc->natts * sizeof(ExprState *));
+	for (int i = 0; t->generated && i < constr->num_defval; i++)
+	{
+		int			column = constr->defval[i].adnum - 1;
+
+		if (TupleDescAttr(t->desc, column)->attgenerated == ATTRIBUTE_GENERATED_STORED)
+			t->generated[column] = ExecPrepareExpr((Expr *) stringToNode(constr->defval[i].adbin), t->estate);
+	}
 	MemoryContextSwitchTo(before);
 }
 
-static HeapTuple
-filled_tuple(const DlmRowJob *job)
+/* The row with its gaps filled, and what is generated from them. */
+static void
+fill_slot(const DlmRowJob *job, TupleTableSlot *slot, ExprContext *econtext)
 {
-	int			n = job->type->desc->natts;
-	Datum	   *values = palloc(n * sizeof(Datum));
-	bool	   *nulls = palloc(n * sizeof(bool));
+	DlmRowType *t = job->type;
+	int			n = t->desc->natts;
 
-	memcpy(values, job->values, n * sizeof(Datum));
-	memcpy(nulls, job->nulls, n * sizeof(bool));
+	memcpy(slot->tts_values, job->values, n * sizeof(Datum));
+	memcpy(slot->tts_isnull, job->nulls, n * sizeof(bool));
 	for (int g = 0; g < job->n_gaps; g++)
 	{
-		values[job->gap[g].column->attnum - 1] = job->gap[g].value;
-		nulls[job->gap[g].column->attnum - 1] = false;
+		slot->tts_values[job->gap[g].column->attnum - 1] = job->gap[g].value;
+		slot->tts_isnull[job->gap[g].column->attnum - 1] = false;
 	}
-	return heap_form_tuple(job->type->desc, values, nulls);
+	ExecStoreVirtualTuple(slot);
+	slot->tts_tableOid = t->relid;	/* a check may read it */
+	econtext->ecxt_scantuple = slot;
+	for (int i = 0; t->generated && i < n; i++)
+	{
+		if (t->generated[i])
+			slot->tts_values[i] = ExecEvalExprSwitchContext(t->generated[i], econtext, &slot->tts_isnull[i]);
+	}
 }
 
 /* The first check that the row does not pass; -1: none. NULL passes, as in PostgreSQL. */
@@ -74,19 +90,15 @@ failing_check(DlmRowJob *job)
 	DlmRowType *t = job->type;
 	TupleTableSlot *slot;
 	ExprContext *econtext;
-	HeapTuple	tuple;
 	int			failed = -1;
 
 	if (t->estate == NULL)
 		prepare_checks(t);
-	if (t->n_checks == 0)
+	if (t->n_checks == 0 && t->generated == NULL)
 		return -1;
-	slot = MakeSingleTupleTableSlot(t->desc, &TTSOpsHeapTuple);
-	tuple = filled_tuple(job);
-	ExecStoreHeapTuple(tuple, slot, false);
-	slot->tts_tableOid = t->relid;	/* a check may read it */
+	slot = MakeSingleTupleTableSlot(t->desc, &TTSOpsVirtual);
 	econtext = GetPerTupleExprContext(t->estate);
-	econtext->ecxt_scantuple = slot;
+	fill_slot(job, slot, econtext);
 	for (int i = 0; i < t->n_checks && failed < 0; i++)
 	{
 		if (!ExecCheck(t->checks[i], econtext))
@@ -94,7 +106,6 @@ failing_check(DlmRowJob *job)
 	}
 	ResetPerTupleExprContext(t->estate);
 	ExecDropSingleTupleTableSlot(slot);
-	heap_freetuple(tuple);		/* a row may be large, and is tried often */
 	return failed;
 }
 
@@ -135,6 +146,7 @@ forget_checks(DlmRowType *t)
 		FreeExecutorState(t->estate);
 	t->estate = NULL;
 	t->checks = NULL;
+	t->generated = NULL;
 }
 
 static bool
@@ -179,15 +191,20 @@ static void
 blame(DlmRowJob *job, int check)
 {
 	Bitmapset  *vars = NULL;
+	bool		all = check < 0;
 
 	job->n_blamed = 0;
 	if (check >= 0)
 		pull_varattnos(stringToNode(job->type->desc->constr->check[check].ccbin), 1, &vars);
+	/* the row itself, or what is generated from it */
+	all = all || bms_is_member(-FirstLowInvalidHeapAttributeNumber, vars);
+	for (int i = 0; i < job->type->desc->natts && !all; i++)
+		all = TupleDescAttr(job->type->desc, i)->attgenerated && bms_is_member(i + 1 - FirstLowInvalidHeapAttributeNumber, vars);
 	for (int g = 0; g < job->n_gaps; g++)
 	{
 		int			column = job->gap[g].column->attnum - FirstLowInvalidHeapAttributeNumber;
 
-		if (check < 0 || bms_is_member(column, vars) || bms_is_member(-FirstLowInvalidHeapAttributeNumber, vars))
+		if (all || bms_is_member(column, vars))
 			job->blamed[job->n_blamed++] = g;
 	}
 	/* a check that the row's known values fail is nobody's fault: any gap will do to say so */

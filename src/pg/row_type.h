@@ -78,6 +78,7 @@ typedef struct DlmRowType
 	DlmColumn  *columns;		/* [desc->natts] */
 	struct ExprState **checks;	/* row_check.c: [n_checks] */
 	int			n_checks;
+	struct ExprState **generated;	/* [desc->natts], NULL: not a generated column; NULL: there is none */
 	struct EState *estate;
 } DlmRowType;
 

@@ -310,6 +310,7 @@ cmp_ok(sql(q{SELECT count(DISTINCT how) FROM h.loot}), '>=', 5, 'all of it was r
 is(sql("SET search_path = public, pg_catalog; SELECT FROM dlm_infill_preview('$table', batch => 1); SHOW search_path"), "public, pg_catalog", 'nor is the search path changed');
 
 # ------------------------------------------------------------ arguments that mean harm
+fails_with($node, q{CALL dlm_infill_table('pg_catalog.pg_description', '{description}')}, '42501', qr/is a system catalog/, 'a catalog');
 my $two = q{true); SELECT NULL::text, NULL::quiet, NULL::jsonb FROM (SELECT 1 AS id) AS "dlm row" WHERE (true};
 fails_with($node, "SELECT * FROM dlm_infill_preview('quiet', filter => '$two')", '42601', qr/syntax error/, 'a filter that is two queries');
 fails_with($node, "SELECT * FROM dlm_infill_preview('quiet', filter => 'true) OR (true')", '42601', qr/syntax error/, 'a filter that ends its condition');
@@ -361,6 +362,10 @@ CREATE TABLE pairs (p checked); INSERT INTO pairs VALUES (ROW('dark', NULL))});
 fails_with($node, "$_ SELECT dlm_infill_row(p) FROM pairs", '0A000', qr/rows of domain checked/, 'a domain over a row')
   for '', 'SET dlm.enable_batching = off;';
 is(sql(q{SELECT (dlm_infill_row(p::pair, '{"choices": {"b": ["3"]}}')::checked).b FROM pairs}), '3', 'but its row');
+sql(q{CREATE TABLE twice (id int PRIMARY KEY, a int CHECK (a BETWEEN 0 AND 9), g int GENERATED ALWAYS AS (a * 2) STORED CHECK (g > 16),
+	h int GENERATED ALWAYS AS (10 / a) STORED); INSERT INTO twice SELECT generate_series(1, 3)});
+sql(q{CALL dlm_infill_table('twice')});
+is(sql(q{SELECT string_agg(a || ' ' || g, ',') FROM twice}), '9 18,9 18,9 18', 'checks of generated columns');
 sql('CREATE TABLE nothing (); INSERT INTO nothing DEFAULT VALUES');
 is(sql('SELECT dlm_infill_row(n) FROM nothing AS n'), '()', 'a row without columns');
 is(sql(q{SELECT count(*) FROM dlm_infill_columns('nothing')}), '0', 'has none that can be filled');
