@@ -66,7 +66,7 @@ dlm_fill_hold_table(DlmFill *f)
 {
 	char	   *name;
 
-	LockRelationOid(f->target, RowExclusiveLock);
+	LockRelationOid(f->target, AccessShareLock);
 	name = get_rel_name(f->target);
 	if (name == NULL)
 		ereport(ERROR,

@@ -366,6 +366,16 @@ sql(q{CREATE TABLE twice (id int PRIMARY KEY, a int CHECK (a BETWEEN 0 AND 9), g
 	h int GENERATED ALWAYS AS (10 / a) STORED); INSERT INTO twice SELECT generate_series(1, 3)});
 sql(q{CALL dlm_infill_table('twice')});
 is(sql(q{SELECT string_agg(a || ' ' || g, ',') FROM twice}), '9 18,9 18,9 18', 'checks of generated columns');
+sql(q{CREATE TABLE types (k "char", f float8, d date, i interval, c varchar(4), x int CHECK (x BETWEEN 1 AND 3), c3 char(3), n name, u numeric(6, 2),
+	b bit(4), vb varbit(5), v interval, e inet, ts timestamptz, tt timetz, day date, m money, r real, id uuid, PRIMARY KEY (k, f, d, i, c));
+INSERT INTO types SELECT 'a', i / 3.0, '2020-01-31'::date - i, i * '1 day 1 second'::interval, 'k', NULL FROM generate_series(1, 7) AS i});
+my $formats = q{SET DateStyle = 'SQL, DMY'; SET TimeZone = 'Asia/Kolkata'; SET IntervalStyle = 'sql_standard'; SET extra_float_digits = -12};
+sql(qq{$formats; CALL dlm_infill_table('types', batch => 2, options => '{"provenance": "type_notes"}')});
+is(job(newest()), 'done|7|7|0|0|0', 'keys and cells of many types in a session with formats of its own');
+is(sql(q{SELECT count(*) FROM types WHERE num_nulls(x, c3, n, u, b, vb, v, e, ts, tt, day, m, r, id) > 0}), '0', 'are all written');
+is(sql(q{SET DateStyle = 'German'; SET TimeZone = 'America/New_York'; SET IntervalStyle = 'iso_8601'; SELECT dlm_infill_undo('type_notes')}), 7 * 14,
+	'and undone in another');
+is(sql(q{SELECT count(*) FROM types WHERE num_nonnulls(x, c3, n, u, b, vb, v, e, ts, tt, day, m, r, id) > 0}), '0', 'all of them');
 sql('CREATE TABLE nothing (); INSERT INTO nothing DEFAULT VALUES');
 is(sql('SELECT dlm_infill_row(n) FROM nothing AS n'), '()', 'a row without columns');
 is(sql(q{SELECT count(*) FROM dlm_infill_columns('nothing')}), '0', 'has none that can be filled');
