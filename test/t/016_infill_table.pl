@@ -159,7 +159,6 @@ sub while_filling
 	my ($name, $change) = @_;
 
 	sql("SELECT paced('$name', 12)");
-	sql("CREATE FUNCTION ${name}_pace(id int) RETURNS boolean LANGUAGE sql AS 'SELECT wait_for(\$1)'");
 	$holder->query_safe('SELECT pg_advisory_lock(6)');
 	my $session = start_fill(6, "CALL dlm_infill_table('$name', '{tone,level}', batch => 3)");
 	my $job = newest();
