@@ -165,14 +165,14 @@ COMMENT ON FUNCTION dlm_trace(text, int, float8, bigint, jsonb, text) IS
 
 CREATE FUNCTION dlm_infill_row("row" anyelement, options jsonb DEFAULT NULL, model text DEFAULT NULL)
 RETURNS anyelement
-LANGUAGE C STABLE PARALLEL RESTRICTED COST 10000 SUPPORT dlm_support
+LANGUAGE C STABLE PARALLEL UNSAFE COST 10000 SUPPORT dlm_support
 AS 'MODULE_PATHNAME', 'dlm_sql_infill_row';
 COMMENT ON FUNCTION dlm_infill_row(anyelement, jsonb, text) IS
 	'fill the NULL columns of a row together, with values that its table allows';
 
 CREATE FUNCTION dlm_infill_cells("row" anyelement, options jsonb DEFAULT NULL, model text DEFAULT NULL)
 RETURNS jsonb
-LANGUAGE C STABLE PARALLEL RESTRICTED COST 10000 SUPPORT dlm_support
+LANGUAGE C STABLE PARALLEL UNSAFE COST 10000 SUPPORT dlm_support
 AS 'MODULE_PATHNAME', 'dlm_sql_infill_cells';
 COMMENT ON FUNCTION dlm_infill_cells(anyelement, jsonb, text) IS
 	'what dlm_infill_row writes into each NULL column, as {"column": {"value": text, "confidence": 0..1}}';
@@ -684,7 +684,7 @@ CREATE FUNCTION dlm_infill_preview(
 	model text DEFAULT NULL
 )
 RETURNS TABLE (key jsonb, "column" name, value text, confidence float8)
-LANGUAGE C STABLE PARALLEL RESTRICTED COST 100000 ROWS 20
+LANGUAGE C STABLE PARALLEL UNSAFE COST 100000 ROWS 20
 AS 'MODULE_PATHNAME', 'dlm_sql_infill_preview';
 COMMENT ON FUNCTION dlm_infill_preview(regclass, name[], text, int, jsonb, text) IS
 	'what dlm_infill_table would write into the first rows of a table that have a gap';

@@ -275,7 +275,9 @@ why_not(const FuncExpr *call, const Finder *f)
 		return "with a volatile argument";
 	if (loose_value_walker((Node *) call->args, NULL))
 		return "with an argument that a CASE or a cast around it provides";
-	if (dlm_function_of(call->funcid)->row && !type_is_rowtype(exprType(linitial(call->args))))
+	/* a domain's row is refused when it is evaluated, as is what is no row */
+	if (dlm_function_of(call->funcid)->row && (!type_is_rowtype(exprType(linitial(call->args))) ||
+											   get_typtype(exprType(linitial(call->args))) == TYPTYPE_DOMAIN))
 		return "with an argument that is no row";
 	return NULL;
 }

@@ -97,7 +97,7 @@ cells_datum(const DlmRowJob *job)
 		push_text(&state, WJB_KEY, gap->column->name);
 		pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
 		push_text(&state, WJB_KEY, "value");
-		push_text(&state, WJB_VALUE, OutputFunctionCall(&gap->column->output, gap->value));
+		push_text(&state, WJB_VALUE, dlm_value_output(&gap->column->output, gap->value));
 		push_text(&state, WJB_KEY, "confidence");
 		number.type = jbvNumeric;
 		number.val.numeric = DatumGetNumeric(DirectFunctionCall1(float8_numeric, Float8GetDatum(gap->confidence)));
@@ -212,6 +212,12 @@ check_argument(FunctionCallInfo fcinfo)
 				(errcode(ERRCODE_DATATYPE_MISMATCH),
 				 errmsg("the argument is of type %s, which is no row", OidIsValid(type) ? format_type_be(type) : "unknown"),
 				 errhint("Give a row of a table, as in dlm_infill_row(t) FROM t.")));
+	/* the answer would be of the domain, and nobody has asked its CHECKs */
+	if (get_typtype(type) == TYPTYPE_DOMAIN)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("rows of domain %s cannot be filled", format_type_be(type)),
+				 errhint("Cast the row to %s, and the answer back.", format_type_be(getBaseType(type)))));
 }
 
 /* Ask until the row is legal; the answer is made by `datum`. */

@@ -5,6 +5,7 @@
 
 #include <math.h>
 
+#include "common/shortest_dec.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/json.h"
@@ -104,7 +105,12 @@ dlm_json_add_float(StringInfo json, const char *key, double value)
 	if (isnan(value) || isinf(value))
 		appendStringInfoString(json, "null");
 	else
-		appendStringInfo(json, "%.6g", value);
+	{
+		char		digits[DOUBLE_SHORTEST_DECIMAL_LEN];
+
+		double_to_shortest_decimal_buf(value, digits);
+		appendStringInfoString(json, digits);
+	}
 }
 
 void

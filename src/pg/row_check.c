@@ -5,7 +5,8 @@
  * table's owner. It runs as that role, in a security-restricted operation, as
  * PostgreSQL runs the functions of an index: a superuser who fills a hostile
  * table lends it no rights. What it raises is caught in a subtransaction; a
- * parallel plan cannot begin one, so there it is an error of the statement.
+ * parallel plan cannot begin one, so the functions that fill rows are parallel
+ * unsafe, and below another that is not, what it raises ends the statement.
  */
 #include "dlm_pg.h"
 
@@ -48,24 +49,40 @@ prepare_checks(DlmRowType *t)
 	t->checks = palloc0(Max(t->n_checks, 1) * sizeof(ExprState *));
 	for (int i = 0; i < t->n_checks; i++)
 		t->checks[i] = ExecPrepareExpr((Expr *) stringToNode(constr->check[i].ccbin), t->estate);
+	if (constr && constr->has_generated_stored)
+		t->generated = palloc0(t->desc->natts * sizeof(ExprState *));
+	for (int i = 0; t->generated && i < constr->num_defval; i++)
+	{
+		int			column = constr->defval[i].adnum - 1;
+
+		if (TupleDescAttr(t->desc, column)->attgenerated == ATTRIBUTE_GENERATED_STORED)
+			t->generated[column] = ExecPrepareExpr((Expr *) stringToNode(constr->defval[i].adbin), t->estate);
+	}
 	MemoryContextSwitchTo(before);
 }
 
-static HeapTuple
-filled_tuple(const DlmRowJob *job)
+/* The row with its gaps filled, and what is generated from them. */
+static void
+fill_slot(const DlmRowJob *job, TupleTableSlot *slot, ExprContext *econtext)
 {
-	int			n = job->type->desc->natts;
-	Datum	   *values = palloc(n * sizeof(Datum));
-	bool	   *nulls = palloc(n * sizeof(bool));
+	DlmRowType *t = job->type;
+	int			n = t->desc->natts;
 
-	memcpy(values, job->values, n * sizeof(Datum));
-	memcpy(nulls, job->nulls, n * sizeof(bool));
+	memcpy(slot->tts_values, job->values, n * sizeof(Datum));
+	memcpy(slot->tts_isnull, job->nulls, n * sizeof(bool));
 	for (int g = 0; g < job->n_gaps; g++)
 	{
-		values[job->gap[g].column->attnum - 1] = job->gap[g].value;
-		nulls[job->gap[g].column->attnum - 1] = job->gap[g].text == NULL;
+		slot->tts_values[job->gap[g].column->attnum - 1] = job->gap[g].value;
+		slot->tts_isnull[job->gap[g].column->attnum - 1] = job->gap[g].text == NULL;
 	}
-	return heap_form_tuple(job->type->desc, values, nulls);
+	ExecStoreVirtualTuple(slot);
+	slot->tts_tableOid = t->relid;	/* a check may read it */
+	econtext->ecxt_scantuple = slot;
+	for (int i = 0; t->generated && i < n; i++)
+	{
+		if (t->generated[i])
+			slot->tts_values[i] = ExecEvalExprSwitchContext(t->generated[i], econtext, &slot->tts_isnull[i]);
+	}
 }
 
 /* The first check that the row does not pass; -1: none. NULL passes, as in PostgreSQL. */
@@ -79,12 +96,11 @@ failing_check(DlmRowJob *job)
 
 	if (t->estate == NULL)
 		prepare_checks(t);
-	if (t->n_checks == 0)
+	if (t->n_checks == 0 && t->generated == NULL)
 		return -1;
-	slot = MakeSingleTupleTableSlot(t->desc, &TTSOpsHeapTuple);
-	ExecStoreHeapTuple(filled_tuple(job), slot, false);
+	slot = MakeSingleTupleTableSlot(t->desc, &TTSOpsVirtual);
 	econtext = GetPerTupleExprContext(t->estate);
-	econtext->ecxt_scantuple = slot;
+	fill_slot(job, slot, econtext);
 	for (int i = 0; i < t->n_checks && failed < 0; i++)
 	{
 		if (!ExecCheck(t->checks[i], econtext))
@@ -95,17 +111,28 @@ failing_check(DlmRowJob *job)
 	return failed;
 }
 
+/* A column's value in the row with its gaps filled. */
+static Datum
+value_of(const DlmRowJob *job, AttrNumber attnum, bool *isnull)
+{
+	for (int g = 0; g < job->n_gaps; g++)
+	{
+		if (job->gap[g].column->attnum != attnum)
+			continue;
+		*isnull = job->gap[g].text == NULL;
+		return job->gap[g].value;
+	}
+	*isnull = job->nulls[attnum - 1];
+	return job->values[attnum - 1];
+}
+
 /* A foreign key of several columns, none of them NULL, that refers to no row; NULL: there is none. */
 static const DlmRowReference *
 failing_reference(const DlmRowJob *job)
 {
 	const DlmRowReference *failed = NULL;
-	HeapTuple	tuple = job->type->references ? filled_tuple(job) : NULL;
-	int			level = NewGUCNestLevel();
 	ListCell   *cell;
 
-	/* the operators of the query are PostgreSQL's */
-	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 	foreach(cell, job->type->references)
 	{
 		const DlmRowReference *r = lfirst(cell);
@@ -115,8 +142,8 @@ failing_reference(const DlmRowJob *job)
 
 		for (int i = 0; i < r->n && !isnull; i++)
 		{
-			types[i] = TupleDescAttr(job->type->desc, r->attnum[i] - 1)->atttypid;
-			values[i] = heap_getattr(tuple, r->attnum[i], job->type->desc, &isnull);
+			types[i] = getBaseType(TupleDescAttr(job->type->desc, r->attnum[i] - 1)->atttypid);
+			values[i] = value_of(job, r->attnum[i], &isnull);
 		}
 		if (isnull || failed)
 			continue;
@@ -126,7 +153,6 @@ failing_reference(const DlmRowJob *job)
 		failed = SPI_processed == 0 ? r : NULL;
 		SPI_finish();
 	}
-	AtEOXact_GUC(true, level);
 	return failed;
 }
 
@@ -164,10 +190,14 @@ try_row(Attempt *a)
 static void
 forget_checks(DlmRowType *t)
 {
+	/* without the callbacks of expressions, whose resources are gone */
+	while (t->estate && t->estate->es_exprcontexts != NIL)
+		FreeExprContext(linitial(t->estate->es_exprcontexts), false);
 	if (t->estate)
 		FreeExecutorState(t->estate);
 	t->estate = NULL;
 	t->checks = NULL;
+	t->generated = NULL;
 }
 
 static bool
@@ -207,14 +237,19 @@ attempt(Attempt *a, ErrorData **why)
 	return done;
 }
 
-/* Columns that a check reads, offset as pull_varattnos has them. */
+/* Columns that a check reads, offset as pull_varattnos has them; NULL: all. */
 static Bitmapset *
 columns_of_check(const DlmRowJob *job, int check)
 {
 	Bitmapset  *vars = NULL;
+	bool		all;
 
 	pull_varattnos(stringToNode(job->type->desc->constr->check[check].ccbin), 1, &vars);
-	return vars;
+	/* the row itself, or what is generated from it */
+	all = bms_is_member(-FirstLowInvalidHeapAttributeNumber, vars);
+	for (int i = 0; i < job->type->desc->natts && !all; i++)
+		all = TupleDescAttr(job->type->desc, i)->attgenerated && bms_is_member(i + 1 - FirstLowInvalidHeapAttributeNumber, vars);
+	return all ? NULL : vars;
 }
 
 static Bitmapset *
@@ -238,7 +273,7 @@ blame(DlmRowJob *job, const Bitmapset *vars)
 
 		if (job->gap[g].text == NULL)
 			continue;
-		if (vars == NULL || bms_is_member(column, vars) || bms_is_member(-FirstLowInvalidHeapAttributeNumber, vars))
+		if (vars == NULL || bms_is_member(column, vars))
 			job->blamed[job->n_blamed++] = g;
 	}
 	/* a check that the row's known values fail is nobody's fault: any gap will do to say so */

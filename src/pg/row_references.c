@@ -13,8 +13,10 @@
 #include "access/relation.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
+#include "miscadmin.h"
 #include "parser/parse_coerce.h"
 #include "lib/stringinfo.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
@@ -28,9 +30,10 @@
 typedef struct Reference
 {
 	Oid			table;
+	AttrNumber	attnum;			/* of the key */
 	char	   *key,
-			   *key_type,
 			   *shown;			/* column that is read for it, or NULL */
+	Oid			type;			/* of the key, without domains */
 } Reference;
 
 /* The first column of a text type that is not the key. */
@@ -64,7 +67,8 @@ set_reference(Oid table, AttrNumber key, bool whole, Reference *out)
 
 	out->table = table;
 	out->key = pstrdup(NameStr(att->attname));
-	out->key_type = format_type_be_qualified(att->atttypid);
+	out->attnum = att->attnum;
+	out->type = getBaseType(att->atttypid);
 	/* a part of a key is not what a row is known by */
 	out->shown = !whole || TypeCategory(getBaseType(att->atttypid)) == TYPCATEGORY_STRING ? NULL : text_column(other, att->attnum);
 	relation_close(other, AccessShareLock);
@@ -117,8 +121,9 @@ dlm_row_references(DlmRowType *t)
 		for (int i = 0; i < key->nkeys; i++)
 		{
 			r->attnum[i] = key->conkey[i];
-			appendStringInfo(&exists, "%s%s = $%d", i > 0 ? " AND " : "", quote_identifier(get_attname(key->confrelid, key->confkey[i], false)),
-							 i + 1);
+			appendStringInfo(&exists, "%s%s %s $%d", i > 0 ? " AND " : "",
+							 quote_identifier(get_attname(key->confrelid, key->confkey[i], false)),
+							 dlm_operator(getBaseType(get_atttype(key->confrelid, key->confkey[i])), true), i + 1);
 		}
 		r->exists = exists.data;
 		t->references = lappend(t->references, r);
@@ -162,31 +167,62 @@ query(DlmColumn *c, MemoryContext context, const char *command, int nargs, Oid *
 	SPI_freetuptable(SPI_tuptable);
 }
 
-static void
-read_candidates(const DlmRowType *t, DlmColumn *c, const Reference *r)
+/* The most common values of the column as an array of the key's type, most frequent first; false: none are known. */
+static bool
+frequent_values(const DlmRowType *t, const DlmColumn *c, const Reference *r, Oid *array, Datum *out)
 {
-	StringInfoData frequent,
-				rest;
-	const char *shown = r->shown ? psprintf("%s::pg_catalog.text", quote_identifier(r->shown)) : "NULL::pg_catalog.text";
-	const char *key = quote_identifier(r->key);
 	Oid			types[3] = {TEXTOID, TEXTOID, TEXTOID};
 	Datum		values[3];
+	char	   *found = NULL;
 
+	*array = dlm_value_is_plain(r->type) ? get_array_type(r->type) : InvalidOid;
+	if (!OidIsValid(*array))
+		return false;
 	values[0] = CStringGetTextDatum(get_namespace_name(get_rel_namespace(t->relid)));
 	values[1] = CStringGetTextDatum(get_rel_name(t->relid));
 	values[2] = CStringGetTextDatum(c->name);
-	initStringInfo(&frequent);
-	/* the order of most_common_vals is that of their frequency */
-	appendStringInfo(&frequent,
-					 "SELECT k.%s::text, %s%s FROM pg_stats AS s, unnest(s.most_common_vals::text::%s[]) WITH ORDINALITY AS f(v, i), "
-					 "%s AS k WHERE s.schemaname = $1 AND s.tablename = $2 AND s.attname = $3 AND NOT s.inherited AND k.%s = f.v "
-					 "ORDER BY f.i LIMIT %d",
-					 key, r->shown ? "k." : "", shown, r->key_type, qualified(r->table), key, DLM_CANDIDATES);
-	query(c, t->context, frequent.data, 3, types, values);
-	initStringInfo(&rest);
-	appendStringInfo(&rest, "SELECT DISTINCT ON (k.%s) k.%s::text, %s%s FROM %s AS k WHERE k.%s IS NOT NULL ORDER BY k.%s LIMIT %d",
-					 key, key, r->shown ? "k." : "", shown, qualified(r->table), key, key, DLM_CANDIDATES);
-	query(c, t->context, rest.data, 0, NULL, NULL);
+	if (SPI_execute_with_args("SELECT most_common_vals FROM pg_stats WHERE schemaname = $1 AND tablename = $2 AND attname = $3 "
+							  "AND NOT inherited", 3, types, values, NULL, true, 1) != SPI_OK_SELECT)
+		elog(ERROR, "could not read the statistics of column \"%s\"", c->name);
+	if (SPI_processed > 0)
+		found = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
+	SPI_freetuptable(SPI_tuptable);
+	if (found == NULL)
+		return false;
+	*out = dlm_value_input(*array, found);
+	return true;
+}
+
+/* Keys and texts are read as they are, their output functions make the text: casts belong to the owners of types. */
+static void
+read_candidates(const DlmRowType *t, DlmColumn *c, const Reference *r)
+{
+	StringInfoData command;
+	const char *key = quote_identifier(r->key);
+	const char *columns = r->shown ? psprintf("k.%s, k.%s", key, quote_identifier(r->shown)) : psprintf("k.%s, NULL", key);
+	Oid			array;
+	Datum		frequent;
+
+	if (frequent_values(t, c, r, &array, &frequent))
+	{
+		initStringInfo(&command);
+		appendStringInfo(&command, "SELECT %s FROM unnest($1) WITH ORDINALITY AS f(v, i), %s AS k WHERE k.%s %s f.v ORDER BY f.i LIMIT %d",
+						 columns, qualified(r->table), key, dlm_operator(r->type, true), DLM_CANDIDATES);
+		query(c, t->context, command.data, 1, &array, &frequent);
+	}
+	initStringInfo(&command);
+	appendStringInfo(&command, "SELECT DISTINCT ON (k.%s) %s FROM %s AS k WHERE k.%s IS NOT NULL ORDER BY k.%s LIMIT %d",
+					 key, columns, qualified(r->table), key, key, DLM_CANDIDATES);
+	query(c, t->context, command.data, 0, NULL, NULL);
+}
+
+/* May the user read what the queries read? */
+static bool
+may_read(const Reference *r)
+{
+	return pg_class_aclcheck(r->table, GetUserId(), ACL_SELECT) == ACLCHECK_OK ||
+		(pg_attribute_aclcheck(r->table, r->attnum, GetUserId(), ACL_SELECT) == ACLCHECK_OK &&
+		 (r->shown == NULL || pg_attribute_aclcheck(r->table, get_attnum(r->table, r->shown), GetUserId(), ACL_SELECT) == ACLCHECK_OK));
 }
 
 /* Are the texts shown for the candidates distinct? Else the keys themselves are shown. */
@@ -209,17 +245,24 @@ settle_shown(DlmColumn *c)
 void
 dlm_column_reference(const DlmRowType *t, DlmColumn *c)
 {
-	Reference	reference;
+	Reference	reference = {0};
 	int			level;
 
 	if (!find_reference(t, c, &reference))
 		return;
+	if (!may_read(&reference))
+	{
+		c->n_values = 0;
+		c->unfillable = "you may not read the table that its foreign key refers to";
+		return;
+	}
 	c->values = palloc(DLM_CANDIDATES * sizeof(DlmValue));
 	c->n_values = 0;
 	SPI_connect();
 	/* operators and functions of the queries are PostgreSQL's, whatever the session's search_path */
 	level = NewGUCNestLevel();
 	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	(void) dlm_plain_formats();
 	read_candidates(t, c, &reference);
 	AtEOXact_GUC(true, level);
 	SPI_finish();

@@ -87,7 +87,9 @@ shown_value(DlmColumn *c, Datum value)
 	switch (c->base)
 	{
 		case BOOLOID:
-			return c->values[DatumGetBool(value) ? 0 : 1].shown;
+			/* not one of c->values: a CHECK or the options may have left fewer than two */
+			text = pstrdup(DatumGetBool(value) ? "yes" : "no");
+			break;
 		case DATEOID:
 		case TIMEOID:
 		case TIMETZOID:
@@ -102,7 +104,7 @@ shown_value(DlmColumn *c, Datum value)
 			}
 			break;
 		default:
-			text = OutputFunctionCall(&c->output, value);
+			text = dlm_value_output(&c->output, value);
 	}
 	for (int i = 0; c->by_reference && i < c->n_values; i++)
 	{

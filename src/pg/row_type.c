@@ -169,8 +169,9 @@ look_up_type(DlmColumn *c)
 		add_enum(c);
 	else if (c->base == BOOLOID)
 	{
-		add_value(c, "yes", "true");
-		add_value(c, "no", "false");
+		/* written as CHECKs have them */
+		add_value(c, "yes", "t");
+		add_value(c, "no", "f");
 	}
 }
 

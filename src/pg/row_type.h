@@ -12,6 +12,7 @@
  *	row_constraints.c	sets, bounds and expressions that CHECKs give
  *	row_patterns.c		types and bounds as patterns
  *	row_references.c	candidates of foreign keys
+ *	row_values.c		values as text and back
  *	row_check.c			casts and constraints, as the table's owner
  *	row_options.c		options of the row functions
  *	row_request.c		a row as a template with gaps
@@ -86,6 +87,7 @@ typedef struct DlmRowType
 	DlmColumn  *columns;		/* [desc->natts] */
 	struct ExprState **checks;	/* row_check.c: [n_checks] */
 	int			n_checks;
+	struct ExprState **generated;	/* [desc->natts], NULL: not a generated column; NULL: there is none */
 	struct EState *estate;
 	List	   *references;		/* of DlmRowReference */
 } DlmRowType;
@@ -116,6 +118,21 @@ extern void dlm_column_reference(const DlmRowType *t, DlmColumn *c);
 
 /* The foreign keys of several columns. */
 extern void dlm_row_references(DlmRowType *t);
+
+/* -- row_values.c -- */
+
+/* Dates, intervals and floats are written and read the same way in every session, until AtEOXact_GUC(true, what this returns). */
+extern int	dlm_plain_formats(void);
+
+/* A value as such a text, and back; the type is no domain. */
+extern char *dlm_value_output(FmgrInfo *output, Datum value);
+extern Datum dlm_value_input(Oid type, const char *text);
+
+/* Does reading a value of the type run no code but that of types that a superuser made? */
+extern bool dlm_value_is_plain(Oid type);
+
+/* "OPERATOR(schema.=)" of the type's own order, or "...>"; 42883 where it has none. */
+extern char *dlm_operator(Oid type, bool equal);
 
 #define DLM_CANDIDATES	DLM_MAX_CHOICES	/* of a foreign key */
 

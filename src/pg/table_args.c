@@ -5,11 +5,14 @@
 
 #include "access/genam.h"
 #include "access/relation.h"
+#include "catalog/catalog.h"
 #include "catalog/index.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
+#include "nodes/parsenodes.h"
+#include "parser/parser.h"
 #include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -34,6 +37,10 @@ check_kind(Relation rel)
 {
 	char		kind = rel->rd_rel->relkind;
 
+	if (IsSystemRelation(rel))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("\"%s\" is a system catalog", RelationGetRelationName(rel))));
 	if (kind == RELKIND_RELATION || kind == RELKIND_PARTITIONED_TABLE)
 		return;
 	ereport(ERROR,
@@ -60,13 +67,18 @@ find_key(DlmFill *f, Relation rel)
 	index = index_open(index_oid, AccessShareLock);
 	f->n_key = index->rd_index->indnkeyatts;
 	f->key = palloc(f->n_key * sizeof(char *));
-	f->key_type = palloc(f->n_key * sizeof(char *));
+	f->key_type = palloc(f->n_key * sizeof(Oid));
 	for (int i = 0; i < f->n_key; i++)
 	{
 		Form_pg_attribute att = TupleDescAttr(RelationGetDescr(rel), index->rd_index->indkey.values[i] - 1);
 
 		f->key[i] = pstrdup(NameStr(att->attname));
-		f->key_type[i] = format_type_with_typemod(att->atttypid, att->atttypmod);
+		f->key_type[i] = getBaseType(att->atttypid);
+		if (!dlm_value_is_plain(f->key_type[i]))
+			ereport(ERROR,
+					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					 errmsg("table \"%s\" has a primary key of type %s, along which it cannot be walked", RelationGetRelationName(rel),
+							format_type_be(f->key_type[i]))));
 	}
 	index_close(index, AccessShareLock);
 }
@@ -84,7 +96,7 @@ add_column(DlmFill *f, const DlmColumn *c)
 					 errmsg("column \"%s\" is named twice", c->name)));
 	}
 	f->columns[f->n_columns] = c->name;
-	f->column_type[f->n_columns++] = format_type_with_typemod(c->type, c->typmod);
+	f->column_type[f->n_columns++] = c->base;
 }
 
 static void
@@ -116,7 +128,7 @@ find_columns(DlmFill *f, const DlmRowType *t, ArrayType *names)
 	if (names)
 		deconstruct_array(names, NAMEOID, NAMEDATALEN, false, TYPALIGN_CHAR, &values, &nulls, &n);
 	f->columns = palloc(Max(n, t->desc->natts) * sizeof(char *) + 1);
-	f->column_type = palloc(Max(n, t->desc->natts) * sizeof(char *) + 1);
+	f->column_type = palloc(Max(n, t->desc->natts) * sizeof(Oid) + 1);
 	for (int i = 0; i < n; i++)
 	{
 		const char *name = nulls[i] ? "" : NameStr(*DatumGetName(values[i]));
@@ -158,6 +170,46 @@ check_rights(const DlmFill *f)
 	}
 }
 
+/* ------------------------------------------------------------------- filter */
+
+/* A syntax error is one of the filter, not of the statement that holds it. */
+static void
+in_filter(void *command)
+{
+	int			position = geterrposition();
+
+	if (position <= 0)
+		return;
+	errposition(0);
+	internalerrposition(position);
+	internalerrquery(command);
+}
+
+/*
+ * The filter is one expression: what its query finds is taken for rows of the
+ * table unseen, so it must not end the condition and go on with another query.
+ */
+static void
+check_filter(const char *filter)
+{
+	char	   *command = psprintf("SELECT WHERE %s\n", filter);
+	ErrorContextCallback callback = {error_context_stack, in_filter, command};
+	List	   *parsed;
+	SelectStmt *select = NULL;
+
+	error_context_stack = &callback;
+	parsed = raw_parser(command, RAW_PARSE_DEFAULT);
+	error_context_stack = callback.previous;
+	if (list_length(parsed) == 1 && IsA(linitial_node(RawStmt, parsed)->stmt, SelectStmt))
+		select = (SelectStmt *) linitial_node(RawStmt, parsed)->stmt;
+	if (select == NULL || select->op != SETOP_NONE || select->whereClause == NULL || select->groupClause ||
+		select->havingClause || select->windowClause || select->sortClause || select->limitOffset || select->limitCount || select->lockingClause)
+		ereport(ERROR,
+				(errcode(ERRCODE_SYNTAX_ERROR),
+				 errmsg("filter must be one condition"),
+				 errdetail("It is \"%s\".", filter)));
+}
+
 /* ------------------------------------------------------------------ options */
 
 static double
@@ -195,6 +247,35 @@ provenance_option(Jsonb *options)
 	relid = RangeVarGetRelid(name, NoLock, true);
 	return quote_qualified_identifier(get_namespace_name(OidIsValid(relid) ? get_rel_namespace(relid) :
 														 RangeVarGetCreationNamespace(name)), name->relname);
+}
+
+void
+dlm_fill_check_provenance(Oid relid)
+{
+	static const struct
+	{
+		const char *name;
+		Oid			type;
+	}			wanted[] = {
+		{"table", REGCLASSOID}, {"key", JSONBOID}, {"column", NAMEOID}, {"value", TEXTOID}, {"confidence", FLOAT8OID},
+		{"written", BOOLOID}, {"digest", TEXTOID}, {"job_id", INT8OID}, {"at", TIMESTAMPTZOID}
+	};
+
+	if (get_rel_relkind(relid) != RELKIND_RELATION)
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("\"%s\" is no table that can hold where values come from", get_rel_name(relid))));
+	for (int i = 0; i < lengthof(wanted); i++)
+	{
+		AttrNumber	attnum = get_attnum(relid, wanted[i].name);
+
+		if (attnum <= 0 || get_atttype(relid, attnum) != wanted[i].type)
+			ereport(ERROR,
+					(errcode(ERRCODE_DATATYPE_MISMATCH),
+					 errmsg("table \"%s\" cannot hold where values come from", get_rel_name(relid)),
+					 errdetail("It has no column \"%s\" of type %s.", wanted[i].name, format_type_be(wanted[i].type)),
+					 errhint("Name a table that is not there yet: it is created.")));
+	}
 }
 
 /* The keys of the fill itself are taken out; the rest is for dlm_infill_cells, with the columns and what an error does. */
@@ -272,6 +353,8 @@ dlm_fill_preview_arguments(Oid target, ArrayType *columns, char *filter, int bat
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("batch must be between 1 and %d", MOST_ROWS),
 				 errdetail("The value is %d.", batch)));
+	if (filter)
+		check_filter(filter);
 	f->target = target;
 	f->filter = filter;
 	f->batch = batch;
@@ -372,8 +455,19 @@ void
 dlm_fill_key_condition(const DlmFill *f, StringInfo out, int first)
 {
 	for (int i = 0; i < f->n_key; i++)
-		appendStringInfo(out, "%s\"dlm row\".%s = CAST($%d AS %s)", i > 0 ? " AND " : "", quote_identifier(f->key[i]), first + i,
-						 f->key_type[i]);
+		appendStringInfo(out, "%s\"dlm row\".%s %s $%d", i > 0 ? " AND " : "", quote_identifier(f->key[i]),
+						 dlm_operator(f->key_type[i], true), first + i);
+}
+
+int
+dlm_fill_key_arguments(const DlmFill *f, char **key, Oid *types, Datum *values, int first)
+{
+	for (int i = 0; i < f->n_key; i++)
+	{
+		types[first + i] = f->key_type[i];
+		values[first + i] = dlm_value_input(f->key_type[i], key[i]);
+	}
+	return first + f->n_key;
 }
 
 Jsonb *

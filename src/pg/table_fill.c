@@ -70,11 +70,19 @@ check_place(FunctionCallInfo fcinfo)
 /* ------------------------------------------------------------------- begin */
 
 static void
-create_provenance(const DlmFill *f)
+create_provenance(DlmFill *f)
 {
-	if (f->provenance == NULL ||
-		OidIsValid(RangeVarGetRelid(makeRangeVarFromNameList(stringToQualifiedNameList(f->provenance)), NoLock, true)))
+	RangeVar   *name;
+
+	if (f->provenance == NULL)
 		return;
+	name = makeRangeVarFromNameList(stringToQualifiedNameList(f->provenance));
+	f->provenance_oid = RangeVarGetRelid(name, NoLock, true);
+	if (OidIsValid(f->provenance_oid))
+	{
+		dlm_fill_check_provenance(f->provenance_oid);
+		return;
+	}
 	SPI_connect();
 	if (SPI_execute(psprintf("CREATE TABLE IF NOT EXISTS %s (\"table\" pg_catalog.regclass NOT NULL, key pg_catalog.jsonb NOT NULL, "
 							 "\"column\" pg_catalog.name NOT NULL, value pg_catalog.text, confidence pg_catalog.float8, "
@@ -82,6 +90,7 @@ create_provenance(const DlmFill *f)
 							 "at pg_catalog.timestamptz NOT NULL DEFAULT pg_catalog.now())", f->provenance), false, 0) < 0)
 		elog(ERROR, "could not create the table of provenance");
 	SPI_finish();
+	f->provenance_oid = RangeVarGetRelid(name, NoLock, false);
 }
 
 static void
@@ -130,6 +139,7 @@ begin_again(Call *call, int64 id)
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("job %lld is done", (long long) id)));
 	call->f = dlm_fill_from_job(call->job);
+	create_provenance(call->f);
 	if (!call->fcinfo->args[0].isnull && call->fcinfo->args[0].value != ObjectIdGetDatum(call->f->target))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -193,6 +203,8 @@ do_batch(Call *call)
 {
 	DlmFill    *f = call->f;
 
+	MemoryContextSwitchTo(call->context);
+	dlm_fill_hold_table(f);
 	dlm_job_guard(read_batch, call);
 	dlm_job_guard(write_batch, call);
 	if (call->rows != NIL && call->key == NULL)

@@ -37,10 +37,10 @@ typedef struct DlmFill
 	Oid			target;
 	char	   *table;			/* its name, quoted, with its schema */
 	char	  **key;			/* [n_key] columns of the primary key */
-	char	  **key_type;		/* [n_key] */
+	Oid		   *key_type;		/* [n_key], without domains */
 	int			n_key;
 	char	  **columns;		/* [n_columns] to be filled */
-	char	  **column_type;	/* [n_columns] */
+	Oid		   *column_type;	/* [n_columns], without domains */
 	int			n_columns;
 	char	   *row_type;		/* of the table's rows, as SQL writes it */
 	char	   *filter;			/* SQL condition, or NULL */
@@ -49,6 +49,7 @@ typedef struct DlmFill
 	char	   *model;			/* or NULL */
 	double		min_confidence;
 	char	   *provenance;		/* table, quoted, or NULL */
+	Oid			provenance_oid;
 	bool		commit;
 	/* how far it is */
 	char	  **position;		/* [n_key] key of the last row that was visited, NULL: none */
@@ -79,6 +80,9 @@ extern DlmFill *dlm_fill_from_job(const DlmJob *job);
 /* Rows that the walk has still to visit, for its progress. */
 extern int64 dlm_fill_count(const DlmFill *f);
 
+/* Keep the table from being changed until the transaction ends; 42P01 where it is gone. f->table is in the CurrentMemoryContext. */
+extern void dlm_fill_hold_table(DlmFill *f);
+
 /* The next batch behind f->position, or the rows of these keys; a list of DlmFillRow in the CurrentMemoryContext. */
 extern List *dlm_fill_read(DlmFill *f);
 extern List *dlm_fill_read_key(DlmFill *f, char **key);
@@ -86,8 +90,15 @@ extern List *dlm_fill_read_key(DlmFill *f, char **key);
 /* Write a row, and count it; one that is locked or has changed goes to f->again, if it may. */
 extern void dlm_fill_write(DlmFill *f, const DlmJob *job, DlmFillRow *row, bool again);
 
-/* "t.k1 = CAST($1 AS type) AND ..." from argument `first` on. */
+/* Execute a statement on a table without lending its owner the caller's rights; SPI's result and SPI_processed. */
+extern int	dlm_fill_execute(Oid relid, const char *command, int nargs, Oid *types, Datum *values);
+
+/* "t.k1 = $1 AND ..." from argument `first` on, and the arguments themselves; the number behind the last. */
 extern void dlm_fill_key_condition(const DlmFill *f, StringInfo out, int first);
+extern int	dlm_fill_key_arguments(const DlmFill *f, char **key, Oid *types, Datum *values, int first);
+
+/* Is it a table that has what a fill notes of its cells? 42809, 42804 where not. */
+extern void dlm_fill_check_provenance(Oid relid);
 
 /* {"column": "value"} of a row's key. */
 extern Jsonb *dlm_fill_key_json(const DlmFill *f, char **key);

@@ -17,6 +17,7 @@
 #include "utils/builtins.h"
 #include "utils/datum.h"
 #include "utils/fmgrprotos.h"
+#include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 
@@ -114,7 +115,7 @@ query_of(const DlmFill *f, const DlmColumn *column)
 	initStringInfo(&command);
 	appendStringInfoString(&command, "SELECT ");
 	for (int i = 0; i < f->n_key; i++)
-		appendStringInfo(&command, "CAST(\"dlm row\".%s AS pg_catalog.text), ", quote_identifier(f->key[i]));
+		appendStringInfo(&command, "\"dlm row\".%s, ", quote_identifier(f->key[i]));
 	appendStringInfo(&command, "\"dlm row\" FROM %s AS \"dlm row\" WHERE \"dlm row\".%s IS NOT NULL", f->table,
 					 quote_identifier(column->name));
 	if (f->filter)
@@ -135,10 +136,12 @@ score_batch(Search *s, NullableDatum model)
 	{
 		HeapTuple	tuple = SPI_tuptable->vals[i];
 		bool		isnull;
+		int			level = dlm_plain_formats();
 
 		s->keys[i] = palloc(s->f->n_key * sizeof(char *));
 		for (int k = 0; k < s->f->n_key; k++)
 			s->keys[i][k] = SPI_getvalue(tuple, SPI_tuptable->tupdesc, k + 1);
+		AtEOXact_GUC(true, level);
 		s->jobs[i] = dlm_row_question(s->type, s->options, SPI_getbinval(tuple, SPI_tuptable->tupdesc, s->f->n_key + 1, &isnull),
 									  s->column);
 		if (s->jobs[i] == NULL)

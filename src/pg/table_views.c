@@ -3,18 +3,22 @@
  */
 #include "dlm_pg.h"
 
+#include "access/htup_details.h"
 #include "access/relation.h"
+#include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "funcapi.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
+#include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
+#include "utils/syscache.h"
 
 #include "encoding.h"
 #include "row_job.h"
@@ -147,7 +151,8 @@ read_notes(const char *provenance, bool any_job, int64 job, MemoryContext contex
 	Datum		value = Int64GetDatum(job);
 	List	   *notes = NIL;
 
-	if (SPI_execute_with_args(psprintf("SELECT \"table\", key, \"column\", value, ctid FROM %s WHERE written%s ORDER BY at DESC FOR UPDATE",
+	if (SPI_execute_with_args(psprintf("SELECT \"table\", key, \"column\", value, ctid FROM ONLY %s "
+									   "WHERE written AND (\"table\", key, \"column\", value) IS NOT NULL%s ORDER BY at DESC FOR UPDATE",
 									   provenance, any_job ? "" : " AND job_id OPERATOR(pg_catalog.=) $1"),
 							  any_job ? 0 : 1, &type, &value, NULL, false, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not read where values come from");
@@ -170,60 +175,78 @@ read_notes(const char *provenance, bool any_job, int64 job, MemoryContext contex
 	return notes;
 }
 
-/* A column's type as SQL writes it; NULL: there is no such column. */
-static char *
+/* The base type of a column; InvalidOid: there is no such column. */
+static Oid
 type_of(Oid table, const char *column)
 {
 	AttrNumber	attnum = get_attnum(table, column);
-	Oid			type,
-				collation;
-	int32		typmod;
 
-	if (attnum == InvalidAttrNumber)
-		return NULL;
-	get_atttypetypmodcoll(table, attnum, &type, &typmod, &collation);
-	return format_type_with_typemod(type, typmod);
+	return attnum > 0 ? getBaseType(get_atttype(table, attnum)) : InvalidOid;
+}
+
+/* Notes are not a way to change what their keeper may not: whoever undoes them may be a superuser. */
+static void
+check_keeper(Oid provenance, const Note *note)
+{
+	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(provenance));
+	Oid			keeper;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for relation %u", provenance);
+	keeper = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
+	ReleaseSysCache(tuple);
+	if (pg_class_aclcheck(note->table, keeper, ACL_UPDATE) != ACLCHECK_OK &&
+		pg_attribute_aclcheck(note->table, get_attnum(note->table, note->column), keeper, ACL_UPDATE) != ACLCHECK_OK)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("role \"%s\", which owns \"%s\", may not update column \"%s\" of \"%s\"", GetUserNameFromId(keeper, false),
+						get_rel_name(provenance), note->column, get_rel_name(note->table))));
 }
 
 /* The cell is NULL again if it still holds what was written; the count of rows that were changed. */
 static uint64
-clear_cell(const Note *note)
+clear_cell(Oid provenance, const Note *note)
 {
 	StringInfoData command;
 	JsonbIterator *iterator = JsonbIteratorInit(&note->key->root);
 	JsonbIteratorToken token;
 	JsonbValue	item;
-	Oid			types[34] = {TEXTOID};
+	Oid			types[34];
 	Datum		values[34];
 	int			n = 1;
 	char	   *name = get_rel_name(note->table);
-	char	   *written = name ? type_of(note->table, note->column) : NULL;
 
-	if (written == NULL)
+	types[0] = name ? type_of(note->table, note->column) : InvalidOid;
+	if (!OidIsValid(types[0]) || !JB_ROOT_IS_OBJECT(note->key) || JB_ROOT_COUNT(note->key) == 0)
 		return 0;
+	check_keeper(provenance, note);
 	initStringInfo(&command);
-	/* as rows, so that no type needs an operator */
-	appendStringInfo(&command, "UPDATE %s SET %s = NULL WHERE CAST(ROW(%s) AS pg_catalog.record) OPERATOR(pg_catalog.*=) "
-					 "CAST(ROW(CAST($1 AS %s)) AS pg_catalog.record)",
+	/* as rows, so that no type needs an operator; out of a domain the cast is no function */
+	appendStringInfo(&command, "UPDATE %s SET %s = NULL WHERE CAST(ROW(CAST(%s AS %s)) AS pg_catalog.record) OPERATOR(pg_catalog.*=) "
+					 "CAST(ROW($1) AS pg_catalog.record)",
 					 quote_qualified_identifier(get_namespace_name(get_rel_namespace(note->table)), name),
-					 quote_identifier(note->column), quote_identifier(note->column), written);
-	values[0] = CStringGetTextDatum(note->value);
+					 quote_identifier(note->column), quote_identifier(note->column),
+					 format_type_extended(types[0], -1, FORMAT_TYPE_TYPEMOD_GIVEN | FORMAT_TYPE_FORCE_QUALIFY));
+	values[0] = dlm_value_input(types[0], note->value);
 	while ((token = JsonbIteratorNext(&iterator, &item, true)) != WJB_DONE)
 	{
 		if (token == WJB_KEY)
 		{
 			char	   *column = pnstrdup(item.val.string.val, item.val.string.len);
-			char	   *type = type_of(note->table, column);
 
-			if (type == NULL || n == lengthof(types))
+			if (n == lengthof(types) || !OidIsValid(types[n] = type_of(note->table, column)))
 				return 0;
-			types[n] = TEXTOID;
-			appendStringInfo(&command, " AND %s = CAST($%d AS %s)", quote_identifier(column), n + 1, type);
+			appendStringInfo(&command, " AND %s %s $%d", quote_identifier(column), dlm_operator(types[n], true), n + 1);
 		}
 		else if (token == WJB_VALUE)
-			values[n++] = CStringGetTextDatum(dlm_json_value_text(&item));
+		{
+			if (item.type != jbvString)
+				return 0;
+			values[n] = dlm_value_input(types[n], dlm_json_value_text(&item));
+			n++;
+		}
 	}
-	if (SPI_execute_with_args(command.data, n, types, values, NULL, false, 0) != SPI_OK_UPDATE)
+	if (dlm_fill_execute(note->table, command.data, n, types, values) != SPI_OK_UPDATE)
 		elog(ERROR, "could not undo a cell");
 	return SPI_processed;
 }
@@ -244,6 +267,7 @@ dlm_sql_infill_undo(PG_FUNCTION_ARGS)
 	if (PG_ARGISNULL(0))
 		PG_RETURN_NULL();
 	PreventCommandIfReadOnly("dlm_infill_undo");
+	dlm_fill_check_provenance(PG_GETARG_OID(0));
 	provenance = quote_qualified_identifier(get_namespace_name(get_rel_namespace(PG_GETARG_OID(0))), get_rel_name(PG_GETARG_OID(0)));
 	SPI_connect();
 	foreach(cell, read_notes(provenance, PG_ARGISNULL(1), PG_ARGISNULL(1) ? 0 : PG_GETARG_INT64(1), context))
@@ -252,11 +276,11 @@ dlm_sql_infill_undo(PG_FUNCTION_ARGS)
 		Datum		value = PointerGetDatum(&note->ctid);
 
 		CHECK_FOR_INTERRUPTS();
-		if (clear_cell(note) == 0)
+		if (clear_cell(PG_GETARG_OID(0), note) == 0)
 			continue;
 		cleared++;
-		if (SPI_execute_with_args(psprintf("DELETE FROM %s WHERE ctid OPERATOR(pg_catalog.=) $1", provenance), 1, &type, &value, NULL,
-								  false, 0) != SPI_OK_DELETE)
+		if (dlm_fill_execute(PG_GETARG_OID(0), psprintf("DELETE FROM ONLY %s WHERE ctid OPERATOR(pg_catalog.=) $1", provenance), 1,
+							 &type, &value) != SPI_OK_DELETE)
 			elog(ERROR, "could not forget an undone cell");
 	}
 	SPI_finish();

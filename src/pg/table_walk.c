@@ -8,11 +8,14 @@
 
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
+#include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
+#include "utils/guc.h"
 #include "utils/lsyscache.h"
 
 #include "registry.h"
+#include "row_type.h"
 #include "table_fill.h"
 
 #define MOST_KEYS	32			/* INDEX_MAX_KEYS */
@@ -30,16 +33,46 @@ append_condition(const DlmFill *f, StringInfo out)
 		appendStringInfo(out, " AND (%s\n)", f->filter);
 }
 
+/* Behind the position; as one comparison of rows, which an index can answer, where the types have one operator in common. */
 static void
 append_position(const DlmFill *f, StringInfo out, int first)
 {
-	appendStringInfoString(out, " AND ROW(");
-	for (int i = 0; i < f->n_key; i++)
+	bool		common = true;
+
+	for (int i = 1; i < f->n_key; i++)
+		common = common && strcmp(dlm_operator(f->key_type[i], false), dlm_operator(f->key_type[0], false)) == 0;
+	appendStringInfoString(out, common ? " AND ROW(" : " AND (");
+	for (int i = 0; i < f->n_key && common; i++)
 		appendStringInfo(out, "%s\"dlm row\".%s", i > 0 ? ", " : "", quote_identifier(f->key[i]));
-	appendStringInfoString(out, ") > ROW(");
-	for (int i = 0; i < f->n_key; i++)
-		appendStringInfo(out, "%sCAST($%d AS %s)", i > 0 ? ", " : "", first + i, f->key_type[i]);
+	if (common)
+		appendStringInfo(out, ") %s ROW(", dlm_operator(f->key_type[0], false));
+	for (int i = 0; i < f->n_key && common; i++)
+		appendStringInfo(out, "%s$%d", i > 0 ? ", " : "", first + i);
+	for (int i = 0; i < f->n_key && !common; i++)
+	{
+		/* the columns before it are equal, and it is greater */
+		appendStringInfoString(out, i > 0 ? " OR (" : "(");
+		for (int k = 0; k < i; k++)
+			appendStringInfo(out, "\"dlm row\".%s %s $%d AND ", quote_identifier(f->key[k]), dlm_operator(f->key_type[k], true),
+							 first + k);
+		appendStringInfo(out, "\"dlm row\".%s %s $%d)", quote_identifier(f->key[i]), dlm_operator(f->key_type[i], false), first + i);
+	}
 	appendStringInfoChar(out, ')');
+}
+
+/* Nobody drops, renames or alters the table while a batch is read and written; its name is looked up again for each. */
+void
+dlm_fill_hold_table(DlmFill *f)
+{
+	char	   *name;
+
+	LockRelationOid(f->target, AccessShareLock);
+	name = get_rel_name(f->target);
+	if (name == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("table %s was dropped", f->table)));
+	f->table = quote_qualified_identifier(get_namespace_name(get_rel_namespace(f->target)), name);
 }
 
 static char *
@@ -57,15 +90,10 @@ select_rows(const char *command, int nargs, Oid *types, Datum *values, const cha
 }
 
 static int
-put_key(char **key, int n, Oid *types, Datum *values, char *nulls, int first)
+put_key(const DlmFill *f, char **key, Oid *types, Datum *values, char *nulls, int first)
 {
-	for (int i = 0; i < n; i++)
-	{
-		types[first + i] = TEXTOID;
-		values[first + i] = CStringGetTextDatum(key[i]);
-		nulls[first + i] = ' ';
-	}
-	return first + n;
+	memset(nulls + first, ' ', f->n_key);
+	return dlm_fill_key_arguments(f, key, types, values, first);
 }
 
 int64
@@ -85,7 +113,7 @@ dlm_fill_count(const DlmFill *f)
 	if (f->position)
 	{
 		append_position(f, &command, 1);
-		n = put_key(f->position, f->n_key, types, values, nulls, 0);
+		n = put_key(f, f->position, types, values, nulls, 0);
 	}
 	SPI_connect();
 	select_rows(command.data, n, types, values, nulls);
@@ -100,6 +128,7 @@ take_rows(const DlmFill *f, MemoryContext context)
 {
 	List	   *rows = NIL;
 	TupleDesc	desc = SPI_tuptable->tupdesc;
+	int			level = dlm_plain_formats();
 
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
@@ -116,6 +145,7 @@ take_rows(const DlmFill *f, MemoryContext context)
 		rows = lappend(rows, row);
 		MemoryContextSwitchTo(before);
 	}
+	AtEOXact_GUC(true, level);
 	return rows;
 }
 
@@ -137,7 +167,7 @@ read_rows(DlmFill *f, char **key, bool one)
 	initStringInfo(&command);
 	appendStringInfoString(&command, "SELECT ");
 	for (int i = 0; i < f->n_key; i++)
-		appendStringInfo(&command, "CAST(\"dlm row\".%s AS pg_catalog.text), ", quote_identifier(f->key[i]));
+		appendStringInfo(&command, "\"dlm row\".%s, ", quote_identifier(f->key[i]));
 	appendStringInfo(&command, "\"dlm row\", %s(\"dlm row\", $1, $2)%s",
 					 quote_qualified_identifier(get_namespace_name(dlm_extension_schema()), "dlm_infill_cells"), from_clause(f));
 	append_condition(f, &command);
@@ -149,7 +179,7 @@ read_rows(DlmFill *f, char **key, bool one)
 	else if (key)
 		append_position(f, &command, 3);
 	if (key)
-		n = put_key(key, f->n_key, types, values, nulls, 2);
+		n = put_key(f, key, types, values, nulls, 2);
 	for (int i = 0; i < f->n_key; i++)
 		appendStringInfo(&command, "%s\"dlm row\".%s", i > 0 ? ", " : " ORDER BY ", quote_identifier(f->key[i]));
 	appendStringInfo(&command, " LIMIT %d", f->batch);

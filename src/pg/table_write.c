@@ -8,17 +8,23 @@
  */
 #include "dlm_pg.h"
 
+#include "access/htup_details.h"
 #include "access/xact.h"
+#include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/numeric.h"
 #include "utils/resowner.h"
+#include "utils/syscache.h"
 
 #include "errors.h"
+#include "row_type.h"
 #include "table_fill.h"
 
 /* A cell to be written. */
@@ -87,6 +93,47 @@ lock_row(const Writer *w, int nargs, Oid *types, Datum *values)
 	return SPI_processed > 0;
 }
 
+/* Deferred constraints are those of the row that breaks them: at COMMIT they would fail a whole batch. */
+static void
+check_at_once(void)
+{
+	if (SPI_execute("SET CONSTRAINTS ALL IMMEDIATE", false, 0) != SPI_OK_UTILITY)
+		elog(ERROR, "could not have constraints checked at once");
+}
+
+/*
+ * A statement that runs a table's triggers, checks and index expressions. They
+ * belong to the table's owner; a caller who has all of that role's rights, and
+ * more, runs it as that role in a security-restricted operation, so that a
+ * superuser who fills a hostile table lends it nothing. Such an operation may
+ * leave nothing for COMMIT.
+ */
+int
+dlm_fill_execute(Oid relid, const char *command, int nargs, Oid *types, Datum *values)
+{
+	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
+	Oid			owner,
+				user;
+	int			security,
+				level,
+				result;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for relation %u", relid);
+	owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
+	ReleaseSysCache(tuple);
+	GetUserIdAndSecContext(&user, &security);
+	if (!has_privs_of_role(user, owner) || has_privs_of_role(owner, user))
+		return SPI_execute_with_args(command, nargs, types, values, NULL, false, 0);
+	check_at_once();
+	level = NewGUCNestLevel();
+	SetUserIdAndSecContext(owner, security | SECURITY_RESTRICTED_OPERATION);
+	result = SPI_execute_with_args(command, nargs, types, values, NULL, false, 0);
+	AtEOXact_GUC(false, level);
+	SetUserIdAndSecContext(user, security);
+	return result;
+}
+
 /* Set the cells where the row is as it was; false: it is not. */
 static bool
 update_row(const Writer *w, int n_key, Oid *types, Datum *values)
@@ -99,17 +146,17 @@ update_row(const Writer *w, int n_key, Oid *types, Datum *values)
 	appendStringInfo(&command, "UPDATE %s AS \"dlm row\" SET ", f->table);
 	for (int i = 0; i < w->n_sure; i++)
 	{
-		types[n] = TEXTOID;
-		values[n++] = CStringGetTextDatum(w->sure[i].value);
-		appendStringInfo(&command, "%s%s = CAST($%d AS %s)", i > 0 ? ", " : "", quote_identifier(f->columns[w->sure[i].column]),
-						 n, f->column_type[w->sure[i].column]);
+		types[n] = f->column_type[w->sure[i].column];
+		values[n] = dlm_value_input(types[n], w->sure[i].value);
+		n++;
+		appendStringInfo(&command, "%s%s = $%d", i > 0 ? ", " : "", quote_identifier(f->columns[w->sure[i].column]), n);
 	}
 	appendStringInfoString(&command, " WHERE ");
 	dlm_fill_key_condition(f, &command, 1);
 	types[n] = get_rel_type_id(f->target);
 	values[n++] = w->row->row;
 	appendStringInfo(&command, " AND \"dlm row\" OPERATOR(pg_catalog.*=) $%d", n);
-	if (SPI_execute_with_args(command.data, n, types, values, NULL, false, 0) != SPI_OK_UPDATE)
+	if (dlm_fill_execute(f->target, command.data, n, types, values) != SPI_OK_UPDATE)
 		elog(ERROR, "could not write a row of a fill");
 	return SPI_processed > 0;
 }
@@ -119,7 +166,8 @@ note_cell(const Writer *w, const Cell *cell, bool written)
 {
 	const DlmFill *f = w->f;
 	Oid			types[] = {OIDOID, JSONBOID, NAMEOID, TEXTOID, FLOAT8OID, BOOLOID, TEXTOID, INT8OID};
-	Datum		values[8];
+	Datum		values[lengthof(types)];
+	char	   *command;
 
 	values[0] = ObjectIdGetDatum(f->target);
 	values[1] = JsonbPGetDatum(dlm_fill_key_json(f, w->row->key));
@@ -129,9 +177,9 @@ note_cell(const Writer *w, const Cell *cell, bool written)
 	values[5] = BoolGetDatum(written);
 	values[6] = CStringGetTextDatum(f->digest);
 	values[7] = Int64GetDatum(w->job->id);
-	if (SPI_execute_with_args(psprintf("INSERT INTO %s (\"table\", key, \"column\", value, confidence, written, digest, job_id) "
-									   "VALUES (CAST($1 AS pg_catalog.regclass), $2, $3, $4, $5, $6, $7, $8)", f->provenance),
-							  8, types, values, NULL, false, 0) != SPI_OK_INSERT)
+	command = psprintf("INSERT INTO %s (\"table\", key, \"column\", value, confidence, written, digest, job_id) "
+					   "VALUES (CAST($1 AS pg_catalog.regclass), $2, $3, $4, $5, $6, $7, $8)", f->provenance);
+	if (dlm_fill_execute(f->provenance_oid, command, lengthof(types), types, values) != SPI_OK_INSERT)
 		elog(ERROR, "could not write where values come from");
 }
 
@@ -144,12 +192,10 @@ write_row(void *arg)
 	Oid		   *types = palloc((n + f->n_columns + 1) * sizeof(Oid));
 	Datum	   *values = palloc((n + f->n_columns + 1) * sizeof(Datum));
 
-	for (int i = 0; i < n; i++)
-	{
-		types[i] = TEXTOID;
-		values[i] = CStringGetTextDatum(w->row->key[i]);
-	}
+	(void) dlm_fill_key_arguments(f, w->row->key, types, values, 0);
 	SPI_connect();
+	if (f->commit)
+		check_at_once();
 	w->outcome = WRITTEN;
 	if (w->n_sure > 0 && (!lock_row(w, n, types, values) || !update_row(w, n, types, values)))
 		w->outcome = NOT_THERE;

@@ -1,0 +1,85 @@
+/*
+ * row_values.c - values as text and back.
+ *
+ * A text becomes a value by the input function of its base type, and no cast
+ * or operator is found by name: CREATE CAST (text AS mood), a domain's CHECK
+ * and an operator in the search path are code of whoever owns the type or the
+ * schema, and would run as the caller. The texts are the same in every
+ * session: they are kept in jobs and in tables of provenance.
+ */
+#include "dlm_pg.h"
+
+#include "access/transam.h"
+#include "catalog/pg_operator.h"
+#include "catalog/pg_type.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/lsyscache.h"
+#include "utils/syscache.h"
+#include "utils/typcache.h"
+
+#include "row_type.h"
+
+int
+dlm_plain_formats(void)
+{
+	static const char *const settings[][2] = {
+		{"DateStyle", "ISO, YMD"}, {"IntervalStyle", "postgres"}, {"extra_float_digits", "1"}
+	};
+	int			level = NewGUCNestLevel();
+
+	for (int i = 0; i < lengthof(settings); i++)
+		(void) set_config_option(settings[i][0], settings[i][1], PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	return level;
+}
+
+char *
+dlm_value_output(FmgrInfo *output, Datum value)
+{
+	int			level = dlm_plain_formats();
+	char	   *text = OutputFunctionCall(output, value);
+
+	AtEOXact_GUC(true, level);
+	return text;
+}
+
+Datum
+dlm_value_input(Oid type, const char *text)
+{
+	int			level = dlm_plain_formats();
+	Oid			input,
+				ioparam;
+	Datum		value;
+
+	getTypeInputInfo(type, &input, &ioparam);
+	value = OidInputFunctionCall(input, unconstify(char *, text), ioparam, -1);
+	AtEOXact_GUC(true, level);
+	return value;
+}
+
+bool
+dlm_value_is_plain(Oid type)
+{
+	char		kind = get_typtype(type);
+
+	return type < FirstNormalObjectId || kind == TYPTYPE_ENUM || (kind == TYPTYPE_BASE && !OidIsValid(get_element_type(type)));
+}
+
+char *
+dlm_operator(Oid type, bool equal)
+{
+	TypeCacheEntry *entry = lookup_type_cache(type, equal ? TYPECACHE_EQ_OPR : TYPECACHE_GT_OPR);
+	Oid			oid = equal ? entry->eq_opr : entry->gt_opr;
+	HeapTuple	tuple = SearchSysCache1(OPEROID, ObjectIdGetDatum(oid));
+	Form_pg_operator form;
+	char	   *name;
+
+	if (!HeapTupleIsValid(tuple))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_FUNCTION),
+				 errmsg("values of type %s have no order", format_type_be(type))));
+	form = (Form_pg_operator) GETSTRUCT(tuple);
+	name = psprintf("OPERATOR(%s.%s)", quote_identifier(get_namespace_name(form->oprnamespace)), NameStr(form->oprname));
+	ReleaseSysCache(tuple);
+	return name;
+}
