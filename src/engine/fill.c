@@ -329,7 +329,10 @@ plan_decode(dl_fill *f, dlm_error *err)
 			f->task->steps = d->steps;
 		}
 	}
-	return any ? DLM_OK : finish(f, err);
+	if (any)
+		return DLM_OK;
+	f->task->step = f->task->steps;
+	return finish(f, err);
 }
 
 /* ---------------------------------------------------------------- rounds */
