@@ -151,6 +151,9 @@ SELECT count(*) AS legal FROM stall JOIN spot USING (area, lot);
 CREATE TYPE pair AS (x mood, y grade);
 SELECT (p).x IS NOT NULL AND (p).y BETWEEN 1 AND 6 AS filled FROM dlm_infill_row(ROW(NULL, NULL)::pair) AS p;
 
+-- a value that a CHECK takes away is none of a range of few numbers
+CREATE TABLE less (id int PRIMARY KEY, x int CHECK (x <> 3 AND x BETWEEN 1 AND 4), y mood CHECK (y <> 'ok'));
+SELECT "column", choices FROM dlm_infill_columns('less') WHERE fills;
 -- JSON records
 SELECT dlm_infill_record('{"a": 1, "b": true, "c": "x"}');
 SELECT r - 'b' AS kept, r ->> 'b' IN ('yes', 'no') AS chosen, (r ->> 'z') ~ '^[0-9]{2}$' AS matched

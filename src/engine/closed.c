@@ -67,6 +67,12 @@ open_gap(dl_closed *c, int gap, dl_closed_gap *g, dlm_error *err)
 	g->choice = -1;
 	st = dl_answers_encode(s->model, f->rule[gap]->choices, f->rule[gap]->n_choices, &row, s->arena, &s->env, &g->answers,
 						   err);
+	if (st == DLM_EINVAL && err != NULL)
+	{
+		dlm_error	of_labels = *err;
+
+		return dl_fail(err, st, of_labels.hint, "choices of gap %d: %.300s", gap + 1, of_labels.message);
+	}
 	if (st == DLM_OK)
 		st = find_lengths(s->arena, g, err);
 	if (st != DLM_OK)

@@ -269,38 +269,65 @@ equals_one_of(Node *node, Names *names)
 	return names->n > 0;
 }
 
-/* Keep of the column's values those that are named (or, with `but`, are not); a column without values gets the names. */
+/* The column's values are these. */
 static void
-restrict_values(DlmColumn *c, const Names *names, bool but)
+set_values(DlmColumn *c, const Names *names)
+{
+	c->values = palloc(Max(names->n, 1) * sizeof(DlmValue));
+	for (int i = 0; i < names->n; i++)
+	{
+		bool		usable = names->name[i][0] != '\0';
+
+		for (int k = 0; k < c->n_values; k++)
+			usable = usable && strcmp(c->values[k].input, names->name[i]) != 0;
+		if (!usable)
+			continue;
+		c->values[c->n_values].shown = dlm_text_from_server(names->name[i], strlen(names->name[i]));
+		c->values[c->n_values++].input = names->name[i];
+	}
+}
+
+/* Keep of the column's values those that are named, or with `but` those that are not. */
+static void
+filter_values(DlmColumn *c, const Names *names, bool but)
 {
 	int			kept = 0;
 
-	if (c->values == NULL)
+	for (int i = 0; i < c->n_values; i++)
 	{
-		if (but)
-			return;
-		c->values = palloc(Max(names->n, 1) * sizeof(DlmValue));
-		for (int i = 0; i < names->n; i++)
-		{
-			bool		usable = names->name[i][0] != '\0';
+		if (in_names(names, c->values[i].input) != but)
+			c->values[kept++] = c->values[i];
+	}
+	c->n_values = kept;
+}
 
-			for (int k = 0; k < c->n_values; k++)
-				usable = usable && strcmp(c->values[k].input, names->name[i]) != 0;
-			if (!usable)
-				continue;
-			c->values[c->n_values].shown = dlm_text_from_server(names->name[i], strlen(names->name[i]));
-			c->values[c->n_values++].input = names->name[i];
-		}
-	}
+static void
+restrict_values(DlmColumn *c, const Names *names)
+{
+	if (c->values)
+		filter_values(c, names, false);
 	else
-	{
-		for (int i = 0; i < c->n_values; i++)
-		{
-			if (in_names(names, c->values[i].input) != but)
-				c->values[kept++] = c->values[i];
-		}
-		c->n_values = kept;
-	}
+		set_values(c, names);
+	if (c->n_values == 0)
+		c->unfillable = "its constraints leave no value";
+}
+
+/* A value that the column may not have. It may become a set later: a range of few numbers does. */
+static void
+exclude(DlmColumn *c, char *name)
+{
+	c->excluded = c->excluded ? repalloc(c->excluded, (c->n_excluded + 1) * sizeof(char *)) : palloc(sizeof(char *));
+	c->excluded[c->n_excluded++] = name;
+}
+
+void
+dlm_column_exclude(DlmColumn *c)
+{
+	Names		names = {c->excluded, c->n_excluded};
+
+	if (c->values == NULL || c->n_excluded == 0)
+		return;
+	filter_values(c, &names, true);
 	if (c->n_values == 0)
 		c->unfillable = "its constraints leave no value";
 }
@@ -380,12 +407,7 @@ learn_operator(DlmColumn *c, const OpExpr *op)
 			learn_bound(c, flip ? turned[i] : comparisons[i], number, is_length(flip ? right : left));
 	}
 	if (strcmp(name, "<>") == 0 && is_column(flip ? right : left))
-	{
-		Names		names = {0};
-
-		add_name(&names, output_of(&value));
-		restrict_values(c, &names, true);
-	}
+		exclude(c, output_of(&value));
 	if ((strcmp(name, "~") == 0 || strcmp(name, "~*") == 0) && !flip && is_column(left) && c->pattern == NULL &&
 		is_plain_pattern(output_of(&value)))
 		c->pattern = output_of(&value);
@@ -406,7 +428,7 @@ dlm_column_learn(DlmColumn *c, Node *check, bool domain)
 			dlm_column_learn(c, lfirst(cell), domain);
 	}
 	else if (equals_one_of(check, &names))
-		restrict_values(c, &names, false);
+		restrict_values(c, &names);
 	else if (IsA(check, OpExpr))
 		learn_operator(c, (OpExpr *) check);
 	else if (IsA(check, BoolExpr) && ((BoolExpr *) check)->boolop == OR_EXPR && list_length(((BoolExpr *) check)->args) == 2)

@@ -240,6 +240,10 @@ settle_shown(DlmColumn *c)
 	for (int i = 0; i < c->n_values && !distinct; i++)
 		c->values[i].shown = dlm_text_from_server(c->values[i].input, strlen(c->values[i].input));
 	c->by_reference = true;
+	/* "country: France", not "country id: France" */
+	if (distinct && c->n_values > 0 && c->values[0].shown.data != c->values[0].input && c->label.len > 3 &&
+		memcmp(c->label.data + c->label.len - 3, " id", 3) == 0)
+		c->label.len -= 3;
 }
 
 void

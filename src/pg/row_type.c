@@ -231,6 +231,7 @@ fill_columns(DlmRowType *t, Relation rel)
 			dlm_column_reference(t, c);
 		if (c->n_values == 0 && c->unfillable == NULL)
 			dlm_column_pattern(c);
+		dlm_column_exclude(c);
 	}
 }
 

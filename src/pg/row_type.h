@@ -61,6 +61,8 @@ typedef struct DlmColumn
 	DlmValue   *values;			/* [n_values], NULL: not a closed set */
 	int			n_values;
 	char	   *pattern;		/* or NULL */
+	char	  **excluded;		/* [n_excluded] inputs that a CHECK takes away, kept until there is a set */
+	int			n_excluded;
 	DlmBounds	bounds;
 	int			max_tokens;		/* of a gap that is decoded */
 	/* how known values of a foreign key are shown: values[i].shown where values[i].input is the value */
@@ -105,6 +107,9 @@ extern DlmColumn *dlm_row_column(const DlmRowType *t, const char *name);
 
 /* Take what an expression says of the column: x IN (...), bounds, length, x ~ '^...$'. What it does not understand is left. */
 extern void dlm_column_learn(DlmColumn *c, Node *check, bool domain);
+
+/* Take the excluded values out of the set, if there is one now. */
+extern void dlm_column_exclude(DlmColumn *c);
 
 /* -- row_patterns.c -- */
 

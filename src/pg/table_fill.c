@@ -21,8 +21,6 @@
 
 PG_FUNCTION_INFO_V1(dlm_sql_infill_table);
 
-#define PASSES	2				/* over the rows that were locked or changed */
-
 typedef struct Call
 {
 	MemoryContext context;

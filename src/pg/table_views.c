@@ -5,6 +5,7 @@
 
 #include "access/htup_details.h"
 #include "access/relation.h"
+#include "access/sysattr.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
@@ -87,12 +88,40 @@ legal_values(const DlmColumn *c)
 	return c->bounds.most_chars >= 0 ? psprintf("text of at most %d characters", c->bounds.most_chars) : pstrdup("text");
 }
 
+static Bitmapset *
+key_columns(Oid table)
+{
+	Relation	rel = relation_open(table, AccessShareLock);
+	Bitmapset  *columns = RelationGetIndexAttrBitmap(rel, INDEX_ATTR_BITMAP_PRIMARY_KEY);
+
+	relation_close(rel, AccessShareLock);
+	return columns;
+}
+
+/* Why dlm_infill_table fills nothing in a column, or NULL. */
+static const char *
+why_not(const DlmRowType *t, const DlmColumn *c, const Bitmapset *key)
+{
+	Form_pg_attribute att = TupleDescAttr(t->desc, c->attnum - 1);
+
+	if (att->attisdropped)
+		return NULL;
+	if (c->computed)
+		return att->attidentity ? "it is an identity" : "it is generated";
+	if (bms_is_member(c->attnum - FirstLowInvalidHeapAttributeNumber, key))
+		return "it is part of the primary key";
+	if (att->attnotnull)
+		return "it is NOT NULL, so it has no gaps";
+	return c->unfillable;
+}
+
 /* dlm_infill_columns(target regclass) returns table ("column" name, fills boolean, legal text, choices text[], reason text) */
 Datum
 dlm_sql_infill_columns(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 	DlmRowType *t;
+	Bitmapset  *key;
 	Oid			type = get_rel_type_id(PG_GETARG_OID(0));
 
 	InitMaterializedSRF(fcinfo, 0);
@@ -101,10 +130,11 @@ dlm_sql_infill_columns(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
 				 errmsg("\"%s\" has no rows", get_rel_name(PG_GETARG_OID(0)))));
 	t = dlm_row_type(type, -1);
+	key = key_columns(t->relid);
 	for (int i = 0; i < t->desc->natts; i++)
 	{
 		const DlmColumn *c = &t->columns[i];
-		const char *reason = c->dropped ? NULL : c->computed ? "it is generated" : c->unfillable;
+		const char *reason = why_not(t, c, key);
 		Datum		values[5] = {0};
 		bool		nulls[5] = {false, false, true, true, true};
 
