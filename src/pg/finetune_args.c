@@ -70,24 +70,15 @@ void
 dlm_finetune_options(DlmFinetune *f, Jsonb *options)
 {
 	static const char *const own[] = {"background", "replace", "memory_limit", "time_limit", "checkpoint_every"};
-	Datum		rest;
 
-	if (options == NULL)
-		options = DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum("{}")));
-	if (!JB_ROOT_IS_OBJECT(options))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("options must be a JSON object")));
+	options = dlm_json_options(options);
 	f->background = dlm_json_bool_option(options, "background");
 	f->replace = dlm_json_bool_option(options, "replace");
 	f->memory_limit = (int) unit_option(options, "memory_limit", GUC_UNIT_KB, 1024, dlm_guc_max_session_memory,
 										dlm_guc_max_session_memory);
 	f->time_limit = unit_option(options, "time_limit", GUC_UNIT_S, 0, 1e9, 0);
 	f->checkpoint_every = unit_option(options, "checkpoint_every", GUC_UNIT_S, 0, 1e9, CHECKPOINT_EVERY);
-	rest = JsonbPGetDatum(options);
-	for (int i = 0; i < lengthof(own); i++)
-		rest = DirectFunctionCall2(jsonb_delete, rest, CStringGetTextDatum(own[i]));
-	f->options = DatumGetJsonbP(rest);
+	f->options = dlm_json_without(options, own, lengthof(own));
 }
 
 dlm_train_options *

@@ -162,3 +162,25 @@ dlm_json_end(StringInfo json)
 	appendStringInfoString(json, json->len == 0 ? "{}" : "}");
 	return DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(json->data)));
 }
+
+Jsonb *
+dlm_json_options(Jsonb *options)
+{
+	if (options == NULL)
+		return DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum("{}")));
+	if (!JB_ROOT_IS_OBJECT(options))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("options must be a JSON object")));
+	return options;
+}
+
+Jsonb *
+dlm_json_without(Jsonb *object, const char *const *keys, int n)
+{
+	Datum		rest = JsonbPGetDatum(object);
+
+	for (int i = 0; i < n; i++)
+		rest = DirectFunctionCall2(jsonb_delete, rest, CStringGetTextDatum(keys[i]));
+	return DatumGetJsonbP(rest);
+}

@@ -30,6 +30,12 @@ extern double dlm_json_number(Jsonb *object, const char *key);
 extern bool dlm_json_bool(Jsonb *object, const char *key);
 extern char **dlm_json_names(Jsonb *object, const char *key, int *n);
 
+/* A user's options, {} for NULL; 22023 if they are no object. */
+extern Jsonb *dlm_json_options(Jsonb *options);
+
+/* The object less the members of these names. */
+extern Jsonb *dlm_json_without(Jsonb *object, const char *const *keys, int n);
+
 /* A flag of a user's options; 22023 if it is no boolean. */
 extern bool dlm_json_bool_option(Jsonb *options, const char *key);
 

@@ -287,12 +287,7 @@ take_options(DlmFill *f, Jsonb *options)
 	JsonbValue	value;
 	Datum		rest;
 
-	if (options == NULL)
-		options = DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum("{}")));
-	if (!JB_ROOT_IS_OBJECT(options))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("options must be a JSON object")));
+	options = dlm_json_options(options);
 	if (dlm_json_find(options, "columns", &value))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -301,9 +296,7 @@ take_options(DlmFill *f, Jsonb *options)
 	f->min_confidence = confidence_option(options);
 	f->provenance = provenance_option(options);
 	f->commit = !dlm_json_find(options, "commit", &value) || dlm_json_bool_option(options, "commit");
-	rest = JsonbPGetDatum(options);
-	for (int i = 0; i < lengthof(own); i++)
-		rest = DirectFunctionCall2(jsonb_delete, rest, CStringGetTextDatum(own[i]));
+	rest = JsonbPGetDatum(dlm_json_without(options, own, lengthof(own)));
 	initStringInfo(&ours);
 	dlm_json_add_names(&ours, "columns", f->columns, f->n_columns);
 	dlm_json_add_text(&ours, "on_error", "null");
