@@ -46,11 +46,11 @@ dlm_row_take(DlmRowJob *job, const dlm_result *result)
 	for (int g = 0; g < job->n_gaps; g++)
 	{
 		DlmRowGap  *gap = &job->gap[g];
-		const dlm_gap *found = gap->held ? NULL : result_gap(result, gap->column);
+		const dlm_gap *found;
 
 		if (gap->held)
 			continue;
-
+		found = result_gap(result, gap->column);
 		if (found->choice >= 0)
 		{
 			gap->probability = palloc(gap->column->n_values * sizeof(double));
@@ -140,15 +140,15 @@ by_probability(const void *a, const void *b)
 	return x->number - y->number;
 }
 
-/* The choices of a gap, the most probable first, ties to the earlier. */
+/* The choices of a gap, the most probable at first sight first, ties to the earlier. */
 static int *
-ranked_choices(const DlmRowGap *gap, const double *probability)
+ranked_choices(const DlmRowGap *gap)
 {
 	Combination *list = palloc(gap->column->n_values * sizeof(Combination));
 	int		   *ranked = palloc(gap->column->n_values * sizeof(int));
 
 	for (int i = 0; i < gap->column->n_values; i++)
-		list[i] = (Combination) {probability[i], i};
+		list[i] = (Combination) {gap->first_probability[i], i};
 	qsort(list, gap->column->n_values, sizeof(Combination), by_probability);
 	for (int i = 0; i < gap->column->n_values; i++)
 		ranked[i] = list[i].number;
@@ -202,7 +202,7 @@ search_combinations(DlmRowJob *job)
 	s.best = palloc(s.n * sizeof(int *));
 	for (int i = 0; i < s.n && total <= MOST_COMBINATIONS; i++)
 	{
-		s.best[i] = ranked_choices(&job->gap[s.gap[i]], job->gap[s.gap[i]].first_probability);
+		s.best[i] = ranked_choices(&job->gap[s.gap[i]]);
 		memcpy(job->gap[s.gap[i]].probability, job->gap[s.gap[i]].first_probability,
 			   job->gap[s.gap[i]].column->n_values * sizeof(double));
 		total *= choices_of(&s, job, i);

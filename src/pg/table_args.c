@@ -324,7 +324,6 @@ look_up_table(DlmFill *f, ArrayType *columns, Jsonb *options)
 	find_key(f, rel);
 	type = rel->rd_rel->reltype;
 	relation_close(rel, AccessShareLock);
-	f->row_type = format_type_be_qualified(type);
 	t = dlm_row_type(type, -1);
 	/* choices and patterns of the options may make a column fillable */
 	f->n_columns = 0;

@@ -42,7 +42,6 @@ typedef struct DlmFill
 	char	  **columns;		/* [n_columns] to be filled */
 	Oid		   *column_type;	/* [n_columns], without domains */
 	int			n_columns;
-	char	   *row_type;		/* of the table's rows, as SQL writes it */
 	char	   *filter;			/* SQL condition, or NULL */
 	int			batch;
 	Jsonb	   *options;		/* of dlm_infill_cells */

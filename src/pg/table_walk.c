@@ -18,8 +18,6 @@
 #include "row_type.h"
 #include "table_fill.h"
 
-#define MOST_KEYS	32			/* INDEX_MAX_KEYS */
-
 /* The rows that have a gap, and that the filter takes. */
 static void
 append_condition(const DlmFill *f, StringInfo out)
@@ -100,9 +98,9 @@ int64
 dlm_fill_count(const DlmFill *f)
 {
 	StringInfoData command;
-	Oid			types[MOST_KEYS];
-	Datum		values[MOST_KEYS];
-	char		nulls[MOST_KEYS];
+	Oid			types[INDEX_MAX_KEYS];
+	Datum		values[INDEX_MAX_KEYS];
+	char		nulls[INDEX_MAX_KEYS];
 	int			n = 0;
 	bool		isnull;
 	int64		rows;
@@ -154,9 +152,9 @@ read_rows(DlmFill *f, char **key, bool one)
 {
 	MemoryContext context = CurrentMemoryContext;
 	StringInfoData command;
-	Oid			types[MOST_KEYS + 2] = {JSONBOID, TEXTOID};
-	Datum		values[MOST_KEYS + 2];
-	char		nulls[MOST_KEYS + 2];
+	Oid			types[INDEX_MAX_KEYS + 2] = {JSONBOID, TEXTOID};
+	Datum		values[INDEX_MAX_KEYS + 2];
+	char		nulls[INDEX_MAX_KEYS + 2];
 	int			n = 2;
 	List	   *rows;
 
