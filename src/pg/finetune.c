@@ -328,18 +328,6 @@ give_up(Call *call)
 	dlm_job_fail(job, NULL);
 }
 
-static Datum
-result(FunctionCallInfo fcinfo, int64 id)
-{
-	TupleDesc	desc;
-	Datum		value = Int64GetDatum(id);
-	bool		isnull = false;
-
-	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "return type must be a row type");
-	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), &value, &isnull));
-}
-
 /*
  * dlm_finetune(name text, base text, query text, objective text, validation_query text, options jsonb,
  * INOUT job_id bigint)
@@ -378,5 +366,5 @@ dlm_sql_finetune(PG_FUNCTION_ARGS)
 	SPI_finish();
 	MemoryContextSwitchTo(caller);
 	MemoryContextDelete(context);
-	return result(fcinfo, id);
+	return dlm_job_result(fcinfo, id);
 }

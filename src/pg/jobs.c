@@ -15,6 +15,7 @@
 #include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
+#include "funcapi.h"
 #include "miscadmin.h"
 #include "storage/lock.h"
 #include "utils/acl.h"
@@ -531,4 +532,16 @@ dlm_job_fail(DlmJob *job, const char *hint)
 	PG_END_TRY();
 	dlm_job_unlock(job);
 	ReThrowError(error);
+}
+
+Datum
+dlm_job_result(FunctionCallInfo fcinfo, int64 id)
+{
+	TupleDesc	desc;
+	Datum		value = Int64GetDatum(id);
+	bool		isnull = false;
+
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), &value, &isnull));
 }

@@ -101,4 +101,7 @@ extern void dlm_job_store(DlmJob *job);
  */
 extern void dlm_job_fail(DlmJob *job, const char *hint) pg_attribute_noreturn();
 
+/* What a procedure with the one INOUT argument job_id returns. */
+extern Datum dlm_job_result(FunctionCallInfo fcinfo, int64 id);
+
 #endif							/* DLM_PG_JOBS_H */

@@ -296,18 +296,6 @@ give_up(Call *call)
 									 (long long) call->job->id));
 }
 
-static Datum
-result(FunctionCallInfo fcinfo, int64 id)
-{
-	TupleDesc	desc;
-	Datum		value = Int64GetDatum(id);
-	bool		isnull = false;
-
-	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "return type must be a row type");
-	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), &value, &isnull));
-}
-
 /*
  * dlm_infill_table(target regclass, columns name[], filter text, batch int, options jsonb, model text,
  * INOUT job_id bigint)
@@ -346,5 +334,5 @@ dlm_sql_infill_table(PG_FUNCTION_ARGS)
 	SPI_finish();
 	MemoryContextSwitchTo(caller);
 	MemoryContextDelete(context);
-	return result(fcinfo, id);
+	return dlm_job_result(fcinfo, id);
 }
