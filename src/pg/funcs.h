@@ -65,6 +65,16 @@ dlm_unpack_sampling(const NullableDatum *arguments, DlmArgs *args)
 	args->model = arguments[4];
 }
 
+/* input, options, model: all the arguments of a function. */
+static inline void
+dlm_unpack_plain(const NullableDatum *arguments, DlmArgs *args)
+{
+	dlm_args_init(args);
+	args->input = arguments[0];
+	args->options = arguments[1];
+	args->model = arguments[2];
+}
+
 /* Run a call whose answer is rows. `usable` false: no rows (a NULL first argument). */
 extern Datum dlm_return_rows(FunctionCallInfo fcinfo, bool usable, dlm_task task, const DlmArgs *args, DlmTake take);
 

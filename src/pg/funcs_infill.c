@@ -60,10 +60,7 @@ add_rows(DlmCall *call, const DlmArgs *args, const Datum *inputs, const bool *nu
 static void
 unpack_row(const NullableDatum *arguments, DlmArgs *args)
 {
-	dlm_args_init(args);
-	args->input = arguments[0];
-	args->options = arguments[1];
-	args->model = arguments[2];
+	dlm_unpack_plain(arguments, args);
 	args->add = add_rows;
 }
 

@@ -196,10 +196,7 @@ add_records(DlmCall *call, const DlmArgs *args, const Datum *inputs, const bool 
 static void
 unpack_record(const NullableDatum *arguments, DlmArgs *args)
 {
-	dlm_args_init(args);
-	args->input = arguments[0];
-	args->options = arguments[1];
-	args->model = arguments[2];
+	dlm_unpack_plain(arguments, args);
 	args->add = add_records;
 }
 

@@ -70,16 +70,6 @@ dlm_return_rows(FunctionCallInfo fcinfo, bool usable, dlm_task task, const DlmAr
 	return (Datum) 0;
 }
 
-/* input, options, model */
-static void
-unpack_score(const NullableDatum *arguments, DlmArgs *args)
-{
-	dlm_args_init(args);
-	args->input = arguments[0];
-	args->options = arguments[1];
-	args->model = arguments[2];
-}
-
 /* input, model */
 static void
 unpack_embed(const NullableDatum *arguments, DlmArgs *args)
@@ -90,7 +80,7 @@ unpack_embed(const NullableDatum *arguments, DlmArgs *args)
 }
 
 const DlmFunction dlm_function_score = {
-	"dlm_sql_score", DLM_SCORE, 1, unpack_score, dlm_make_score, InvalidOid, false
+	"dlm_sql_score", DLM_SCORE, 1, dlm_unpack_plain, dlm_make_score, InvalidOid, false
 };
 const DlmFunction dlm_function_embed = {
 	"dlm_sql_embed", DLM_EMBED, 1, unpack_embed, dlm_make_embedding, InvalidOid, false
@@ -109,7 +99,7 @@ dlm_sql_token_scores(PG_FUNCTION_ARGS)
 {
 	DlmArgs		args;
 
-	unpack_score(fcinfo->args, &args);
+	dlm_unpack_plain(fcinfo->args, &args);
 	return dlm_return_rows(fcinfo, !args.input.isnull, DLM_TOKEN_SCORES, &args, dlm_put_token_scores);
 }
 
