@@ -162,6 +162,9 @@ SELECT r - 'b' AS kept, r ->> 'b' IN ('yes', 'no') AS chosen, (r ->> 'z') ~ '^[0
 	LATERAL (SELECT r - 'z' AS r) AS s (rest);
 \x on
 SELECT * FROM pg_temp.fails($$SELECT dlm_infill_record('[1]')$$);
+-- a bad row behind good ones of the same batch
+SELECT * FROM pg_temp.fails($$SELECT dlm_infill_record(CASE WHEN i < 40 THEN jsonb_build_object('b', NULL, 'n', i) ELSE '[1]' END,
+	'{"columns": ["b"], "choices": {"b": ["x", "y"]}}') FROM generate_series(1, 40) AS i$$);
 SELECT * FROM pg_temp.fails($$SELECT dlm_infill_record('{"a": null}', '{"choices": {"a": []}}')$$);
 \x off
 

@@ -154,6 +154,29 @@ dlm_call_open(dlm_task task, NullableDatum model)
 	return call;
 }
 
+/*
+ * Requests that the caller makes itself. A bad row after good ones leaves none
+ * of them behind: whoever catches the error may go on to add others.
+ */
+static void
+add_own(DlmCall *call, const DlmArgs *args, const Datum *inputs, const bool *nulls, int rows)
+{
+	int			n = call->n;
+	int			n_given = call->n_given;
+
+	PG_TRY();
+	{
+		args->add(call, args, inputs, nulls, rows);
+	}
+	PG_CATCH();
+	{
+		call->n = n;
+		call->n_given = n_given;
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+}
+
 void
 dlm_call_add(DlmCall *call, const DlmArgs *args, const Datum *inputs, const bool *nulls, int n)
 {
@@ -164,7 +187,7 @@ dlm_call_add(DlmCall *call, const DlmArgs *args, const Datum *inputs, const bool
 
 	if (args->add)
 	{
-		args->add(call, args, inputs, nulls, n);
+		add_own(call, args, inputs, nulls, n);
 		call->rows += n;
 		call->calls += n;
 		return;
