@@ -11,6 +11,7 @@
 
 #define NEARLY_SURE		0.9		/* gaps whose best choice is as probable as this are decided together */
 #define ROUNDS			16		/* at most about so many rounds, however many gaps there are */
+#define MOST_REVISED	8		/* gaps that are scored again: each costs whole rows, one for each length of its choices */
 #define MOST_CHANGES	2		/* gaps that may change after everything else is known */
 
 /* ------------------------------------------------------------------- open */
@@ -289,11 +290,39 @@ plan_open(dl_closed *c, bool *busy, dlm_error *err)
 
 /* ------------------------------------------------------------------ revise */
 
+/* The gap that was decided with least confidence, the earlier one among equals, of those not nearly sure and not revised yet. */
+static dl_closed_gap *
+least_sure(const dl_closed *c)
+{
+	dl_closed_gap *found = NULL;
+	double		least = NEARLY_SURE;
+
+	for (int i = 0; i < c->n; i++)
+	{
+		dl_closed_gap *g = &c->gap[i];
+
+		if (!g->revised && g->probability[g->choice] < least)
+		{
+			found = g;
+			least = g->probability[g->choice];
+		}
+	}
+	return found;
+}
+
 /* *busy: a round is needed. A single gap with nothing open has been scored with everything else known. */
 static dlm_status
 plan_revise(dl_closed *c, bool *busy, dlm_error *err)
 {
-	*busy = !c->settled && c->all->frame.n_gaps > 1;
+	dl_closed_gap *g;
+
+	*busy = false;
+	if (c->settled || c->all->frame.n_gaps == 1)
+		return DLM_OK;
+	for (int n = 0; c->changes == 0 && n < MOST_REVISED && (g = least_sure(c)) != NULL; n++)
+		g->revised = true;
+	for (int i = 0; i < c->n; i++)
+		*busy |= c->gap[i].revised;
 	return *busy ? dl_closed_revise_rows(c, err) : DLM_OK;
 }
 
@@ -306,8 +335,11 @@ absorb_revise(dl_closed *c)
 	for (int i = 0; i < c->n; i++)
 	{
 		dl_closed_gap *g = &c->gap[i];
-		double		gain = g->logprob[best_choice(g)] - g->logprob[g->choice];
+		double		gain;
 
+		if (!g->revised)
+			continue;
+		gain = g->logprob[best_choice(g)] - g->logprob[g->choice];
 		soften(g);
 		if (gain > most)
 		{

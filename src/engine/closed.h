@@ -9,11 +9,13 @@
  *				The gap with the most probable choice is decided, and every other one that is nearly
  *				sure; the next round sees them as text
  *		OPEN	the gaps without choices are decoded together (fill.c), all choices being text
- *		REVISE	each gap is scored once more, all others being text. Where another choice is now more
- *				probable, the gap that gains most changes, and the round is repeated
+ *		REVISE	the gaps that were decided with least confidence are scored once more, all others being text.
+ *				Where another choice is now more probable, the gap that gains most changes, and the round is
+ *				repeated
  *
- * The probabilities of the last round are those of the result: each is
- * conditional on everything else in the answer.
+ * A probability is that of the last time its gap was scored: given everything
+ * else in the answer for a revised gap, given what was known when it was
+ * decided, nearly surely, for another one.
  */
 #ifndef DL_CLOSED_H
 #define DL_CLOSED_H

@@ -357,7 +357,7 @@ dl_closed_revise_rows(dl_closed *c, dlm_error *err)
 		int			g = c->gap[i].gap;
 		content		text = in[g];
 
-		for (int k = 0; k < c->gap[i].n_lengths && st == DLM_OK; k++)
+		for (int k = 0; c->gap[i].revised && k < c->gap[i].n_lengths && st == DLM_OK; k++)
 		{
 			in[g] = (content) {.masks = c->gap[i].length[k], .asked = true};
 			st = add_row(c, in, NULL, err);

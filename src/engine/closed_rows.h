@@ -17,6 +17,7 @@ typedef struct dl_closed_gap
 	double	   *logprob;		/* [n] of each choice, mean or sum */
 	double	   *probability;	/* [n] */
 	int			choice;			/* taken; -1: not decided */
+	bool		revised;		/* is scored again when everything else is known */
 } dl_closed_gap;
 
 typedef enum dl_closed_phase { DL_CLOSED_CHOOSE = 0, DL_CLOSED_OPEN, DL_CLOSED_REVISE } dl_closed_phase;
@@ -42,7 +43,7 @@ struct dl_closed
 /*
  * The rows of a round. CHOOSE: as many as the gap with the most different
  * lengths has; in row k each gap not decided is a canvas of its k-th length.
- * REVISE: one for each gap and length. Rows stay linked until they are freed.
+ * REVISE: one for each revised gap and length. Rows stay linked until they are freed.
  */
 dlm_status	dl_closed_choose_rows(dl_closed *c, dlm_error *err);
 dlm_status	dl_closed_revise_rows(dl_closed *c, dlm_error *err);

@@ -295,7 +295,7 @@ typedef struct dlm_gap
 	double		logprob;		/* mean of its tokens, as decoded or as scored */
 	double		probability;	/* of the choice among the choices; e^logprob of any other text */
 	int			choice;			/* index of the choice, -1 for a gap without choices */
-	const double *choices;		/* [n_choices] probabilities, all else being as it is in the answer; NULL without */
+	const double *choices;		/* [n_choices] probabilities when the gap was scored last; NULL without */
 } dlm_gap;
 
 typedef struct dlm_label_score

@@ -209,6 +209,39 @@ rows_hold_all_kinds(const tiny_model *m, const char *family)
 	dlm_session_close(s);
 }
 
+/* More gaps with choices than are scored again: each holds one of its choices all the same, with a probability. */
+static void
+many_choices(const tiny_model *m, const char *family)
+{
+	enum { N = 12 };
+	static const char *const names[N] = {"1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12"};
+	dlm_gap_rule rules[N];
+	dlm_request r = {.task = DLM_INFILL, .rules = rules, .n_rules = N,
+		.input = tiny_text("a [MASK] b [MASK] c [MASK] d [MASK] e [MASK] f [MASK] g [MASK] h [MASK] i [MASK] j [MASK] k [MASK] l [MASK] m")};
+	dlm_error	err = {0};
+	dlm_session *s;
+	const dlm_result *result;
+
+	for (int g = 0; g < N; g++)
+		rules[g] = (dlm_gap_rule) {.gap = tiny_text(names[g]), .choices = animals, .n_choices = 5};
+	s = tiny_run(m, &r, 1, NULL, &err);
+	result = s ? dlm_session_result(s, 0) : NULL;
+	CHECK(result != NULL && result->error.status == DLM_OK && result->n_gaps == N, "%s: %s", family,
+		  result ? result->error.message : err.message);
+	for (int g = 0; result != NULL && g < result->n_gaps; g++)
+	{
+		const dlm_gap *gap = &result->gaps[g];
+
+		double		sum = 0;
+
+		for (int i = 0; i < 5; i++)
+			sum += gap->choices[i];
+		CHECK(fabs(sum - 1) < 1e-9 && gap->choice >= 0 && gap->choice < 5 && gap->probability == gap->choices[gap->choice] &&
+			  same_text(gap->text, animals[gap->choice]), "%s: gap %d holds \"%.*s\"", family, g, (int) gap->text.len, gap->text.data);
+	}
+	dlm_session_close(s);
+}
+
 /* --------------------------------------------------------------- equality */
 
 static void
@@ -331,6 +364,7 @@ main(void)
 		impossible_patterns_are_errors(&m, families[i]);
 		choices_are_labels(&m, families[i]);
 		rows_hold_all_kinds(&m, families[i]);
+		many_choices(&m, families[i]);
 		batch_is_single(&m, families[i]);
 		if (i == 0)
 		{
