@@ -15,7 +15,6 @@
 #include "access/xact.h"
 #include "tcop/pquery.h"
 #include "utils/memutils.h"
-#include "utils/resowner.h"
 
 #include "batch_state.h"
 #include "errors.h"
@@ -44,8 +43,7 @@ bool
 dlm_attempt(void (*work) (void *arg), void *arg)
 {
 	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	volatile bool done = true;
+	ErrorData  *error;
 
 	if (IsInParallelMode() || ends_transaction())
 	{
@@ -53,24 +51,11 @@ dlm_attempt(void (*work) (void *arg), void *arg)
 		MemoryContextSwitchTo(context);
 		return true;
 	}
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
-	PG_TRY();
-	{
-		work(arg);
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		ErrorData  *error = dlm_rollback_subtransaction(context, owner);
-
-		if (ends_statement(error))
-			ReThrowError(error);
-		FreeErrorData(error);
-		done = false;
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
-	return done;
+	error = dlm_subtransaction(work, arg);
+	if (error == NULL)
+		return true;
+	if (ends_statement(error))
+		ReThrowError(error);
+	FreeErrorData(error);
+	return false;
 }

@@ -1,12 +1,13 @@
 /*
- * errors.c - errors of engine and loader as errors of PostgreSQL. The only
- * place that maps one to the other.
+ * errors.c - errors of engine and loader as errors of PostgreSQL, the only
+ * place that maps one to the other; and errors that are caught.
  */
 #include "dlm_pg.h"
 
 #include "access/xact.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
+#include "utils/resowner.h"
 
 #include "encoding.h"
 #include "errors.h"
@@ -75,14 +76,27 @@ dlm_raise(const dlm_error *err)
 }
 
 ErrorData *
-dlm_rollback_subtransaction(MemoryContext context, ResourceOwner owner)
+dlm_subtransaction(void (*work) (void *arg), void *arg)
 {
-	ErrorData  *error;
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	ErrorData  *volatile error = NULL;
 
+	BeginInternalSubTransaction(NULL);
 	MemoryContextSwitchTo(context);
-	error = CopyErrorData();
-	FlushErrorState();
-	RollbackAndReleaseCurrentSubTransaction();
+	PG_TRY();
+	{
+		work(arg);
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+	}
+	PG_END_TRY();
 	MemoryContextSwitchTo(context);
 	CurrentResourceOwner = owner;
 	return error;

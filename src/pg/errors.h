@@ -4,8 +4,6 @@
 #ifndef DLM_PG_ERRORS_H
 #define DLM_PG_ERRORS_H
 
-#include "utils/resowner.h"
-
 #include "dlm.h"
 
 /* Raise an engine or loader error: its message, its hint, and the SQLSTATE of its status. */
@@ -15,9 +13,10 @@ extern void dlm_raise(const dlm_error *err) pg_attribute_noreturn();
 extern void dlm_raise_element(const dlm_error *err, int element) pg_attribute_noreturn();
 
 /*
- * In PG_CATCH: the error of an internal subtransaction that began in this
- * context and with this owner, which are current again; it is rolled back.
+ * Do work in a subtransaction. NULL: it is done. Otherwise its error, in the
+ * caller's context, and the subtransaction is rolled back. Either way memory
+ * context and resource owner are the caller's again. Not in a parallel plan.
  */
-extern ErrorData *dlm_rollback_subtransaction(MemoryContext context, ResourceOwner owner);
+extern ErrorData *dlm_subtransaction(void (*work) (void *arg), void *arg);
 
 #endif							/* DLM_PG_ERRORS_H */

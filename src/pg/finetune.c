@@ -112,7 +112,7 @@ begin_new(Call *call)
 	dlm_finetune_check_queries(f);
 	dlm_finetune_check(&asked, f);
 	call->f = f;
-	call->job = dlm_job_create(call->context, "finetune", call->name, call->base, dlm_finetune_to_arguments(f), false);
+	call->job = dlm_job_create(call->context, DLM_JOB_FINETUNE, call->name, call->base, dlm_finetune_to_arguments(f), false);
 }
 
 /* ------------------------------------------------------------- jobs to go on with */
@@ -178,35 +178,14 @@ merge_arguments(Call *call)
 }
 
 static void
-take_job(Call *call, int64 id)
-{
-	DlmJob	   *job = dlm_job_read(call->context, id);
-
-	if (job == NULL || strcmp(job->kind, "finetune") != 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("there is no training with job_id %lld", (long long) id),
-				 errhint("SELECT * FROM dlm_jobs lists the jobs.")));
-	dlm_job_check_owner(job);
-	if (!dlm_job_lock(job, false))
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_IN_USE),
-				 errmsg("job %lld is running", (long long) id)));
-	call->job = job;
-}
-
-static void
 begin_again(Call *call, int64 id)
 {
 	DlmJob	   *job;
 	Oid			user;
 	int			security;
 
-	take_job(call, id);
-	/* once more: it may have gone on until the lock was ours */
-	job = dlm_job_read(call->context, id);
-	job->locked = true;
-	call->job = job;
+	dlm_job_take(call->context, id, DLM_JOB_FINETUNE, "training", &call->job);
+	job = call->job;
 	call->f = dlm_finetune_from_arguments(job->arguments);
 	check_resumable(job, call->f);
 	merge_arguments(call);

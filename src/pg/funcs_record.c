@@ -202,20 +202,6 @@ unpack_record(const NullableDatum *arguments, DlmArgs *args)
 
 /* ------------------------------------------------------------------ answers */
 
-/* The gap of a member, whose name is m<number>; NULL: the row stays as it is. */
-static const dlm_gap *
-gap_of(const dlm_result *result, int member)
-{
-	char	   *name = psprintf("m%d", member);
-
-	for (int i = 0; i < result->n_gaps; i++)
-	{
-		if (result->gaps[i].name.len == strlen(name) && memcmp(result->gaps[i].name.data, name, strlen(name)) == 0)
-			return &result->gaps[i];
-	}
-	return NULL;
-}
-
 static Datum
 make_record(const dlm_request *request, const dlm_result *result, void *arg)
 {
@@ -225,7 +211,7 @@ make_record(const dlm_request *request, const dlm_result *result, void *arg)
 	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
 	for (int i = 0; i < job->n; i++)
 	{
-		const dlm_gap *gap = job->member[i].gap ? gap_of(result, i) : NULL;
+		const dlm_gap *gap = job->member[i].gap ? dlm_result_gap(result, 'm', i) : NULL;
 		JsonbValue	item;
 		text	   *answer;
 

@@ -70,7 +70,7 @@ put_counts(Datum *values, bool *nulls, const DlmJob *job)
 	static const char *const counts[] = {"rows", "written", "unsure", "skipped", "failed", "cells"};
 	StringInfoData json;
 
-	nulls[COL_COUNTS] = strcmp(job->kind, "fill") != 0;
+	nulls[COL_COUNTS] = strcmp(job->kind, DLM_JOB_FILL) != 0;
 	if (nulls[COL_COUNTS])
 		return;
 	initStringInfo(&json);

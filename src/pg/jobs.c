@@ -393,6 +393,37 @@ dlm_job_unlock(DlmJob *job)
 	(void) LockRelease(&tag, AccessExclusiveLock, true);
 }
 
+/* The job, of the right kind. */
+static DlmJob *
+read_known(MemoryContext context, int64 id, const char *kind, const char *noun)
+{
+	DlmJob	   *job = dlm_job_read(context, id);
+
+	if (job == NULL || strcmp(job->kind, kind) != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("there is no %s with job_id %lld", noun, (long long) id),
+				 errhint("SELECT * FROM dlm_jobs lists the jobs.")));
+	return job;
+}
+
+void
+dlm_job_take(MemoryContext context, int64 id, const char *kind, const char *noun, DlmJob **job)
+{
+	DlmJob	   *found = read_known(context, id, kind, noun);
+
+	dlm_job_check_owner(found);
+	if (!dlm_job_lock(found, false))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_IN_USE),
+				 errmsg("job %lld is running", (long long) id)));
+	*job = found;
+	/* once more: it may have gone on, or have been deleted, until the lock was ours */
+	found = read_known(context, id, kind, noun);
+	found->locked = true;
+	*job = found;
+}
+
 bool
 dlm_job_lock_transaction(int64 id)
 {
@@ -456,28 +487,30 @@ dlm_job_rollback(const DlmJob *job)
 	begun(job);
 }
 
+typedef struct Guarded
+{
+	void		(*work) (void *arg);
+	void	   *arg;
+} Guarded;
+
+static void
+with_snapshot(void *arg)
+{
+	Guarded    *guarded = arg;
+
+	PushActiveSnapshot(GetTransactionSnapshot());
+	guarded->work(guarded->arg);
+	PopActiveSnapshot();
+}
+
 void
 dlm_job_guard(void (*work) (void *arg), void *arg)
 {
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
+	Guarded		guarded = {work, arg};
+	ErrorData  *error = dlm_subtransaction(with_snapshot, &guarded);
 
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
-	PG_TRY();
-	{
-		PushActiveSnapshot(GetTransactionSnapshot());
-		work(arg);
-		PopActiveSnapshot();
-		ReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(context);
-		CurrentResourceOwner = owner;
-	}
-	PG_CATCH();
-	{
-		ReThrowError(dlm_rollback_subtransaction(context, owner));
-	}
-	PG_END_TRY();
+	if (error)
+		ReThrowError(error);
 }
 
 static void

@@ -28,6 +28,9 @@
 #define DLM_JOB_CANCELLED	"cancelled"
 #define DLM_JOB_INTERRUPTED	"interrupted"	/* shown only: began, and nobody works on it */
 
+#define DLM_JOB_FINETUNE	"finetune"	/* kinds */
+#define DLM_JOB_FILL		"fill"
+
 /* All pointers lie in `context`. */
 typedef struct DlmJob
 {
@@ -35,7 +38,7 @@ typedef struct DlmJob
 	bool		background;		/* no procedure's SPI connection: transactions are our own */
 	bool		locked;			/* by this process */
 	int64		id;
-	char	   *kind;			/* "finetune" */
+	char	   *kind;			/* DLM_JOB_FINETUNE, DLM_JOB_FILL */
 	char	   *name;			/* of what is made */
 	char	   *base;			/* model, or NULL */
 	Oid			owner;
@@ -71,6 +74,13 @@ extern void dlm_job_check_owner(const DlmJob *job);
 /* Take the lock of a job. Without wait: false if another process works on it. */
 extern bool dlm_job_lock(DlmJob *job, bool wait);
 extern void dlm_job_unlock(DlmJob *job);
+
+/*
+ * Take up a job of a kind that stopped: *job, locked, as it is now. `noun` is
+ * what messages call it. Errors: 42704 (there is none), 42501, 55006 (it is
+ * running). *job is set as soon as it is locked, for the caller's PG_CATCH.
+ */
+extern void dlm_job_take(MemoryContext context, int64 id, const char *kind, const char *noun, DlmJob **job);
 
 /* ... until the end of this transaction; false if a process works on it. */
 extern bool dlm_job_lock_transaction(int64 id);

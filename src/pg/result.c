@@ -98,6 +98,20 @@ push_string(JsonbParseState **state, JsonbIteratorToken token, text *value)
 	pushJsonbValue(state, token, &item);
 }
 
+const dlm_gap *
+dlm_result_gap(const dlm_result *result, char letter, int number)
+{
+	char		name[16];
+	size_t		len = (size_t) snprintf(name, sizeof(name), "%c%d", letter, number);
+
+	for (int i = 0; i < result->n_gaps; i++)
+	{
+		if (result->gaps[i].name.len == len && memcmp(result->gaps[i].name.data, name, len) == 0)
+			return &result->gaps[i];
+	}
+	return NULL;
+}
+
 /* {"name": "text", ...}; a gap without a name is called by its number among all gaps, from 1. */
 Datum
 dlm_make_gaps(const dlm_request *request, const dlm_result *result, void *arg)

@@ -25,6 +25,9 @@ extern Datum dlm_make_labels(const dlm_request *request, const dlm_result *resul
 extern Datum dlm_make_score(const dlm_request *request, const dlm_result *result, void *arg);
 extern Datum dlm_make_embedding(const dlm_request *request, const dlm_result *result, void *arg);
 
+/* The gap of an answer that is named by a letter and a number, as requests made here name theirs; NULL: there is none. */
+extern const dlm_gap *dlm_result_gap(const dlm_result *result, char letter, int number);
+
 /* Where a set-returning function puts its rows: DlmTake with arg = the function's ReturnSetInfo. */
 extern void dlm_put_label_scores(DlmCall *call, int row, const dlm_request *request, const dlm_result *result, void *rsinfo);
 extern void dlm_put_token_scores(DlmCall *call, int row, const dlm_request *request, const dlm_result *result, void *rsinfo);

@@ -22,7 +22,6 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
-#include "utils/resowner.h"
 
 #include "errors.h"
 #include "row_job.h"
@@ -159,8 +158,9 @@ failing_reference(const DlmRowJob *job)
 /* ----------------------------------------------------------------- attempts */
 
 static void
-try_row(Attempt *a)
+try_row(void *arg)
 {
+	Attempt    *a = arg;
 	DlmRowJob  *job = a->job;
 	Oid			user;
 	int			security,
@@ -203,38 +203,22 @@ forget_checks(DlmRowType *t)
 static bool
 attempt(Attempt *a, ErrorData **why)
 {
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	volatile bool done = true;
+	int			category;
 
 	if (IsInParallelMode())
 	{
 		try_row(a);
 		return true;
 	}
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
-	PG_TRY();
-	{
-		try_row(a);
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		int			category;
-
-		*why = dlm_rollback_subtransaction(context, owner);
-		category = ERRCODE_TO_CATEGORY((*why)->sqlerrcode);
-		if (category == ERRCODE_OPERATOR_INTERVENTION || category == ERRCODE_SYSTEM_ERROR ||
-			category == ERRCODE_INSUFFICIENT_RESOURCES || category == ERRCODE_TRANSACTION_ROLLBACK)
-			ReThrowError(*why);
-		forget_checks(a->job->type);
-		done = false;
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
-	return done;
+	*why = dlm_subtransaction(try_row, a);
+	if (*why == NULL)
+		return true;
+	category = ERRCODE_TO_CATEGORY((*why)->sqlerrcode);
+	if (category == ERRCODE_OPERATOR_INTERVENTION || category == ERRCODE_SYSTEM_ERROR ||
+		category == ERRCODE_INSUFFICIENT_RESOURCES || category == ERRCODE_TRANSACTION_ROLLBACK)
+		ReThrowError(*why);
+	forget_checks(a->job->type);
+	return false;
 }
 
 /* Columns that a check reads, offset as pull_varattnos has them; NULL: all. */

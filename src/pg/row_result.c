@@ -10,25 +10,11 @@
 #include "utils/builtins.h"
 
 #include "encoding.h"
+#include "result.h"
 #include "row_job.h"
 
 #define MOST_TRIES	200			/* of choices, without asking the model again */
 #define MOST_COMBINATIONS	4096	/* of choices that are ranked */
-
-/* The gap of a result that is a column's: they are named c<attnum>. */
-static const dlm_gap *
-result_gap(const dlm_result *result, const DlmColumn *c)
-{
-	char		name[16];
-
-	snprintf(name, sizeof(name), "c%d", c->attnum);
-	for (int i = 0; i < result->n_gaps; i++)
-	{
-		if (result->gaps[i].name.len == strlen(name) && memcmp(result->gaps[i].name.data, name, strlen(name)) == 0)
-			return &result->gaps[i];
-	}
-	elog(ERROR, "the model's answer has no gap \"%s\"", name);
-}
 
 static void
 take_choice(DlmRowGap *gap, int choice)
@@ -50,7 +36,9 @@ dlm_row_take(DlmRowJob *job, const dlm_result *result)
 
 		if (gap->held)
 			continue;
-		found = result_gap(result, gap->column);
+		found = dlm_result_gap(result, 'c', gap->column->attnum);
+		if (found == NULL)
+			elog(ERROR, "the model's answer has no gap of column \"%s\"", gap->column->name);
 		if (found->choice >= 0)
 		{
 			gap->probability = palloc(gap->column->n_values * sizeof(double));

@@ -108,7 +108,7 @@ begin_new(Call *call)
 						   PG_ARGISNULL(5) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(5)));
 	create_provenance(f);
 	call->f = f;
-	call->job = dlm_job_create(call->context, "fill", f->table, f->model ? f->model : pstrdup(dlm_registry_resolve(NULL)->name),
+	call->job = dlm_job_create(call->context, DLM_JOB_FILL, f->table, f->model ? f->model : pstrdup(dlm_registry_resolve(NULL)->name),
 							   dlm_fill_to_job(f), false);
 	call->job->figures.steps = dlm_fill_count(f);
 }
@@ -116,22 +116,7 @@ begin_new(Call *call)
 static void
 begin_again(Call *call, int64 id)
 {
-	DlmJob	   *job = dlm_job_read(call->context, id);
-
-	if (job == NULL || strcmp(job->kind, "fill") != 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("there is no fill with job_id %lld", (long long) id),
-				 errhint("SELECT * FROM dlm_jobs lists the jobs.")));
-	dlm_job_check_owner(job);
-	if (!dlm_job_lock(job, false))
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_IN_USE),
-				 errmsg("job %lld is running", (long long) id)));
-	call->job = job;
-	/* once more: it may have gone on until the lock was ours */
-	call->job = dlm_job_read(call->context, id);
-	call->job->locked = true;
+	dlm_job_take(call->context, id, DLM_JOB_FILL, "fill", &call->job);
 	if (strcmp(call->job->state, DLM_JOB_DONE) == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),

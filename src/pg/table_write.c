@@ -9,7 +9,6 @@
 #include "dlm_pg.h"
 
 #include "access/htup_details.h"
-#include "access/xact.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
@@ -20,7 +19,6 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/numeric.h"
-#include "utils/resowner.h"
 #include "utils/syscache.h"
 
 #include "errors.h"
@@ -212,38 +210,22 @@ write_row(void *arg)
 static bool
 attempt(Writer *w)
 {
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	volatile bool done = true;
+	ErrorData  *error = dlm_subtransaction(write_row, w);
+	int			category = error ? ERRCODE_TO_CATEGORY(error->sqlerrcode) : 0;
 
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
-	PG_TRY();
+	if (error == NULL)
+		return true;
+	if (category == ERRCODE_OPERATOR_INTERVENTION || category == ERRCODE_SYSTEM_ERROR ||
+		category == ERRCODE_INSUFFICIENT_RESOURCES || category == ERRCODE_SYNTAX_ERROR_OR_ACCESS_RULE_VIOLATION ||
+		category == ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE)
 	{
-		write_row(w);
-		ReleaseCurrentSubTransaction();
+		/* a right that one row's policy denies is that row's; one that the table denies is everyone's */
+		if (error->sqlerrcode != ERRCODE_INSUFFICIENT_PRIVILEGE || strstr(error->message, "row-level security") == NULL)
+			ReThrowError(error);
 	}
-	PG_CATCH();
-	{
-		ErrorData  *error = dlm_rollback_subtransaction(context, owner);
-		int			category = ERRCODE_TO_CATEGORY(error->sqlerrcode);
-
-		if (category == ERRCODE_OPERATOR_INTERVENTION || category == ERRCODE_SYSTEM_ERROR ||
-			category == ERRCODE_INSUFFICIENT_RESOURCES || category == ERRCODE_SYNTAX_ERROR_OR_ACCESS_RULE_VIOLATION ||
-			category == ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE)
-		{
-			/* a right that one row's policy denies is that row's; one that the table denies is everyone's */
-			if (error->sqlerrcode != ERRCODE_INSUFFICIENT_PRIVILEGE || strstr(error->message, "row-level security") == NULL)
-				ReThrowError(error);
-		}
-		w->f->last_error = MemoryContextStrdup(w->job->context, error->message);
-		FreeErrorData(error);
-		done = false;
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
-	return done;
+	w->f->last_error = MemoryContextStrdup(w->job->context, error->message);
+	FreeErrorData(error);
+	return false;
 }
 
 static void
