@@ -482,13 +482,14 @@ GRANT USAGE ON FOREIGN SERVER "dlm-135m" TO PUBLIC;
 CREATE FUNCTION dlm_load_model(
 	name text,
 	path text,
-	options jsonb DEFAULT NULL
+	options jsonb DEFAULT NULL,
+	replace boolean DEFAULT false
 )
 RETURNS text
 LANGUAGE C VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'dlm_sql_load_model';
-COMMENT ON FUNCTION dlm_load_model(text, text, jsonb) IS
-	'convert a checkpoint on the server into a model and return its digest';
+COMMENT ON FUNCTION dlm_load_model(text, text, jsonb, boolean) IS
+	'convert a checkpoint on the server into a model, or into the next one of the same name, and return its digest';
 
 CREATE FUNCTION dlm_drop_model(name text)
 RETURNS void

@@ -36,12 +36,16 @@
 /* libpq/libpq.h declares it, but includes headers of Kerberos, which building an extension does not bring. */
 extern bool pq_check_connection(void);
 
-/* This backend's number, 0 .. MaxBackends - 1. */
+/* This backend's number, 0 .. MaxBackends - 1, and another's; the number of the transaction that it is in. */
 #if PG_VERSION_NUM >= 170000
 #define DLM_HAVE_DSM_REGISTRY 1
 #define dlm_my_backend()	((int) MyProcNumber)
+#define dlm_backend_of(proc)	((int) GetNumberFromPGProc(proc))
+#define dlm_local_transaction(proc)	((proc)->vxid.lxid)
 #else
 #define dlm_my_backend()	((int) MyBackendId - 1)
+#define dlm_backend_of(proc)	((int) (proc)->backendId - 1)
+#define dlm_local_transaction(proc)	((proc)->lxid)
 #endif
 
 /* ExplainOnePlan takes the planner's memory too from 17 on; NULL leaves it out. */

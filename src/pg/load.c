@@ -10,6 +10,7 @@
  */
 #include "dlm_pg.h"
 
+#include "catalog/dependency.h"
 #include "catalog/pg_foreign_data_wrapper.h"
 #include "catalog/pg_foreign_server.h"
 #include "executor/spi.h"
@@ -166,7 +167,12 @@ dlm_load_check_name(const char *name, bool replace)
 		ereport(ERROR,
 				(errcode(ERRCODE_DUPLICATE_OBJECT),
 				 errmsg("model \"%s\" already exists", name),
-				 errhint("dlm_drop_model(name) drops it.")));
+				 errhint("replace => true puts another in its place; dlm_drop_model(name) drops it.")));
+	if (server != NULL && getExtensionOfObject(ForeignServerRelationId, server->serverid) == dlm_extension_oid())
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("model \"%s\" belongs to the extension", name),
+				 errhint("Give the new model a name of its own and set dlm.default_model to it.")));
 	if (server != NULL && !dlm_server_ownercheck(server->serverid, GetUserId()))
 		aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_FOREIGN_SERVER, name);
 	acl = dlm_wrapper_aclcheck(dlm_registry_wrapper(), GetUserId());
@@ -241,7 +247,7 @@ dlm_load_register(const char *name, const uint8 digest[32], const char *training
 	PG_END_TRY();
 }
 
-/* dlm_load_model(name text, path text, options jsonb) returns text: the digest */
+/* dlm_load_model(name text, path text, options jsonb, replace boolean) returns text: the digest */
 Datum
 dlm_sql_load_model(PG_FUNCTION_ARGS)
 {
@@ -249,13 +255,14 @@ dlm_sql_load_model(PG_FUNCTION_ARGS)
 	uint8		digest[32];
 	char	   *name,
 			   *source;
+	bool		replace = !PG_ARGISNULL(3) && PG_GETARG_BOOL(3);
 
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("the name and the path of a model must not be null")));
 	name = text_to_cstring(PG_GETARG_TEXT_PP(0));
-	dlm_load_check_name(name, false);
+	dlm_load_check_name(name, replace);
 	source = dlm_source_path(text_to_cstring(PG_GETARG_TEXT_PP(1)), "source");
 	if (!PG_ARGISNULL(2))
 		read_options(PG_GETARG_JSONB_P(2), &options);
@@ -268,7 +275,7 @@ dlm_sql_load_model(PG_FUNCTION_ARGS)
 	convert(source, &options, digest);
 	dlm_activity_scope_end();
 
-	dlm_load_register(name, digest, NULL, false);
+	dlm_load_register(name, digest, NULL, replace);
 	PG_RETURN_TEXT_P(cstring_to_text(dlm_hex(digest)));
 }
 

@@ -35,6 +35,7 @@
 #include "guc.h"
 #include "model_files.h"
 #include "registry.h"
+#include "statement_models.h"
 
 /* Cached OIDs, valid until a callback resets them. */
 static Oid	wrapper_oid = InvalidOid;
@@ -255,12 +256,14 @@ dlm_registry_servers(void)
 	return result;
 }
 
-/* Is the digest named by one of the servers? */
+/* Is the digest named by one of the servers, or what one of them was for the present statement? */
 static bool
 digest_in_use(const uint8 digest[32], void *arg)
 {
 	ListCell   *cell;
 
+	if (dlm_statement_uses(dlm_hex(digest)))
+		return true;
 	foreach(cell, (List *) arg)
 	{
 		ForeignServer *server = GetForeignServerExtended(lfirst_oid(cell), FSV_MISSING_OK);
@@ -333,22 +336,27 @@ raise_attach(const DlmModelRef *ref, const char *path, const dlm_error *err)
 	dlm_raise(&named);
 }
 
-bool
-dlm_registry_attach(ForeignServer *server, DlmModelRef *ref, dlm_error *err, char **path)
+static void
+check_options(const ForeignServer *server, DlmServerOptions *options)
 {
-	DlmServerOptions options;
+	uint8		digest[32];
 
-	dlm_registry_options(server->options, &options);
-	if (options.file == NULL || options.digest == NULL || !dlm_parse_hex(options.digest, ref->digest))
+	dlm_registry_options(server->options, options);
+	if (options->file == NULL || options->digest == NULL || !dlm_parse_hex(options->digest, digest))
 		ereport(ERROR,
 				(errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE),
 				 errmsg("server \"%s\" lacks the options of a model", server->servername),
 				 errhint("A model has the options file and digest; dlm_load_model writes them.")));
+}
 
+static bool
+attach(const ForeignServer *server, const DlmServerOptions *options, DlmModelRef *ref, dlm_error *err, char **path)
+{
+	(void) dlm_parse_hex(options->digest, ref->digest);
 	ref->serverid = server->serverid;
 	strlcpy(ref->name, server->servername, sizeof(ref->name));
-	strlcpy(ref->digest_hex, options.digest, sizeof(ref->digest_hex));
-	*path = dlm_model_path(options.file);
+	strlcpy(ref->digest_hex, options->digest, sizeof(ref->digest_hex));
+	*path = dlm_model_path(options->file);
 	ref->mapping = dlm_attach(ref->digest, *path, err);
 	if (ref->mapping == NULL)
 	{
@@ -360,6 +368,15 @@ dlm_registry_attach(ForeignServer *server, DlmModelRef *ref, dlm_error *err, cha
 	return true;
 }
 
+bool
+dlm_registry_attach(ForeignServer *server, DlmModelRef *ref, dlm_error *err, char **path)
+{
+	DlmServerOptions options;
+
+	check_options(server, &options);
+	return attach(server, &options, ref, err, path);
+}
+
 DlmModelRef *
 dlm_registry_resolve(const char *name_or_null)
 {
@@ -367,6 +384,7 @@ dlm_registry_resolve(const char *name_or_null)
 	DlmModelRef *ref = palloc0(sizeof(DlmModelRef));
 	ForeignServer *server = dlm_registry_server(name, false);
 	AclResult	acl = dlm_server_aclcheck(server->serverid, GetUserId());
+	DlmServerOptions options;
 	dlm_error	err = {0};
 	char	   *path;
 
@@ -374,7 +392,9 @@ dlm_registry_resolve(const char *name_or_null)
 		aclcheck_error(acl, OBJECT_FOREIGN_SERVER, server->servername);
 	if (servers_changed)
 		sweep_mappings();
-	if (!dlm_registry_attach(server, ref, &err, &path))
+	check_options(server, &options);
+	dlm_statement_model(server->serverid, &options);
+	if (!attach(server, &options, ref, &err, &path))
 		raise_attach(ref, path, &err);
 	return ref;
 }

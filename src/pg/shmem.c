@@ -52,7 +52,10 @@ init_shared(void *ptr)
 	s->stats_reset = GetCurrentTimestamp();
 	s->n_activity = MaxBackends;
 	for (int i = 0; i < s->n_activity; i++)
+	{
 		pg_atomic_init_u32(&s->activity[i].changes, 0);
+		SpinLockInit(&s->activity[i].models.mutex);
+	}
 }
 
 static void

@@ -11,6 +11,7 @@
 #include "storage/spin.h"
 
 #include "activity.h"
+#include "statement_models.h"
 #include "stats.h"
 
 #define DLM_SHARED_MODELS	256		/* digests whose mappings are counted */
@@ -55,6 +56,7 @@ typedef struct DlmActivitySlot
 	uint64		tokens;
 	int64		job_id;			/* 0: no job */
 	DlmJobFigures job;
+	DlmStatementModels models;	/* of the statement that this backend leads; under its own lock */
 } DlmActivitySlot;
 
 #define DLM_ACTIVITY_LOAD		(-1)

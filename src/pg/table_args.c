@@ -352,7 +352,7 @@ dlm_fill_preview_arguments(Oid target, ArrayType *columns, char *filter, int bat
 	f->batch = batch;
 	f->model = model;
 	look_up_table(f, columns, options);
-	f->digest = pstrdup(dlm_registry_resolve(model)->digest_hex);
+	(void) dlm_registry_resolve(model);	/* an unknown model is refused before any work */
 	return f;
 }
 

@@ -161,6 +161,8 @@ read_batch(void *arg)
 	Call	   *call = arg;
 	MemoryContext before = MemoryContextSwitchTo(call->batch);
 
+	/* the model may have been replaced since the last transaction */
+	call->f->digest = pstrdup(dlm_registry_resolve(call->f->model)->digest_hex);
 	call->rows = call->key ? dlm_fill_read_key(call->f, call->key) : dlm_fill_read(call->f);
 	MemoryContextSwitchTo(before);
 }

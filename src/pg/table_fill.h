@@ -54,7 +54,7 @@ typedef struct DlmFill
 	char	  **position;		/* [n_key] key of the last row that was visited, NULL: none */
 	bool		retrying;		/* the walk is over */
 	DlmFillCounts counts;
-	char	   *digest;			/* of the model, in hex */
+	char	   *digest;			/* of the model in this batch, in hex */
 	char	   *last_error;		/* of a row that failed, or NULL */
 	List	   *again;			/* keys (char **) of rows to visit again; lost where the work is stopped: they count as skipped */
 } DlmFill;
