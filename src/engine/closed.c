@@ -2,6 +2,7 @@
  * closed.c - which choice a gap takes; see closed.h.
  */
 #include "closed.h"
+#include "closed_alone.h"
 #include "closed_rows.h"
 #include "fmath.h"
 #include "status.h"
@@ -79,8 +80,9 @@ open_gap(dl_closed *c, int gap, dl_closed_gap *g, dlm_error *err)
 	if (st != DLM_OK)
 		return st;
 	g->logprob = dl_arena_calloc(s->arena, (size_t) g->answers.n, sizeof(double));
+	g->score = dl_arena_calloc(s->arena, (size_t) g->answers.n, sizeof(double));
 	g->probability = dl_arena_calloc(s->arena, (size_t) g->answers.n, sizeof(double));
-	if (g->logprob == NULL || g->probability == NULL)
+	if (g->logprob == NULL || g->score == NULL || g->probability == NULL)
 		return dl_fail_memory(err);
 	f->lengths[gap] = (dl_lengths) {.n = g->n_lengths, .list = g->length};
 	return DLM_OK;
@@ -122,6 +124,7 @@ void
 dl_closed_close(dl_closed *c)
 {
 	dl_closed_rows_free(c);
+	dl_alone_close(c);
 	for (int i = 0; i < DL_CLOSED_CACHES; i++)
 	{
 		dl_kv_free(c->kv[i]);
@@ -141,19 +144,23 @@ best_choice(const dl_closed_gap *g)
 	int			best = 0;
 
 	for (int i = 1; i < g->answers.n; i++)
-		if (g->logprob[i] > g->logprob[best])
+		if (g->score[i] > g->score[best])
 			best = i;
 	return best;
 }
 
+/* From log-probabilities to scores and the probabilities of the choices. */
 static void
-soften(dl_closed_gap *g)
+soften(const dl_closed *c, dl_closed_gap *g)
 {
-	double		max = g->logprob[best_choice(g)];
+	double		max;
 	double		sum = 0;
 
 	for (int i = 0; i < g->answers.n; i++)
-		sum += g->probability[i] = dl_exp(g->logprob[i] - max);
+		g->score[i] = g->logprob[i] + dl_alone_offset(c, g, i);
+	max = g->score[best_choice(g)];
+	for (int i = 0; i < g->answers.n; i++)
+		sum += g->probability[i] = dl_exp(g->score[i] - max);
 	for (int i = 0; i < g->answers.n; i++)
 		g->probability[i] /= sum;
 }
@@ -182,7 +189,7 @@ absorb_choose(dl_closed *c)
 
 	for (int i = 0; i < c->n; i++)
 		if (c->gap[i].choice < 0)
-			soften(&c->gap[i]);
+			soften(c, &c->gap[i]);
 	while ((g = surest(c)) != NULL && (quota-- > 0 || g->probability[best_choice(g)] >= NEARLY_SURE))
 		g->choice = best_choice(g);
 }
@@ -339,8 +346,8 @@ absorb_revise(dl_closed *c)
 
 		if (!g->revised)
 			continue;
-		gain = g->logprob[best_choice(g)] - g->logprob[g->choice];
-		soften(g);
+		soften(c, g);
+		gain = g->score[best_choice(g)] - g->score[g->choice];
 		if (gain > most)
 		{
 			most = gain;
@@ -414,8 +421,12 @@ dl_closed_plan(dl_closed *c, dlm_error *err)
 	dlm_status	st = DLM_OK;
 
 	c->phase = DL_CLOSED_CHOOSE;
+	if (c->waits)
+		return dl_alone_plan(c, false, err);
+	if (busy && !c->begun)
+		st = dl_alone_plan(c, true, err);
 	if (busy)
-		return dl_closed_choose_rows(c, err);
+		return st == DLM_OK ? dl_closed_choose_rows(c, err) : st;
 	c->phase = DL_CLOSED_OPEN;
 	st = plan_open(c, &busy, err);
 	if (st != DLM_OK || busy)
@@ -430,11 +441,13 @@ dl_closed_absorb(dl_closed *c, dlm_error *err)
 {
 	if (c->phase == DL_CLOSED_OPEN)
 		return dl_fill_absorb(&c->open, err);
+	c->begun = true;
 	dl_closed_rows_score(c);
 	dl_closed_rows_free(c);
-	if (c->phase == DL_CLOSED_CHOOSE)
-		absorb_choose(c);
-	else
+	c->waits = !dl_alone_absorb(c);
+	if (c->phase == DL_CLOSED_REVISE)
 		absorb_revise(c);
+	else if (!c->waits)
+		absorb_choose(c);
 	return DLM_OK;
 }

@@ -388,13 +388,19 @@ logprob_of(const dl_closed_row *r, int ask, int32_t id)
 	return r->want[low].logprob;
 }
 
-static bool
-takes_sum(const dl_closed *c)
+dlm_normalize
+dl_closed_normalize(const dl_closed *c)
 {
 	const dl_task *task = c->all->task;
 	dlm_normalize n = task->options->normalize;
 
-	return (n != DLM_NORMALIZE_DEFAULT ? n : task->session->model->settings.normalize) == DLM_NORMALIZE_SUM;
+	return n != DLM_NORMALIZE_DEFAULT ? n : task->session->model->settings.normalize;
+}
+
+static bool
+takes_sum(const dl_closed *c)
+{
+	return dl_closed_normalize(c) == DLM_NORMALIZE_SUM;
 }
 
 void

@@ -15,12 +15,18 @@ typedef struct dl_closed_gap
 	int		   *length;			/* [n_lengths] distinct numbers of tokens, ascending */
 	int			n_lengths;
 	double	   *logprob;		/* [n] of each choice, mean or sum */
+	double	   *score;			/* [n] what decides: logprob and offset (closed_alone.c) */
 	double	   *probability;	/* [n] */
 	int			choice;			/* taken; -1: not decided */
 	bool		revised;		/* is scored again when everything else is known */
+	struct dl_alone *alone;		/* closed_alone.c; NULL: nothing is subtracted */
 } dl_closed_gap;
 
+typedef struct dl_alone dl_alone;
+typedef struct dl_alone_unit dl_alone_unit;
+
 typedef enum dl_closed_phase { DL_CLOSED_CHOOSE = 0, DL_CLOSED_OPEN, DL_CLOSED_REVISE } dl_closed_phase;
+
 
 /* A row on its way through the network; a block of the arena. */
 typedef struct dl_closed_row dl_closed_row;
@@ -36,6 +42,9 @@ struct dl_closed
 	bool		open_started;
 	bool		settled;		/* nothing changed in the last round of REVISE */
 	int			changes;
+	bool		begun;			/* the first round is planned */
+	bool		waits;			/* its choices wait for what is subtracted from their scores */
+	dl_alone_unit *alone;		/* rows of this round; closed_alone.c */
 	dl_closed_row *rows;		/* of this round */
 	dl_kv	   *kv[DL_CLOSED_CACHES];
 };
@@ -51,6 +60,9 @@ dlm_status	dl_closed_revise_rows(dl_closed *c, dlm_error *err);
 /* The forward is done: logprob of all choices that were asked about. */
 void		dl_closed_rows_score(dl_closed *c);
 void		dl_closed_rows_free(dl_closed *c);
+
+/* How the tokens of a choice make its score. */
+dlm_normalize dl_closed_normalize(const dl_closed *c);
 
 /* Mean log-probability of a choice's tokens, from its logprob. */
 double		dl_closed_mean(const dl_closed *c, const dl_closed_gap *g, int choice);

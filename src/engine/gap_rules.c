@@ -5,6 +5,7 @@
 #include "labels.h"
 #include "status.h"
 
+#include <math.h>
 #include <string.h>
 
 const dlm_gap_rule *
@@ -94,6 +95,9 @@ check_rule(const dlm_gap_rule *rule, int g, dlm_error *err)
 	if (rule->n_choices < 0 || rule->n_choices > DLM_MAX_CHOICES)
 		return dl_fail(err, DLM_ETOOLONG, "", "gap %d has %d choices, at most %d are allowed", g + 1, rule->n_choices,
 					   DLM_MAX_CHOICES);
+	for (int i = 0; rule->bias != NULL && i < rule->n_choices; i++)
+		if (!isfinite(rule->bias[i]))
+			return dl_fail(err, DLM_EINVAL, "", "a bias of gap %d is not finite", g + 1);
 	if (rule->n_choices > 0 && (rule->pattern.len > 0 || rule->n_reject > 0))
 		return dl_fail(err, DLM_EINVAL, "", "gap %d has both choices and a pattern", g + 1);
 	return DLM_OK;

@@ -146,6 +146,10 @@ dl_gap_rule_hash(dl_sha256 *sha, const dlm_gap_rule *rule)
 {
 	dl_hash_text(sha, rule->gap);
 	hash_texts(sha, rule->choices, rule->n_choices);
+	dl_hash_int(sha, rule->bias != NULL);
+	for (int i = 0; rule->bias != NULL && i < rule->n_choices; i++)
+		hash_double(sha, rule->bias[i]);
+	dl_hash_text(sha, rule->alone);
 	dl_hash_text(sha, rule->pattern);
 	hash_texts(sha, rule->reject, rule->n_reject);
 }

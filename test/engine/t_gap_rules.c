@@ -6,6 +6,7 @@
  * The checkpoints have random weights, so nothing but the rules makes an
  * answer legal.
  */
+#include "model.h"
 #include "pattern.h"
 #include "tiny_model.h"
 
@@ -171,6 +172,44 @@ choices_are_labels(const tiny_model *m, const char *family)
 		}
 		dlm_session_close(s);
 	}
+}
+
+/* With a text that says nothing and a bias: the same probabilities as content-free labels under that bias, for each of equal requests. */
+static void
+alone_is_content_free(const tiny_model *m, const char *family)
+{
+	static const double bias[5] = {0.5, -1, 0, 2, 0.25};
+	static const double minus[5] = {-0.5, 1, 0, -2, -0.25};
+	dlm_options fill = {.has_template = true, .tmpl = tiny_text("{text}")},
+				label = {.has_template = true, .tmpl = tiny_text("{input} {label}"), .scoring = DLM_SCORING_GROUPED,
+				.calibrate = DLM_CALIBRATE_CONTENT_FREE};
+	dlm_text	nothing = m->model->settings.content_free.len > 0 ? m->model->settings.content_free : tiny_text("N/A");
+	char		alone[64];
+	dlm_gap_rule rule = {.gap = {"1", 1}, .choices = animals, .n_choices = 5, .bias = bias, .alone = {alone, 0}};
+	dlm_request r[4];
+	dlm_error	err = {0};
+	dlm_session *s;
+
+	rule.alone.len = (size_t) snprintf(alone, sizeof(alone), "%.*s ", (int) nothing.len, nothing.data);
+	for (int i = 0; i < 3; i++)
+		r[i] = (dlm_request) {.task = DLM_INFILL, .input = tiny_text(i == 1 ? "I see no [MASK]" : "I see a [MASK]"), .rules = &rule,
+			.n_rules = 1, .options = &fill};
+	r[3] = (dlm_request) {.task = DLM_CLASSIFY, .input = tiny_text("I see a"), .labels = animals, .n_labels = 5, .label_bias = minus,
+		.options = &label};
+	s = tiny_run(m, r, 4, NULL, &err);
+	CHECK(s != NULL, "%s: %s", family, err.message);
+	for (int k = 0; s != NULL && k < 3; k += 2)
+	{
+		const dlm_result *a = dlm_session_result(s, k),
+				   *b = dlm_session_result(s, 3);
+
+		CHECK(a->error.status == DLM_OK && b->error.status == DLM_OK && a->n_gaps == 1, "%s: %s %s", family, a->error.message,
+			  b->error.message);
+		for (int i = 0; a->n_gaps == 1 && b->n_labels == 5 && i < 5; i++)
+			CHECK(fabs(a->gaps[0].choices[i] - b->labels[i].probability) < 1e-9, "%s: choice %d has %.9f, the label %.9f", family, i,
+				  a->gaps[0].choices[i], b->labels[i].probability);
+	}
+	dlm_session_close(s);
 }
 
 /* Choices beside open gaps and patterns: each is a choice, and its probabilities are those with all else as text. */
@@ -365,6 +404,7 @@ main(void)
 		choices_are_labels(&m, families[i]);
 		rows_hold_all_kinds(&m, families[i]);
 		many_choices(&m, families[i]);
+		alone_is_content_free(&m, families[i]);
 		batch_is_single(&m, families[i]);
 		if (i == 0)
 		{
