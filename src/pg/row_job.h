@@ -21,6 +21,8 @@ typedef struct DlmRowOptions
 	bool		descriptions;	/* comments stand behind names */
 	int			max_tokens;		/* of a text's gap, 0: TEXT_TOKENS */
 	dlm_text	title;			/* first line, len 0: none */
+	bool		uniform;		/* "prior": "none" */
+	bool		as_scored;		/* "calibrate": "none" */
 	DlmOptions *engine;			/* rules are those of "choices" and "patterns", by name of column */
 } DlmRowOptions;
 
@@ -35,6 +37,9 @@ extern void dlm_append_quoted(StringInfo out, dlm_text text);
 
 /* Apply choices and patterns of the options to the columns; 22023, 42703 for names that are no columns. */
 extern void dlm_row_customize(DlmRowType *t, const DlmRowOptions *options);
+
+/* row_priors.c: set the bias of the columns with closed sets that are filled, as far as the table's statistics are there and may be read. */
+extern void dlm_row_priors(DlmRowType *t, const DlmRowOptions *options);
 
 /* A gap of the row. */
 typedef struct DlmRowGap

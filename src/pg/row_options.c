@@ -71,6 +71,15 @@ is_string(const JsonbValue *value, const char *word)
 		memcmp(value->val.string.val, word, value->val.string.len) == 0;
 }
 
+/* One of two words; true: the second. */
+static bool
+second_of(const char *key, const JsonbValue *value, const char *first, const char *second)
+{
+	if (!is_string(value, first) && !is_string(value, second))
+		wrong_value(key, psprintf("\"%s\" or \"%s\"", first, second));
+	return is_string(value, second);
+}
+
 static void
 set_order(DlmRowOptions *o, const JsonbValue *value)
 {
@@ -102,6 +111,10 @@ take_key(DlmRowOptions *o, const char *key, const JsonbValue *value)
 			wrong_value(key, "true or false");
 		o->descriptions = value->val.boolean;
 	}
+	else if (strcmp(key, "prior") == 0)
+		o->uniform = second_of(key, value, "statistics", "none");
+	else if (strcmp(key, "calibrate") == 0)
+		o->as_scored = second_of(key, value, "content_free", "none");
 	else if (strcmp(key, "max_tokens") == 0)
 		o->max_tokens = (int) number_of(key, value, 1, 1000, true);
 	else if (strcmp(key, "title") == 0)
@@ -137,7 +150,7 @@ dlm_row_options(NullableDatum options)
 				value;
 
 	o->engine = palloc0(sizeof(DlmOptions));
-	o->engine->also_known = "columns, descriptions, max_tokens, order, seed, show, steps, temperature, title";
+	o->engine->also_known = "calibrate, columns, descriptions, max_tokens, order, prior, seed, show, steps, temperature, title";
 	o->descriptions = true;
 	/* a row has many gaps, and most have few lengths: one combination of them is decoded (bench/infill) */
 	o->engine->engine.length_beam = 1;
@@ -237,4 +250,6 @@ dlm_row_customize(DlmRowType *t, const DlmRowOptions *o)
 		if (o->max_tokens > 0 && c->n_values == 0 && c->pattern == NULL)
 			c->max_tokens = c->bounds.most_chars > 0 ? Min(o->max_tokens, c->bounds.most_chars) : o->max_tokens;
 	}
+	if (!o->uniform)
+		dlm_row_priors(t, o);
 }

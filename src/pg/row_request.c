@@ -226,8 +226,20 @@ append_lines(StringInfo out, const DlmRowJob *job)
 
 /* ------------------------------------------------------------------ request */
 
+/* The gap's line behind a value that says nothing. */
+static dlm_text
+alone_text(const DlmRowJob *job, const DlmColumn *c)
+{
+	StringInfoData text;
+
+	initStringInfo(&text);
+	appendStringInfoString(&text, "N/A\n");
+	append_label(&text, job, c);
+	return (dlm_text) {text.data, (size_t) text.len};
+}
+
 static void
-set_rule(const DlmRowGap *gap, dlm_gap_rule *rule)
+set_rule(const DlmRowJob *job, const DlmRowGap *gap, dlm_gap_rule *rule)
 {
 	DlmColumn  *c = gap->column;
 
@@ -248,6 +260,9 @@ set_rule(const DlmRowGap *gap, dlm_gap_rule *rule)
 			choices[i] = c->values[i].shown;
 		rule->choices = choices;
 		rule->n_choices = c->n_values;
+		rule->bias = c->bias;
+		if (!job->options->as_scored)
+			rule->alone = alone_text(job, c);
 		return;
 	}
 	if (c->pattern)
@@ -274,7 +289,7 @@ dlm_row_request(DlmRowJob *job, dlm_request *out)
 	for (int g = 0; g < job->n_gaps; g++)
 	{
 		if (!job->gap[g].held)
-			set_rule(&job->gap[g], &rules[out->n_rules++]);
+			set_rule(job, &job->gap[g], &rules[out->n_rules++]);
 	}
 	out->input.data = text.data;
 	out->input.len = text.len;

@@ -12,6 +12,7 @@
  *	row_constraints.c	sets, bounds and expressions that CHECKs give
  *	row_patterns.c		types and bounds as patterns
  *	row_references.c	candidates of foreign keys
+ *	row_priors.c		how common values are
  *	row_values.c		values as text and back
  *	row_check.c			casts and constraints, as the table's owner
  *	row_options.c		options of the row functions
@@ -60,6 +61,7 @@ typedef struct DlmColumn
 	/* what is legal */
 	DlmValue   *values;			/* [n_values], NULL: not a closed set */
 	int			n_values;
+	double	   *bias;			/* [n_values] how common each is in the table; NULL: not known */
 	char	   *pattern;		/* or NULL */
 	char	  **excluded;		/* [n_excluded] inputs that a CHECK takes away, kept until there is a set */
 	int			n_excluded;

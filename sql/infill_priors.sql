@@ -1,0 +1,55 @@
+-- How common a value is in the table, and what the model says of nothing, in the choice of closed sets.
+\getenv abs_srcdir PG_ABS_SRCDIR
+\set llama :abs_srcdir '/test/models/llama'
+SET client_min_messages = warning;
+CREATE SCHEMA regress_priors;
+SET search_path = regress_priors, public;
+SELECT dlm_load_model('tiny priors', :'llama') AS digest \gset
+SET dlm.default_model = 'tiny priors';
+CREATE TYPE size AS ENUM ('small', 'large');
+CREATE TABLE item (id int PRIMARY KEY, note text, size size, kind text CHECK (kind IN ('a', 'b', 'c'))) WITH (autovacuum_enabled = off);
+INSERT INTO item SELECT i, 'item ' || i, CASE WHEN i <= 39 THEN 'small' WHEN i <= 49 THEN 'large' END::size, CASE WHEN i <= 40 THEN 'b' END
+	FROM generate_series(1, 60) AS i;
+
+-- the odds of small against large: by what the options say
+CREATE FUNCTION odds(options jsonb) RETURNS numeric LANGUAGE sql AS $$
+	SELECT round((p / (1 - p))::numeric, 4) FROM (SELECT CASE WHEN cell ->> 'value' = 'small' THEN (cell ->> 'confidence')::float8
+		ELSE 1 - (cell ->> 'confidence')::float8 END AS p
+		FROM (SELECT dlm_infill_cells(i, '{"columns": ["size"]}'::jsonb || options) -> 'size' AS cell FROM item AS i WHERE id = 55) AS c) AS q $$;
+-- without statistics there is no prior
+SELECT odds('{}') = odds('{"prior": "none"}') AS same;
+ANALYZE item;
+-- 39 small and 10 large: 40 to 11, each counted once more
+SELECT abs(odds('{}') / odds('{"prior": "none"}') / (40.0 / 11) - 1) < 0.001 AS by_frequency, odds('{"prior": "statistics"}') = odds('{}') AS default_is_statistics;
+-- the model's own liking is taken away: odds where nothing is known are those of a row that says nothing
+SELECT odds('{"prior": "none"}') <> odds('{"prior": "none", "calibrate": "none"}') AS calibrated,
+	odds('{"prior": "none", "calibrate": "content_free"}') = odds('{"prior": "none"}') AS default_is_content_free;
+-- a value that the statistics do not have is not ruled out, and one row is as many are
+SELECT (dlm_infill_cells(i, '{"columns": ["kind"]}') #>> '{kind,confidence}')::float8 < 1 AS open FROM item AS i WHERE id = 60;
+SELECT count(*) AS equal FROM (SELECT dlm_infill_cells(i) AS batched FROM item AS i WHERE id > 50) AS b,
+	LATERAL (SELECT dlm_infill_cells(i) AS single FROM item AS i WHERE i.id = 60 OFFSET 0) AS s WHERE batched = single;
+-- statistics that the user may not read are not used
+CREATE ROLE regress_priors_guest;
+GRANT USAGE ON SCHEMA regress_priors TO regress_priors_guest;
+GRANT USAGE ON FOREIGN SERVER "tiny priors" TO regress_priors_guest;
+SET ROLE regress_priors_guest;
+SELECT dlm_infill_cells(ROW(55, 'item 55', NULL, NULL)::item) = dlm_infill_cells(ROW(55, 'item 55', NULL, NULL)::item, '{"prior": "none"}') AS same;
+RESET ROLE;
+GRANT SELECT ON item TO regress_priors_guest;
+SET ROLE regress_priors_guest;
+SELECT dlm_infill_cells(ROW(55, 'item 55', NULL, NULL)::item) = dlm_infill_cells(ROW(55, 'item 55', NULL, NULL)::item, '{"prior": "none"}') AS same;
+RESET ROLE;
+-- named types have no statistics, partitioned tables those of all partitions
+CREATE TYPE pair AS (x size, y size);
+SELECT (dlm_infill_row(ROW(NULL, NULL)::pair)).x IS NOT NULL AS filled;
+CREATE TABLE part (id int, size size) PARTITION BY RANGE (id);
+CREATE TABLE part_1 PARTITION OF part FOR VALUES FROM (1) TO (100) WITH (autovacuum_enabled = off);
+INSERT INTO part SELECT i, 'large' FROM generate_series(1, 30) AS i;
+ANALYZE part;
+SELECT dlm_infill_cells(ROW(99, NULL)::part) <> dlm_infill_cells(ROW(99, NULL)::part, '{"prior": "none"}') AS changed;
+-- wrong values
+SELECT dlm_infill_cells(i, '{"prior": "table"}') FROM item AS i WHERE id = 55;
+SELECT dlm_infill_cells(i, '{"calibrate": true}') FROM item AS i WHERE id = 55;
+DROP SCHEMA regress_priors CASCADE;
+SELECT dlm_drop_model('tiny priors');
+DROP ROLE regress_priors_guest;
