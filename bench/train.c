@@ -1,12 +1,12 @@
 /*
  * train.c - the trainer as a coprocess, for timing beside PyTorch.
  *
- *		build/bench/train MODEL.dlm THREADS RANK ROWS TOKENS ASKS
+ *		build/bench/train MODEL.dlm THREADS RANK ROWS TOKENS ASKS [DISTILL]
  *
  * RANK 0 trains all weights, else LoRA factors of that rank on the seven
  * projections of each layer (and the replaced rows of the input embedding).
  * One batch of ROWS rows of TOKENS tokens, the last ASKS masked, live and asked
- * for; train.py makes the same. For each line read, one step (forward, loss,
+ * for; train.py makes the same. DISTILL is the share of all targets that is the teacher's. For each line read, one step (forward, loss,
  * backward, clipping, AdamW) and one line: seconds, processor seconds, mean
  * loss before the step, and the four parts' seconds.
  */
@@ -50,13 +50,14 @@ take(size_t n, size_t size)
 }
 
 static dl_example
-make_row(const dl_config *c, int row, int tokens, int asks)
+make_row(const dl_config *c, int row, int tokens, int asks, float distill)
 {
 	int32_t    *ids = take((size_t) tokens, sizeof(*ids));
 	uint8_t    *live = take((size_t) tokens, sizeof(*live));
 	int32_t    *ask = take((size_t) asks, sizeof(*ask));
 	int32_t    *target = take((size_t) asks, sizeof(*target));
 	float	   *weight = take((size_t) asks, sizeof(*weight));
+	float	   *taught = take((size_t) asks, sizeof(*taught));
 
 	for (int i = 0; i < tokens; i++)
 		ids[i] = (int32_t) (5 + (i * 7919 + row * 31) % (int) (c->vocab - 10));
@@ -69,8 +70,9 @@ make_row(const dl_config *c, int row, int tokens, int asks)
 		ask[i] = tokens - asks + i;
 		ids[tokens - asks + i] = (int32_t) c->mask_id;
 		weight[i] = 1;
+		taught[i] = distill;
 	}
-	return (dl_example) {tokens, ids, live, asks, ask, target, weight};
+	return (dl_example) {tokens, ids, live, asks, ask, target, weight, taught};
 }
 
 static dlm_status
@@ -80,11 +82,12 @@ open_bench(bench *b, const dlm_model *model, char **argv, dlm_error *err)
 	int			rank = atoi(argv[1]);
 	int			tokens = atoi(argv[3]);
 	int			asks = atoi(argv[4]);
+	float		distill = argv[5] != NULL ? strtof(argv[5], NULL) : 0;
 	dl_train_options options = {
 		.mode = rank > 0 ? DL_TRAIN_LORA : DL_TRAIN_ALL, .lora = DL_DENSE_HEAD - 1, .rank = rank, .alpha = 2 * rank,
 		.replaced = true, .seed = 1
 	};
-	dl_net_limits limits = {.rows = atoi(argv[2])};
+	dl_net_limits limits = {.rows = atoi(argv[2]), .teacher = distill > 0};
 	dlm_status	st;
 
 	b->n_rows = limits.rows;
@@ -93,7 +96,7 @@ open_bench(bench *b, const dlm_model *model, char **argv, dlm_error *err)
 	b->arena = dl_arena_create(MEMORY_LIMIT);
 	b->rows = take((size_t) limits.rows, sizeof(*b->rows));
 	for (int i = 0; i < limits.rows; i++)
-		b->rows[i] = make_row(&model->config, i, tokens, asks);
+		b->rows[i] = make_row(&model->config, i, tokens, asks, distill);
 	st = dl_params_create(model, &options, b->arena, &b->params, err);
 	if (st == DLM_OK)
 		st = dl_net_create(b->params, &limits, &env, &b->net, err);
@@ -141,9 +144,9 @@ main(int argc, char **argv)
 	char		line[64];
 	dlm_status	st;
 
-	if (argc != 7)
+	if (argc != 7 && argc != 8)
 	{
-		fprintf(stderr, "usage: train MODEL.dlm THREADS RANK ROWS TOKENS ASKS\n");
+		fprintf(stderr, "usage: train MODEL.dlm THREADS RANK ROWS TOKENS ASKS [DISTILL]\n");
 		return 2;
 	}
 	st = dlm_file_map(argv[1], &map, &err);

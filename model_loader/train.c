@@ -157,6 +157,7 @@ bytes_needed(dlm_train *run, int part_tokens, bool recompute)
 	run->limits = dl_batches_limits(&run->masker, &run->batching);
 	run->limits.recompute = recompute;
 	run->limits.lora_dropout = run->recipe.lora_dropout > 0;
+	run->limits.teacher = run->recipe.masking.distill > 0;
 	bytes = dl_train_lengths(run) ? dl_train_length_bytes(run) :
 		dl_train_bytes(run->base, &run->recipe.train, &run->limits, run->threads);
 	bytes += dl_batches_bytes(&run->masker, &run->batching);

@@ -112,7 +112,8 @@ static const dl_option options[] = {
 	{"row_share", OPT_NUMBER, M(row_share), 0, 0, 1, NULL, "share of text rows that are masked as a whole"},
 	{"spans", OPT_INT, M(spans), 0, 1, 1000, NULL, "1 to so many spans of a text row"},
 	{"cover_least", OPT_NUMBER, M(cover_least), ABOVE, 0, 1, NULL, "share of a text row that its spans cover: least"},
-	{"cover_most", OPT_NUMBER, M(cover_most), ABOVE, 0, 1, NULL, "and most"}
+	{"cover_most", OPT_NUMBER, M(cover_most), ABOVE, 0, 1, NULL, "and most"},
+	{"distill", OPT_NUMBER, M(distill), 0, 0, 1, NULL, "share of the target that is the base's own, where nothing is shown behind it"}
 };
 
 #define N_OPTIONS	((int) (sizeof(options) / sizeof(options[0])))
@@ -451,27 +452,6 @@ dl_train_option_flag(int i, char flag[32], const char **help)
 
 /* ---------------------------------------------------------------- recipes */
 
-const dl_recipe dl_recipe_paper = {
-	.train = {.mode = DL_TRAIN_LORA, .rank = 16, .alpha = 16},
-	.dropout = 0.1, .attention_dropout = 0.1,
-	.epochs = 4, .recompute = -1,
-	.adamw = {.beta1 = 0.9, .beta2 = 0.98, .eps = 1e-8, .decay = 0.01},
-	.schedule = DL_RATE_INVERSE_SQRT, .rate = 3e-4, .warmup = 0.01, .clip = 1,
-	.held_out = 0.1, .patience = 3,
-	.masking = {.timesteps = 50, .coupled = true, .weighting = DL_WEIGHT_LINEAR, .row_norm = 1, .end_tokens = 1,
-		.row_share = 1, .spans = 4, .cover_least = 0.05, .cover_most = 0.35}
-};
-
-const dl_recipe dl_recipe_adapt = {
-	.train = {.mode = DL_TRAIN_LORA, .rank = 16, .alpha = 32},
-	.epochs = 4, .recompute = -1,
-	.adamw = {.beta1 = 0.9, .beta2 = 0.98, .eps = 1e-8, .decay = 0.01},
-	.schedule = DL_RATE_COSINE, .rate = 5e-4, .last_rate = 0.1, .warmup = 0.05, .clip = 1,
-	.held_out = 0.1, .patience = 3,
-	.masking = {.timesteps = 50, .weighting = DL_WEIGHT_LINEAR, .whole = 0.5, .short_target = 4, .row_norm = 0.5,
-		.end_tokens = 4, .text_share = 0.1, .spans = 4, .cover_least = 0.05, .cover_most = 0.35}
-};
-
 /* Was the option of this field given? */
 static bool
 is_given(const dlm_train_options *o, size_t offset)
@@ -553,6 +533,24 @@ check_objective(const dlm_train_options *o, const dl_recipe *r, dlm_error *err)
 	return DLM_OK;
 }
 
+/* The teacher is the base as the left-to-right model that it was made from: it must be one, and stay as it is. */
+static dlm_status
+check_distill(const dlm_train_options *o, const dlm_model *model, const dl_recipe *r, dlm_error *err)
+{
+	if (!is_given(o, M(distill)) || r->masking.distill == 0)
+		return DLM_OK;
+	if (r->objective == DL_LENGTH_ROWS)
+		return dl_fail(err, DLM_EINVAL, "The base has no opinion of a text's length that a new head could learn from.",
+					   "option \"distill\" is not one of objective \"length\"");
+	if (model->config.logit_shift == 0)
+		return dl_fail(err, DLM_EINVAL, "The teacher is the base, run from left to right; this one never was such a model.",
+					   "option \"distill\" needs a model made from a left-to-right one (\"logit_shift\" 1)");
+	if (r->train.mode != DL_TRAIN_LORA)
+		return dl_fail(err, DLM_EINVAL, "The teacher is the base beside LoRA's factors; this mode changes the base itself.",
+					   "option \"distill\" is of mode \"lora\", not \"%s\"", mode_words[r->train.mode]);
+	return DLM_OK;
+}
+
 static dlm_status
 check_recipe(const dlm_train_options *o, const dlm_model *model, const dl_recipe *r, dlm_error *err)
 {
@@ -564,7 +562,7 @@ check_recipe(const dlm_train_options *o, const dlm_model *model, const dl_recipe
 		{R(train.rank), "rank"}, {R(train.alpha), "alpha"}, {R(train.lora), "modules"}, {R(lora_dropout), "lora_dropout"}
 	};
 
-	if (check_objective(o, r, err) != DLM_OK)
+	if (check_distill(o, model, r, err) != DLM_OK || check_objective(o, r, err) != DLM_OK)
 		return DLM_EINVAL;
 	for (size_t i = 0; r->train.mode != DL_TRAIN_LORA && i < sizeof(of_lora) / sizeof(of_lora[0]); i++)
 		if (is_given(o, of_lora[i].offset))

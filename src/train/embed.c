@@ -20,13 +20,16 @@ embedding_of(const dl_params *p, int32_t id, size_t *row)
 }
 
 static void
-look_up(const dl_params *p, int32_t id, dl_real *x)
+look_up(const dl_net *net, int32_t id, dl_real *x)
 {
+	const dl_params *p = net->p;
 	size_t		hidden = p->config.hidden;
 	size_t		row;
 	const dl_param *e = embedding_of(p, id, &row);
 
-	if (e->value != NULL)
+	if (net->teaching && e->grad != NULL)	/* the replaced rows train: the teacher's are the file's */
+		dl_unpack_rows(e->entry, p->model->base + e->entry->offset, row, 1, x);
+	else if (e->value != NULL)
 		memcpy(x, e->value + row * hidden, hidden * sizeof(dl_real));
 	else
 		dl_weight_row(&p->model->embed, (int) row, x);
@@ -55,7 +58,7 @@ embed(dl_net *net, const dl_span *s)
 	{
 		dl_real    *x = dl_row(net->sum, t);
 
-		look_up(p, net->id[t], x);
+		look_up(net, net->id[t], x);
 		if (p->position != NULL)
 			dl_add_scaled(x, p->position->value + position_row(net, t), 1, hidden);
 		if (p->type != NULL)

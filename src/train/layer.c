@@ -49,7 +49,9 @@ norm_back(dl_net *net, const dl_span *s, const dl_norm_params *p, dl_rows x, dl_
 static void
 dense(dl_net *net, const dl_dense *d, int n, dl_rows x, dl_rows y)
 {
-	dl_dense_forward(&net->exec, d, net->p->scale, x, n, &net->work.dense, y);
+	dl_dense	now = dl_dense_now(net, d);
+
+	dl_dense_forward(&net->exec, &now, net->p->scale, x, n, &net->work.dense, y);
 }
 
 static void
@@ -122,14 +124,14 @@ static dl_attention_row
 attention_row(const dl_net *net, int row, int layer)
 {
 	const dl_config *c = &net->p->config;
-	const dl_example *e = &net->rows[row];
 	bool		last = layer + 1 == (int) c->layers;
+	int			n = net->first[row + 1] - net->first[row];
 
 	return (dl_attention_row) {
-		.n_queries = last ? net->wanted_first[row + 1] - net->wanted_first[row] : e->n,
+		.n_queries = last ? net->wanted_first[row + 1] - net->wanted_first[row] : n,
 		.query = last ? net->wanted_position + net->wanted_first[row] : net->position + net->first[row],
-		.n = e->n, .live = c->attention == DL_ATT_CONTEXT ? e->live : NULL, .heads = (int) c->heads,
-		.kv_heads = (int) c->kv_heads, .dim = (int) c->head_dim,
+		.n = n, .live = c->attention == DL_ATT_CONTEXT && !net->teaching ? net->rows[row].live : NULL,
+		.causal = net->teaching, .heads = (int) c->heads, .kv_heads = (int) c->kv_heads, .dim = (int) c->head_dim,
 		.drop = net->drop.attention > 0 ? &net->drop : NULL,
 		.site = DL_SITE_LAYER + (uint32_t) layer * DL_SITES_A_LAYER + DL_SITE_ATTENTION,
 		.first = net->drop.first + (uint32_t) net->first[row]

@@ -34,6 +34,7 @@ layout(dl_mask_space *s, void *base)
 	s->ask = dl_carve_bytes(base, &at, n * sizeof(int32_t));
 	s->target = dl_carve_bytes(base, &at, n * sizeof(int32_t));
 	s->weight = dl_carve_bytes(base, &at, n * sizeof(float));
+	s->taught = dl_carve_bytes(base, &at, n * sizeof(float));
 	s->live = dl_carve_bytes(base, &at, n);
 	return at;
 }
@@ -82,7 +83,7 @@ dl_masking_check(const dl_masking *m, dlm_error *err)
 {
 	if (m->timesteps < 1)
 		return dl_fail(err, DLM_EINVAL, "", "masking needs at least one timestep");
-	if (!is_share(m->whole) || !is_share(m->text_share) || !is_share(m->row_share))
+	if (!is_share(m->whole) || !is_share(m->text_share) || !is_share(m->row_share) || !is_share(m->distill))
 		return dl_fail(err, DLM_EINVAL, "", "shares of masking must be in [0, 1]");
 	if (!is_share(m->cover_least) || !is_share(m->cover_most) || m->cover_least > m->cover_most)
 		return dl_fail(err, DLM_EINVAL, "", "the share of a row that spans cover must be in [0, 1], least before most");
@@ -384,6 +385,35 @@ ask_for(const dl_masker *m, dl_example *e, int n, double weight)
 	}
 }
 
+/* Where the text of a row ends, before it is masked: what stands behind is the template's. */
+static int
+text_end(const dl_masker *m, const dl_data_row *row, const shape *s, const int32_t *ids)
+{
+	int			end = s->n;
+
+	if (!s->as_text)
+		return row->head + row->target + s->ends;
+	while (end > 0 && !is_text_position(m, row, end - 1, ids[end - 1]))
+		end--;
+	return end;
+}
+
+/* Masks that reach from the text's end to the front without a gap have a teacher, but for stop tokens behind the first. */
+static void
+choose_taught(const dl_masker *m, const dl_data_row *row, const shape *s, int end, dl_example *e, float *taught)
+{
+	int			known = s->as_text ? end : row->head + row->target + 1;
+
+	for (int i = e->n_ask - 1; i >= 0; i--)
+	{
+		bool		reaches = e->ask[i] == end - 1;
+
+		taught[i] = reaches && e->ask[i] < known ? (float) m->masking->distill : 0;
+		end -= reaches;
+	}
+	e->taught = taught;
+}
+
 /* For the length head: what stands before the canvas, and the canvas' class. */
 static dl_example
 length_example(const dl_masker *m, const dl_data_row *row, dl_mask_space *space)
@@ -408,16 +438,21 @@ dl_mask_view(const dl_masker *m, const dl_data_row *row, uint64_t draw, int view
 	dl_example	e;
 	int32_t    *list;
 	bool		is_short = !s.as_text && row->target <= m->masking->short_target;
-	int			canvas;
+	float	   *taught = space->taught + space->used;
+	int			canvas,
+				end;
 
 	if (m->length_classes > 0)
 		return length_example(m, row, space);
 	e = take_example(space, s.n);
 	list = (int32_t *) e.ask;
 	write_row(m, row, s.ends, (int32_t *) e.ids);
+	end = text_end(m, row, &s, e.ids);
 	canvas = choose_canvas(m, row, &s, e.ids, list);
 	mark_live(m, list, canvas, (uint8_t *) e.live);
 	ask_for(m, &e, choose_masks(m, &r, draw, view, list, canvas), weight_of(m->masking, &r, is_short, canvas));
+	if (m->masking->distill > 0)
+		choose_taught(m, row, &s, end, &e, taught);
 	return e;
 }
 

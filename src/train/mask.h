@@ -8,6 +8,13 @@
  * canvas with probability t1 / T, the second one keeps such a mask with
  * probability t2 / t1; where t1 = t2 it masks afresh.
  *
+ * Where the recipe distils, a masked token has the base's left-to-right model
+ * as its teacher (net.h) if the view shows nothing of the text behind it: the
+ * canvas from there on is masked, and the canvas ends where the text does. A
+ * left-to-right model then knows what the view knows, and the masked tokens in
+ * front as well. Stop tokens behind the first have no teacher: that they are
+ * repeated is this trainer's own convention.
+ *
  * The length head reads the tokens before the canvas alone, none of them live
  * (lengths.c), and its class c means a canvas of c + 1 tokens: the target's
  * and, unless it stands behind the canvas already, the stop token. Longer
@@ -37,7 +44,8 @@ typedef struct dl_mask_space
 			   *ask,
 			   *target;
 	uint8_t    *live;
-	float	   *weight;
+	float	   *weight,
+			   *taught;
 } dl_mask_space;
 
 /* Bytes for so many tokens, and the arrays over a caller's block of that size (64-byte aligned). */

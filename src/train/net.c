@@ -107,16 +107,19 @@ carve_head(dl_net *net, void *base, size_t *at)
 	dl_head_state *h = &net->head;
 	size_t		n = (size_t) net->limits.asks;
 	size_t		side = n < DL_LOSS_ASKS ? n : DL_LOSS_ASKS;
+	uint32_t	block = c->vocab < DL_VOCAB_BLOCK ? c->vocab : DL_VOCAB_BLOCK;
 
 	h->row = dl_carve_bytes(base, at, n * sizeof(int));
 	h->target = dl_carve_bytes(base, at, n * sizeof(int32_t));
 	h->weight = dl_carve_bytes(base, at, n * sizeof(float));
+	h->taught = dl_carve_bytes(base, at, n * sizeof(float));
+	h->taught_before = dl_carve_bytes(base, at, (n + 1) * sizeof(int));
 	h->best = dl_carve_bytes(base, at, n * sizeof(int32_t));
 	h->most = dl_carve_bytes(base, at, n * sizeof(double));
 	h->sum = dl_carve_bytes(base, at, n * sizeof(double));
 	h->z_target = dl_carve_bytes(base, at, n * sizeof(double));
 	h->z_sum = dl_carve_bytes(base, at, n * sizeof(double));
-	h->logits = dl_carve_rows(base, at, side, c->vocab < DL_VOCAB_BLOCK ? c->vocab : DL_VOCAB_BLOCK);
+	h->logits = dl_carve_rows(base, at, side, block);
 	h->dx = dl_carve_rows(base, at, n, c->hidden);
 	h->state = dl_carve_rows(base, at, n, c->hidden);
 	h->normed = c->final_norm ? dl_carve_rows(base, at, n, c->hidden) : h->state;
@@ -128,6 +131,14 @@ carve_head(dl_net *net, void *base, size_t *at)
 		h->x = dl_carve_rows(base, at, n, c->hidden);
 		h->dnormed = dl_carve_rows(base, at, n, c->hidden);
 	}
+	if (net->limits.teacher)
+	{
+		h->teacher = dl_carve_rows(base, at, n, c->hidden);
+		h->teacher_logits = dl_carve_rows(base, at, side, block);
+		h->teacher_most = dl_carve_bytes(base, at, n * sizeof(double));
+		h->teacher_sum = dl_carve_bytes(base, at, n * sizeof(double));
+		h->z_teacher = dl_carve_bytes(base, at, n * sizeof(double));
+	}
 }
 
 /* All of it, the net first; base NULL only counts, and spoils net's pointers. */
@@ -138,7 +149,7 @@ layout(dl_net *net, void *base)
 	size_t		at = (sizeof(*net) + 63) & ~(size_t) 63;
 	size_t		t = (size_t) net->limits.tokens;
 
-	net->first = dl_carve_bytes(base, &at, (size_t) net->limits.rows * sizeof(int));
+	net->first = dl_carve_bytes(base, &at, ((size_t) net->limits.rows + 1) * sizeof(int));
 	net->id = dl_carve_bytes(base, &at, t * sizeof(int32_t));
 	net->position = dl_carve_bytes(base, &at, t * sizeof(int));
 	net->wanted = dl_carve_bytes(base, &at, t * sizeof(int));
@@ -298,9 +309,25 @@ dl_norm_sums_add(dl_net *net, const dl_norm_params *p, int width)
 
 /* ------------------------------------------------------------------- batch */
 
+/* May a share of the row's targets be the teacher's? */
 static dlm_status
-check_example(const dl_config *c, const dl_example *e, dlm_error *err)
+check_taught(const dl_net *net, const dl_example *e, dlm_error *err)
 {
+	for (int i = 0; e->taught != NULL && i < e->n_ask; i++)
+	{
+		if (!(e->taught[i] >= 0 && e->taught[i] <= 1))
+			return dl_fail(err, DLM_EINVAL, "", "a teacher's share must be in [0, 1]");
+		if (e->taught[i] > 0 && (!net->limits.teacher || net->p->whole || net->p->config.logit_shift == 0))
+			return dl_fail(err, DLM_EINVAL, "", "these weights, or this model, have no teacher");
+	}
+	return DLM_OK;
+}
+
+static dlm_status
+check_example(const dl_net *net, const dl_example *e, dlm_error *err)
+{
+	const dl_config *c = &net->p->config;
+
 	if (e->n < 1 || (uint32_t) e->n > c->context)
 		return dl_fail(err, DLM_EINVAL, "", "row has %d tokens, but the model's context is %u", e->n, c->context);
 	for (int i = 0; i < e->n; i++)
@@ -313,31 +340,76 @@ check_example(const dl_config *c, const dl_example *e, dlm_error *err)
 		if (e->target[i] < 0 || (uint32_t) e->target[i] >= c->vocab)
 			return dl_fail(err, DLM_EINVAL, "", "target %d is not in the model's vocabulary", e->target[i]);
 	}
+	return check_taught(net, e, err);
+}
+
+/* All rows are of the model and fit. */
+static dlm_status
+check_rows(const dl_net *net, const dl_example *rows, int n_rows, dlm_error *err)
+{
+	int			tokens = net->limits.tokens;
+	int			asks = net->limits.asks;
+
+	for (int i = 0; i < n_rows; i++)
+	{
+		dlm_status	st = check_example(net, &rows[i], err);
+
+		if (st != DLM_OK)
+			return st;
+		if (i >= net->limits.rows || rows[i].n > tokens || rows[i].n_ask > asks)
+			return dl_fail(err, DLM_ETOOLONG, "", "batch is larger than the trainer's buffers");
+		tokens -= rows[i].n;
+		asks -= rows[i].n_ask;
+	}
 	return DLM_OK;
 }
 
-static void
-add_example(dl_net *net, int row, const dl_example *e)
+void
+dl_batch_begin(dl_net *net)
 {
-	int			shift = (int) net->p->config.logit_shift;
+	net->n_rows = net->n_tokens = net->n_asks = 0;
+	net->first[0] = 0;
+}
 
-	net->first[row] = net->n_tokens;
+void
+dl_batch_row(dl_net *net, const int32_t *ids, int n)
+{
+	for (int i = 0; i < n; i++)
+	{
+		net->id[net->n_tokens] = ids[i];
+		net->position[net->n_tokens++] = i;
+	}
+	net->first[++net->n_rows] = net->n_tokens;
+}
+
+void
+dl_batch_ask(dl_net *net, int ask)
+{
+	net->head.row[net->n_asks++] = net->first[net->n_rows - 1] + ask - (int) net->p->config.logit_shift;
+}
+
+/* A row of the student's, with what is to be learnt of it. */
+static void
+add_example(dl_net *net, const dl_example *e)
+{
+	dl_head_state *h = &net->head;
+
+	dl_batch_row(net, e->ids, e->n);
 	for (int i = 0; i < e->n_ask; i++)
 	{
-		net->head.row[net->n_asks] = net->n_tokens + e->ask[i] - shift;
-		net->head.target[net->n_asks] = e->target[i];
-		net->head.weight[net->n_asks++] = e->weight[i];
-	}
-	for (int i = 0; i < e->n; i++)
-	{
-		net->id[net->n_tokens] = e->ids[i];
-		net->position[net->n_tokens++] = i;
+		int			ask = net->n_asks;
+
+		h->target[ask] = e->target[i];
+		h->weight[ask] = e->weight[i];
+		h->taught[ask] = e->taught != NULL ? e->taught[i] : 0;
+		h->taught_before[ask + 1] = h->taught_before[ask] + (h->taught[ask] > 0);
+		dl_batch_ask(net, e->ask[i]);
 	}
 }
 
 /* Tokens whose states predict asks; head.row of tokens becomes that of the last layer's output. */
-static void
-list_wanted(dl_net *net)
+void
+dl_batch_end(dl_net *net)
 {
 	int		   *row_of = net->wanted_position;	/* of a token, for the moment: there are no fewer tokens than rows */
 	int			row = 0;
@@ -364,33 +436,35 @@ list_wanted(dl_net *net)
 		net->wanted_position[i] = net->position[net->wanted[i]];
 }
 
-dlm_status
-dl_net_forward(dl_net *net, const dl_example *rows, int n_rows, const dl_drop *drop, dlm_error *err)
+void
+dl_batch_run(dl_net *net)
 {
-	if (drop != NULL && !(dl_drop_is_valid(drop) && (drop->lora == 0 || net->limits.lora_dropout)))
-		return dl_fail(err, DLM_EINVAL, "", "dropout must be at least 0 and less than 1");
-	net->rows = rows;
-	net->n_rows = net->n_tokens = net->n_asks = 0;
-	net->drop = drop != NULL ? *drop : (dl_drop) {0};
-	net->work.dense.drop = net->drop.lora > 0 ? &net->drop : NULL;
-	for (int i = 0; i < n_rows; i++)
-	{
-		dlm_status	st = check_example(&net->p->config, &rows[i], err);
-
-		if (st != DLM_OK)
-			return st;
-		if (i >= net->limits.rows || rows[i].n > net->limits.tokens - net->n_tokens ||
-			rows[i].n_ask > net->limits.asks - net->n_asks)
-			return dl_fail(err, DLM_ETOOLONG, "", "batch is larger than the trainer's buffers");
-		add_example(net, i, &rows[i]);
-		net->n_rows++;
-	}
-	list_wanted(net);
-	net->exec.stopped = false;
 	dl_embed_run(net);
 	for (int i = 0; i < (int) net->p->config.layers; i++)
 		dl_layer_run(net, i);
 	dl_head_run(net);
+}
+
+dlm_status
+dl_net_forward(dl_net *net, const dl_example *rows, int n_rows, const dl_drop *drop, dlm_error *err)
+{
+	dlm_status	st = check_rows(net, rows, n_rows, err);
+
+	if (st != DLM_OK)
+		return st;
+	if (drop != NULL && !(dl_drop_is_valid(drop) && (drop->lora == 0 || net->limits.lora_dropout)))
+		return dl_fail(err, DLM_EINVAL, "", "dropout must be at least 0 and less than 1");
+	net->exec.stopped = false;
+	dl_teacher_run(net, rows, n_rows);
+	net->rows = rows;
+	net->drop = drop != NULL ? *drop : (dl_drop) {0};
+	net->work.dense.drop = net->drop.lora > 0 ? &net->drop : NULL;
+	dl_batch_begin(net);
+	net->head.taught_before[0] = 0;
+	for (int i = 0; i < n_rows; i++)
+		add_example(net, &rows[i]);
+	dl_batch_end(net);
+	dl_batch_run(net);
 	return net->exec.stopped ? dl_fail(err, DLM_EINTR, "", "training was stopped") : DLM_OK;
 }
 

@@ -7,6 +7,12 @@
  * gradients of the parameters. Calling them for several batches before the
  * optimiser steps accumulates gradients. The arithmetic is that of
  * src/engine/layers.c, driven by the same dl_config.
+ *
+ * An ask may have a teacher (Hinton et al. 2015): the base itself as the
+ * left-to-right model that it was made from. The teacher has the file's
+ * weights and no LoRA factors, reads the row with the targets in their places,
+ * and each of its positions sees those at or before it. A share of the ask's
+ * target is then the teacher's distribution of the token there.
  */
 #ifndef DL_NET_H
 #define DL_NET_H
@@ -23,6 +29,7 @@ typedef struct dl_example
 	const int32_t *ask;			/* [n_ask] positions to predict, >= logit_shift */
 	const int32_t *target;		/* [n_ask] the tokens that should stand there */
 	const float *weight;		/* [n_ask] */
+	const float *taught;		/* [n_ask] share of the target that is the teacher's, 0 .. 1; NULL: none has a teacher */
 } dl_example;
 
 /* The largest batch: what the memory is for. */
@@ -33,13 +40,14 @@ typedef struct dl_net_limits
 	int			asks;
 	bool		recompute;		/* keep each layer's input only, and compute the layer again when going back */
 	bool		lora_dropout;	/* dropout before LoRA's A will be asked for */
+	bool		teacher;		/* asks will have a teacher */
 } dl_net_limits;
 
 typedef struct dl_loss
 {
-	double		loss;			/* sum over asks of weight * cross-entropy, in nats */
+	double		loss;			/* sum over asks of weight * cross-entropy to the target, the teacher's share included; in nats */
 	double		weight;			/* sum of weights */
-	double		nats;			/* sum of cross-entropy without weights and smoothing */
+	double		nats;			/* the same without weights and smoothing */
 	int			bad;			/* the first ask whose loss is not finite, counted through all rows; -1: none */
 	int			correct;		/* asks whose target has the highest logit (ties: the lower id) */
 	int			asks;
@@ -63,8 +71,9 @@ void		dl_net_threads(dl_net *net, int threads);
 
 /*
  * rows are read here and in dl_net_loss and dl_net_backward: borrowed until
- * the last of them. drop: NULL = none. DLM_EINVAL: a row is not
- * one of the model's, or a rate out of range; DLM_ETOOLONG: beyond the limits;
+ * the last of them. drop: NULL = none; never the teacher's. DLM_EINVAL: a row is not
+ * one of the model's, a rate or share out of range, or a teacher where there can be none: without the limits' memory,
+ * where the model's own weights train, or where states do not predict the next token; DLM_ETOOLONG: beyond the limits;
  * DLM_EINTR, here and in the other two: env.stop said so, begin the batch anew.
  */
 dlm_status	dl_net_forward(dl_net *net, const dl_example *rows, int n_rows, const dl_drop *drop, dlm_error *err);
@@ -74,7 +83,8 @@ void		dl_net_logits(dl_net *net, int i, dl_real *logits);
 
 /*
  * Cross-entropy with label smoothing (Szegedy et al. 2016), of logits z at one ask:
- *		log sum exp z - (1 - smoothing) z[target] - smoothing / vocab sum z
+ *		log sum exp z - (1 - smoothing) ((1 - d) z[target] + d sum p z) - smoothing / vocab sum z
+ * where d is the ask's teacher's share and p its distribution, over the same ids as the student's.
  * The vocabulary is walked in blocks for all asks: no [asks, vocab] matrix.
  * DLM_EDAMAGED: the loss is not finite.
  */

@@ -1,5 +1,5 @@
 /*
- * net_impl.h - between net.c (memory, batch), layer.c, embed.c and head.c.
+ * net_impl.h - between net.c (memory, batch), layer.c, embed.c, head.c and teacher.c.
  *
  * Activations are rows: [T, hidden] and so on, with a stride a little wider
  * than the row where that spares the caches (linear.h, dl_row_stride).
@@ -58,6 +58,8 @@ typedef struct dl_head_state
 	int		   *row;			/* [A] of the last layer's output: the state that predicts it */
 	int32_t    *target;			/* [A] */
 	float	   *weight;			/* [A] */
+	float	   *taught;			/* [A] the teacher's share of the target */
+	int		   *taught_before;	/* [A + 1] asks before this one that have a teacher: the rows of `teacher` */
 	dl_rows		state,			/* [A, hidden] last states */
 				normed,			/* [A, hidden] after the final norm */
 				dense,			/* [A, hidden] after the head's dense */
@@ -66,10 +68,15 @@ typedef struct dl_head_state
 				dx,				/* [A, hidden] its gradient, and those before it */
 				dnormed;		/* [A, hidden] */
 	dl_rows		logits;			/* [min(A, DL_LOSS_ASKS), DL_VOCAB_BLOCK] */
+	dl_rows		teacher;		/* [A, hidden] what the output projection reads of the teacher */
+	dl_rows		teacher_logits;	/* as logits, of the asks that have a teacher */
 	double	   *most;			/* [A] largest logit */
 	double	   *sum;			/* [A] of exp(logit - most); then the log-sum-exp */
 	double	   *z_target;		/* [A] the target's logit */
 	double	   *z_sum;			/* [A] sum of logits */
+	double	   *teacher_most;	/* [A] the teacher's largest logit */
+	double	   *teacher_sum;	/* [A] of exp(its logit - most); then its log-sum-exp */
+	double	   *z_teacher;		/* [A] of the logits times that; then the logit that the teacher expects */
 	int32_t    *best;			/* [A] id of the largest logit */
 } dl_head_state;
 
@@ -87,9 +94,10 @@ struct dl_net
 	int			n_rows,
 				n_tokens,
 				n_asks;
+	bool		teaching;		/* the batch is the teacher's: no factors, causal attention */
 	dl_drop		drop;			/* rates 0: none */
 	double		smoothing;
-	int		   *first;			/* [rows] first token of a row */
+	int		   *first;			/* [rows + 1] first token of a row */
 	int32_t    *id;				/* [T] */
 	int		   *position;		/* [T] */
 
@@ -131,6 +139,13 @@ dl_longest_row(const dl_net *net)
 	return (uint32_t) net->limits.tokens < context ? net->limits.tokens : (int) context;
 }
 
+/* A linear layer of this pass: the teacher's has no factors. */
+static inline dl_dense
+dl_dense_now(const dl_net *net, const dl_dense *d)
+{
+	return net->teaching ? dl_without_factors(d) : *d;
+}
+
 /* Rows first .. end - 1 of a stage; item: how many stages' items come before. */
 typedef struct dl_span
 {
@@ -139,6 +154,16 @@ typedef struct dl_span
 				end;
 	int			item;
 } dl_span;
+
+/* net.c: a batch is begun, gets rows of n tokens, gets states that predict position `ask` of the last row, ends; then it is run. */
+void		dl_batch_begin(dl_net *net);
+void		dl_batch_row(dl_net *net, const int32_t *ids, int n);
+void		dl_batch_ask(dl_net *net, int ask);
+void		dl_batch_end(dl_net *net);
+void		dl_batch_run(dl_net *net);
+
+/* teacher.c: head.teacher of the rows' asks that have a teacher, by a batch of its own */
+void		dl_teacher_run(dl_net *net, const dl_example *rows, int n_rows);
 
 /* net.c: a function for rows 0 .. n - 1, some at a time, on all threads */
 void		dl_stage(dl_net *net, int layer, int n, void (*fn) (dl_net *net, const dl_span *span));

@@ -134,13 +134,14 @@ void		dl_rope_back(dl_real *x, const float *cosine, const float *sine, int half)
 
 /* --------------------------------------------------------------- attention */
 
-/* One row of a batch as attention sees it. live NULL: all positions see the whole row. */
+/* One row of a batch as attention sees it. live NULL: all positions see the whole row, unless it is causal. */
 typedef struct dl_attention_row
 {
 	int			n;				/* tokens */
 	int			n_queries;
 	const int  *query;			/* [n_queries] their positions; NULL: 0, 1, ... */
 	const uint8_t *live;		/* [n]: a live position sees all, a fixed one the fixed ones at or before it */
+	bool		causal;			/* all positions see those at or before them; live is NULL */
 	int			heads,
 				kv_heads,
 				dim;

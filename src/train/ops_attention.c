@@ -85,7 +85,7 @@ position_of(const dl_attention_row *r, int query)
 static int
 seen_by(const place *a, int query)
 {
-	return a->r->live == NULL || a->r->live[query] ? a->n : query + 1;
+	return a->r->causal || (a->r->live != NULL && !a->r->live[query]) ? query + 1 : a->n;
 }
 
 /* Scores of one query become its probabilities. */

@@ -173,15 +173,6 @@ drops(const dl_dense *d, const dl_dense_scratch *scratch)
 	return scratch->drop != NULL && d->lora_a != NULL;
 }
 
-static dl_dense
-without_factors(const dl_dense *d)
-{
-	dl_dense	plain = *d;
-
-	plain.lora_a = plain.lora_b = NULL;
-	return plain;
-}
-
 typedef struct drop_job
 {
 	const dl_dense *d;
@@ -254,7 +245,7 @@ dl_dense_forward(dl_exec *e, const dl_dense *d, dl_real s, dl_rows x, int m, con
 
 	if (drops(d, scratch))
 	{
-		dl_dense	plain = without_factors(d);
+		dl_dense	plain = dl_without_factors(d);
 
 		dl_dense_forward(e, &plain, s, x, m, scratch, y);
 		add_dropped_factors(e, d, s, x, m, scratch, y);
@@ -303,7 +294,7 @@ dl_dense_backward(dl_exec *e, const dl_dense *d, dl_real s, dl_rows x, dl_rows d
 
 	if (drops(d, scratch))
 	{
-		dl_dense	plain = without_factors(d);
+		dl_dense	plain = dl_without_factors(d);
 		dl_rows		u = {scratch->u, (size_t) d->lora_a->rows};
 
 		for_lines(e, d, scratch, x, s, m, drop_item);

@@ -73,6 +73,16 @@ typedef struct dl_dense
 	dl_param   *lora_b;			/* [n, rank] or NULL */
 } dl_dense;
 
+/* The layer without its factors. */
+static inline dl_dense
+dl_without_factors(const dl_dense *d)
+{
+	dl_dense	plain = *d;
+
+	plain.lora_a = plain.lora_b = NULL;
+	return plain;
+}
+
 typedef struct dl_norm_params
 {
 	dl_param   *w;				/* [1, n]; NULL: none */

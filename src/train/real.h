@@ -55,6 +55,12 @@ typedef double dl_real;
 #define dl_attend_head			dl_attend_head_f64
 #define dl_attend_head_back		dl_attend_head_back_f64
 #define dl_stage			dl_stage_f64
+#define dl_batch_begin		dl_batch_begin_f64
+#define dl_batch_row		dl_batch_row_f64
+#define dl_batch_ask		dl_batch_ask_f64
+#define dl_batch_end		dl_batch_end_f64
+#define dl_batch_run		dl_batch_run_f64
+#define dl_teacher_run		dl_teacher_run_f64
 #define dl_norm_sums_w		dl_norm_sums_w_f64
 #define dl_norm_sums_b		dl_norm_sums_b_f64
 #define dl_norm_sums_clear	dl_norm_sums_clear_f64

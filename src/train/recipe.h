@@ -13,7 +13,7 @@
 typedef enum dl_objective { DL_INSTRUCTION_ROWS = 0, DL_TEXT_ROWS, DL_LENGTH_ROWS } dl_objective;
 typedef enum dl_weighting { DL_WEIGHT_CONSTANT = 0, DL_WEIGHT_LINEAR } dl_weighting;
 
-/* How a row's canvas is masked. Shares and rates are in [0, 1]. */
+/* How a row's canvas is masked, and what its targets are. Shares and rates are in [0, 1]. */
 typedef struct dl_masking
 {
 	int			timesteps;		/* T: rates are t / T, t uniform in 1 .. T */
@@ -28,6 +28,7 @@ typedef struct dl_masking
 	int			spans;			/* 1 .. so many spans a row */
 	double		cover_least,	/* share of the row that the spans cover, uniform between the two */
 				cover_most;
+	double		distill;		/* share of the target that is the base's own, where a left-to-right model knows as much (mask.h) */
 } dl_masking;
 
 typedef struct dl_recipe

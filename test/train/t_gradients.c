@@ -1,8 +1,8 @@
 /*
  * t_gradients.c - gradients against central finite differences, in the double
  * build: every trained tensor of every tiny family, both attention rules, all
- * weights, LoRA and biases, with and without dropout; and the same bits when
- * layers are computed again.
+ * weights, LoRA and biases, with and without dropout, with and without a
+ * teacher; and the same bits when layers are computed again.
  *
  * The difference is Richardson's: (8 (f(h) - f(-h)) - (f(2h) - f(-2h))) / 12h,
  * whose error is of order h^4.
@@ -142,7 +142,7 @@ recompute_gives_the_same_bits(trial *t)
 }
 
 static void
-gradients_are_differences(dlm_model *m, const char *name, const dl_train_options *options, const dl_drop *drop)
+gradients_are_differences(dlm_model *m, const char *name, const dl_train_options *options, const dl_drop *drop, bool taught)
 {
 	static const char *const modes[] = {"all", "bias", "LoRA"};
 	dl_arena   *a = dl_arena_create(0);
@@ -151,6 +151,8 @@ gradients_are_differences(dlm_model *m, const char *name, const dl_train_options
 	int			tensors = 0;
 
 	batch_make(&m->config, 3, &t.b);
+	if (taught)
+		batch_teach(9, &t.b);
 	t.b.limits.lora_dropout = drop != NULL && drop->lora > 0;
 	CHECK(dl_params_create(m, options, a, &t.p, &err) == DLM_OK, "%s: %s", name, err.message);
 	if (t.p != NULL && dl_net_create(t.p, &t.b.limits, NULL, &t.net, &err) == DLM_OK)
@@ -164,9 +166,9 @@ gradients_are_differences(dlm_model *m, const char *name, const dl_train_options
 				tensors++;
 			}
 		recompute_gives_the_same_bits(&t);
-		printf("%s, %s attention, %s%s: %d tensors (%d without gradient), largest relative error %.1e\n", name,
+		printf("%s, %s attention, %s%s%s: %d tensors (%d without gradient), largest relative error %.1e\n", name,
 			   m->config.attention == DL_ATT_CONTEXT ? "context" : "full", modes[options->mode],
-			   drop == NULL ? "" : drop->lora > 0 ? ", dropout before A" : ", dropout", tensors, t.zero, t.worst);
+			   drop == NULL ? "" : drop->lora > 0 ? ", dropout before A" : ", dropout", taught ? ", taught" : "", tensors, t.zero, t.worst);
 	}
 	dl_arena_destroy(a);
 }
@@ -178,6 +180,7 @@ main(void)
 	const dl_train_options bias = {.mode = DL_TRAIN_BIAS};
 	const dl_train_options lora = {.mode = DL_TRAIN_LORA, .lora = 511, .rank = 3, .alpha = 5, .seed = 1};
 	const dl_train_options inside = {.mode = DL_TRAIN_LORA, .lora = 255, .rank = 3, .alpha = 5, .seed = 1};
+	const dl_train_options replaced = {.mode = DL_TRAIN_LORA, .lora = 511, .rank = 3, .alpha = 5, .seed = 1, .replaced = true};
 	const dl_drop drop = {.seed = 5, .step = 9, .hidden = 0.2, .attention = 0.3};
 	const dl_drop before_a = {.seed = 5, .step = 9, .hidden = 0.1, .lora = 0.3};
 
@@ -190,15 +193,18 @@ main(void)
 		if (!tiny_open(name, strcmp(name, "bf16") == 0 ? DLM_WEIGHTS_BF16 : DLM_WEIGHTS_F32, &f))
 			continue;
 		own = f.model->config.attention;
-		gradients_are_differences(f.model, name, &all, NULL);
-		gradients_are_differences(f.model, name, &lora, i % 2 == 0 ? NULL : &drop);
-		gradients_are_differences(f.model, name, &inside, &before_a);
+		gradients_are_differences(f.model, name, &all, NULL, false);
+		gradients_are_differences(f.model, name, &lora, i % 2 == 0 ? NULL : &drop, false);
+		gradients_are_differences(f.model, name, &inside, &before_a, false);
 		f.model->config.attention = own == DL_ATT_FULL ? DL_ATT_CONTEXT : DL_ATT_FULL;
-		gradients_are_differences(f.model, name, &all, &drop);
-		gradients_are_differences(f.model, name, &lora, i % 2 == 0 ? &drop : NULL);
+		gradients_are_differences(f.model, name, &all, &drop, false);
+		gradients_are_differences(f.model, name, &lora, i % 2 == 0 ? &drop : NULL, false);
 		if (f.model->layers[0].q.bias != NULL)
-			gradients_are_differences(f.model, name, &bias, NULL);
+			gradients_are_differences(f.model, name, &bias, NULL, false);
+		f.model->config.logit_shift = 1;
+		gradients_are_differences(f.model, name, &replaced, NULL, true);
 		f.model->config.attention = own;
+		gradients_are_differences(f.model, name, &inside, &before_a, true);
 		fixture_close(&f);
 	}
 	return harness_end("t_gradients");

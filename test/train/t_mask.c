@@ -170,6 +170,90 @@ every_example_is_sound(const char *name)
 	bed_close(&b);
 }
 
+/* ---------------------------------------------------------------- teachers */
+
+/* Is nothing of the row's text shown behind a position? What stands behind the text is the template's. */
+static bool
+nothing_is_shown_behind(const bed *b, const dl_data_row *row, const dl_example *e, bool as_text, int position)
+{
+	int			canvas_end = e->n - row->tail;
+	int			end = as_text ? 0 : canvas_end;
+
+	for (int i = 0; i < e->n && as_text; i++)
+	{
+		bool		masked = e->ids[i] == (int32_t) b->f.model->config.mask_id;
+
+		if ((!row->text || (i >= row->head && i < row->head + row->target)) &&
+			(masked || !dl_tok_is_special(b->f.model->tok, e->ids[i])))
+			end = i + 1;
+	}
+	for (int i = position; i < end; i++)
+		if (e->ids[i] != (int32_t) b->f.model->config.mask_id)
+			return false;
+	return true;
+}
+
+typedef struct teaching
+{
+	int			views,
+				none,			/* views without a teacher */
+				all,			/* for every ask */
+				ends;			/* asks for stop tokens behind the first */
+} teaching;
+
+static void
+check_taught(const bed *b, const dl_data_row *row, const dl_example *e, bool as_text, teaching *t)
+{
+	int			taught = 0;
+
+	for (int i = 0; i < e->n_ask; i++)
+	{
+		bool		end = !as_text && e->ask[i] > row->head + row->target;
+		float		want = !end && nothing_is_shown_behind(b, row, e, as_text, e->ask[i]) ? 0.25f : 0;
+
+		if (e->taught[i] != want)
+			CHECK(false, "ask %d of %d: %g of its target is the teacher's, not %g", i, e->n_ask, (double) e->taught[i],
+				  (double) want);
+		taught += want > 0;
+		t->ends += end;
+	}
+	t->views++;
+	t->none += taught == 0;
+	t->all += taught == e->n_ask;
+}
+
+static void
+teachers_know_what_the_view_knows(const char *name)
+{
+	teaching	t[4] = {0};		/* the rows of rows_open; instruction rows as text */
+	bed			b;
+
+	if (!rows_open(&b, name))
+		return;
+	b.masking = (dl_masking) {.timesteps = 7, .coupled = true, .whole = 0.3, .end_tokens = 3, .row_share = 0.3, .spans = 4,
+		.cover_least = 0.05, .cover_most = 0.6, .distill = 0.25};
+	for (int text = 0; text < 2; text++)
+		for (uint64_t draw = 0; draw < 1000; draw++)
+			for (int r = 0; r < 3; r++)
+				for (int v = 0; v < 2; v++)
+				{
+					dl_example	e;
+
+					b.masking.text_share = text;
+					e = view(&b, r, draw, v);
+					check_taught(&b, &b.ds->rows[r], &e, text == 1 || r == 2, &t[text == 1 && r < 2 ? 3 : r]);
+				}
+	for (int i = 0; i < 4; i++)
+		CHECK(t[i].none > t[i].views / 20 && t[i].all > 5 && t[i].none + t[i].all < t[i].views * 9 / 10 && (t[i].ends > 100) == (i < 2),
+			  "%s %d: of %d views %d have no teacher, %d for all; %d stop tokens", name, i, t[i].views, t[i].none, t[i].all, t[i].ends);
+	b.masking.distill = 0;
+	CHECK(view(&b, 0, 1, 0).taught == NULL, "a teacher without a share");
+	b.masking.distill = 0.25;
+	b.space.used = 0;
+	CHECK(dl_mask_validation(&b.m, &b.ds->rows[0], &b.space).taught == NULL, "a teacher of a validation");
+	bed_close(&b);
+}
+
 /* ------------------------------------------------------------------ rates */
 
 /* What a view is, over many draws of a row. */
@@ -649,6 +733,7 @@ main(void)
 	for (int i = 0; i < N_TINY_MODELS; i++)
 	{
 		every_example_is_sound(tiny_models[i]);
+		teachers_know_what_the_view_knows(tiny_models[i]);
 		validation_is_the_same_each_time(tiny_models[i]);
 	}
 	rates_are_uniform();

@@ -164,6 +164,48 @@ contradictions(const dlm_model *m)
 	}
 }
 
+/* The teacher is the base as a left-to-right model, and must stay what it is: why not, where it cannot be. */
+static void
+distillation(dlm_model *m)
+{
+	static const struct
+	{
+		const char *json;
+		dlm_objective objective;
+		uint32_t	shift;
+		const char *message,
+				   *hint;
+	}			cases[] = {
+		{"{\"distill\": 0.5, \"mode\": \"full\"}", DLM_OBJECTIVE_INSTRUCTION, 1, "is of mode \"lora\", not \"full\"", "changes the base itself"},
+		{"{\"distill\": 0.5, \"mode\": \"bias\"}", DLM_OBJECTIVE_TEXT, 1, "is of mode \"lora\", not \"bias\"", "changes the base itself"},
+		{"{\"distill\": 0.5}", DLM_OBJECTIVE_INSTRUCTION, 0, "made from a left-to-right one", "never was such a model"},
+		{"{\"distill\": 0.5}", DLM_OBJECTIVE_LENGTH, 1, "objective \"length\"", "no opinion of a text's length"},
+		{"{\"distill\": 0.5}", DLM_OBJECTIVE_INSTRUCTION, 1, NULL, NULL},
+		{"{\"distill\": 1}", DLM_OBJECTIVE_TEXT, 1, NULL, NULL},
+		{"{\"distill\": 0, \"mode\": \"full\"}", DLM_OBJECTIVE_TEXT, 1, NULL, NULL}
+	};
+	uint32_t	shift = m->config.logit_shift;
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+	{
+		dlm_train_options *o = NULL;
+		dl_recipe	r;
+		dlm_error	err = {0};
+		dlm_status	st;
+
+		CHECK(dlm_train_options_parse(cases[i].json, strlen(cases[i].json), cases[i].objective, &o, &err) == DLM_OK, "%s", err.message);
+		m->config.logit_shift = cases[i].shift;
+		st = dl_train_recipe_resolve(o, m, &r, &err);
+		CHECK(cases[i].message == NULL ? st == DLM_OK && r.masking.distill == o->recipe.masking.distill :
+			  st == DLM_EINVAL && strstr(err.message, cases[i].message) != NULL && strstr(err.hint, cases[i].hint) != NULL,
+			  "%s: %s / %s", cases[i].json, err.message, err.hint);
+		free(o);
+	}
+	m->config.logit_shift = shift;
+	refused("{\"distill\": 1.5}", "option \"distill\" must be a number from 0 to 1", "");
+	CHECK(recipe_of("{}", m).masking.distill == 0, "distilled without being asked");
+}
+
 /* Every flag of the table can be set and is a key of JSON; text gives what JSON gives. */
 static void
 command_line(const dlm_model *m)
@@ -202,7 +244,7 @@ command_line(const dlm_model *m)
 			  err.message);
 		n++;
 	}
-	CHECK(n == 44, "%d options", n);
+	CHECK(n == 45, "%d options", n);
 	free(o);
 	free(same);
 }
@@ -223,6 +265,7 @@ main(void)
 		choices(encoder.model, decoder.model);
 		contradictions(decoder.model);
 		objectives(encoder.model);
+		distillation(encoder.model);
 		command_line(encoder.model);
 		decoder.model->config.logit_shift = shift;
 	}

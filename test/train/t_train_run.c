@@ -20,7 +20,10 @@ static const setting settings[] = {
 	{"llama", DLM_WEIGHTS_INT8, DLM_OBJECTIVE_INSTRUCTION, 2, true, "\"rank\": 2, \"average\": 0.9, \"text_share\": 0.5, \"dropout\": 0.2"},
 	{"bert", DLM_WEIGHTS_INT8, DLM_OBJECTIVE_INSTRUCTION, 1, true, "\"mode\": \"bias\""},
 	{"llama", DLM_WEIGHTS_F32, DLM_OBJECTIVE_INSTRUCTION, 1, true, "\"mode\": \"full\", \"recompute\": true, \"schedule\": \"cosine\""},
-	{"qwen3", DLM_WEIGHTS_F32, DLM_OBJECTIVE_TEXT, 2, false, "\"rank\": 2, \"validation_share\": 0, \"average\": 0.9"}
+	{"qwen3", DLM_WEIGHTS_F32, DLM_OBJECTIVE_TEXT, 2, false, "\"rank\": 2, \"validation_share\": 0, \"average\": 0.9"},
+	{"context", DLM_WEIGHTS_BF16, DLM_OBJECTIVE_INSTRUCTION, 2, true,
+		"\"rank\": 2, \"modules\": \"all,output\", \"distill\": 0.5, \"dropout\": 0.1, \"label_smoothing\": 0.1, \"text_share\": 0.3"},
+	{"qwen2", DLM_WEIGHTS_INT8, DLM_OBJECTIVE_TEXT, 1, false, "\"rank\": 2, \"distill\": 1, \"row_share\": 0.6, \"lora_dropout\": 0.1"}
 };
 
 #define N_SETTINGS	((int) (sizeof(settings) / sizeof(settings[0])))
@@ -88,6 +91,13 @@ bits(void)
 		b.seed = 5;
 		bench_run(&b, &(dlm_env) {0}, NULL, &other);
 		CHECK(memcmp(want.values, other.values, 32) != 0, "%s: another seed, the same weights", b.s->model);
+		if (strstr(settings[i].options, "distill") != NULL)
+		{
+			b.seed = 1;
+			b.more = ", \"distill\": 0";
+			bench_run(&b, &(dlm_env) {0}, NULL, &other);
+			CHECK(memcmp(want.values, other.values, 32) != 0, "%s: no teacher, the same weights", b.s->model);
+		}
 		bench_close(&b);
 	}
 	printf("%d stops, %d runs resumed, %d of them in a step, %d in a validation\n", all.stops, all.resumes, all.in_steps, all.in_validations);

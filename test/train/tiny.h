@@ -28,6 +28,7 @@ typedef struct batch
 	int32_t		ask[BATCH_ROWS][BATCH_LONGEST];
 	int32_t		target[BATCH_ROWS][BATCH_LONGEST];
 	float		weight[BATCH_ROWS][BATCH_LONGEST];
+	float		taught[BATCH_ROWS][BATCH_LONGEST];
 	dl_net_limits limits;		/* exactly this batch */
 } batch;
 
@@ -87,7 +88,7 @@ batch_make(const dl_config *c, uint64_t seed, batch *b)
 	{
 		dl_example *e = &b->rows[r];
 
-		*e = (dl_example) {lengths[r], b->ids[r], b->live[r], 0, b->ask[r], b->target[r], b->weight[r]};
+		*e = (dl_example) {lengths[r], b->ids[r], b->live[r], 0, b->ask[r], b->target[r], b->weight[r], NULL};
 		for (int i = 0; i < e->n; i++)
 		{
 			b->ids[r][i] = (int32_t) (batch_uniform(&seed) * c->vocab);
@@ -105,6 +106,24 @@ batch_make(const dl_config *c, uint64_t seed, batch *b)
 	b->ids[1][1] = b->ids[3][7] = (int32_t) c->mask_id;
 	for (uint32_t i = 0; i < c->n_replaced && i < BATCH_LONGEST; i++)
 		b->ids[3][i] = (int32_t) c->replaced[i];
+}
+
+/* A teacher for about half of the asks, some of them with all of the target; for none of row 2's. */
+static inline void
+batch_teach(uint64_t seed, batch *b)
+{
+	for (int r = 0; r < BATCH_ROWS; r++)
+	{
+		for (int i = 0; i < b->rows[r].n_ask; i++)
+		{
+			double		place = batch_uniform(&seed);
+
+			b->taught[r][i] = place < 0.4 ? 0 : place > 0.8 ? 1 : (float) place;
+		}
+		b->rows[r].taught = r == 2 ? NULL : b->taught[r];
+	}
+	b->taught[0][0] = 0.5f;		/* its state is a row's first */
+	b->limits.teacher = true;
 }
 
 #endif							/* TINY_H */

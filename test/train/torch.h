@@ -90,7 +90,7 @@ torch_read_rows(const cJSON *vectors, torch_batch *b)
 
 		if (r == TORCH_ROWS)
 			break;
-		*e = (dl_example) {0, b->ids[r], b->live[r], 0, b->ask[r], b->target[r], b->weight[r]};
+		*e = (dl_example) {0, b->ids[r], b->live[r], 0, b->ask[r], b->target[r], b->weight[r], NULL};
 		e->n = torch_list(row, "ids", list);
 		for (int i = 0; i < e->n; i++)
 			b->ids[r][i] = (int32_t) list[i];
