@@ -73,6 +73,13 @@ SET ROLE regress_dlm_pinned;
 SELECT dlm_classify_pinned(:'digest', body, labels) = :'before' FROM regress_dlm_rows WHERE id = 7;
 RESET ROLE;
 DROP SERVER regress_twin;
+-- ... and to write rows of a table that has such an index
+SELECT format('CREATE TABLE regress_dlm_guarded (body text); CREATE INDEX ON regress_dlm_guarded (dlm_classify_pinned(%L, body, ''{sun,rain}''))', :'digest') \gexec
+GRANT INSERT ON regress_dlm_guarded TO regress_dlm_app;
+SET ROLE regress_dlm_app;
+INSERT INTO regress_dlm_guarded VALUES ('rain');
+RESET ROLE;
+DROP TABLE regress_dlm_guarded;
 -- constant arguments: the planner evaluates the call, and all bounds hold there
 EXPLAIN (VERBOSE, COSTS OFF) SELECT dlm_classify_pinned(current_setting('regress.digest'), 'rain', '{wet,dry}') IS NULL;
 PREPARE folded AS SELECT dlm_classify_pinned(:'digest', 'rain', '{wet,dry}') = dlm_classify('rain', '{wet,dry}');

@@ -113,6 +113,33 @@ my ($stopped, @index_late) = overshoots($node, "CREATE INDEX stopped ON mail (dl
 is($stopped, 5, 'and the building of an index');
 at_rest($node, 'after all that');
 
+# --------------------------------------------- on a shard, which is this server too
+my ($host, $port) = ($node->host, $node->port);
+$node->safe_psql(
+	'postgres', qq{
+SELECT dlm_stats_reset();
+CREATE EXTENSION postgres_fdw;
+CREATE SERVER shard FOREIGN DATA WRAPPER postgres_fdw OPTIONS (host '$host', port '$port', dbname 'postgres', extensions 'dlm');
+CREATE USER MAPPING FOR CURRENT_USER SERVER shard;
+CREATE FOREIGN TABLE far (id int, body text, label text) SERVER shard OPTIONS (table_name 'mail');
+});
+my $slow = "dlm_generate_pinned('$digest', body, 200, 200, options => '{\"length\": \"fixed\"}')";
+fails_with($node, "SET statement_timeout = 500; SELECT count(*) FROM far WHERE $slow = ''", '57014', qr/statement timeout/, 'a shipped condition');
+ok($node->poll_query_until('postgres', 'SELECT sum(cancelled) = 1 FROM dlm_stats'), 'its shard stops computing');
+at_rest($node, 'after that');
+fails_with($node, "SELECT count(*) FROM far WHERE dlm_embed_pinned('${\ ('0' x 64)}', body) IS NULL", '42704', qr/no model has the digest 0+/,
+	'a shard without the model');
+$node->safe_psql(
+	'postgres', qq{
+CREATE TABLE near_shard (id int, body text, label text GENERATED ALWAYS AS (dlm_classify_pinned('$digest', body, '{wet,dry}')) STORED);
+CREATE TABLE message (id int, body text, label text GENERATED ALWAYS AS (NULL::text) STORED) PARTITION BY HASH (id);
+CREATE FOREIGN TABLE message1 PARTITION OF message FOR VALUES WITH (MODULUS 1, REMAINDER 0) SERVER shard OPTIONS (table_name 'near_shard');
+INSERT INTO message (id, body) SELECT i, 'row ' || i FROM generate_series(1, 9) AS i;
+UPDATE message SET body = 'wind' WHERE id = 2;
+});
+is($node->safe_psql('postgres', q{SELECT count(*), bool_and(label = dlm_classify(body, '{wet,dry}', model => 'My Model')) FROM message}), '9|t',
+	'a generated column of a shard, written through a generated column of nothing');
+
 # ---------------------------------------------------------- pgvector, if it is here
 if ($node->safe_psql('postgres', q{SELECT count(*) FROM pg_available_extensions WHERE name = 'vector'}) eq '1')
 {
