@@ -4,7 +4,7 @@ SELECT p.proname AS name, p.*
 FROM pg_depend d JOIN pg_proc p ON p.oid = d.objid
 WHERE d.classid = 'pg_proc'::regclass AND d.deptype = 'e'
 	AND d.refobjid = (SELECT oid FROM pg_extension WHERE extname = 'dlm');
--- inference functions: STABLE, PARALLEL SAFE, not STRICT, priced, with a support function
+-- inference functions: STABLE (the pinned ones IMMUTABLE), PARALLEL SAFE, not STRICT, priced, with a support function
 SELECT name, provolatile AS volatile, proparallel AS parallel,
 	proisstrict AS strict, procost AS cost, prorows AS "rows", prosupport AS support
 FROM member
@@ -15,10 +15,16 @@ SELECT name, provolatile AS volatile, proparallel AS parallel, proisstrict AS st
 FROM member
 WHERE prosupport = 0
 ORDER BY name, pronargs, proargtypes::text;
--- every inference function takes a model, as its last argument, NULL by default
+-- every inference function takes a model, as its last argument, NULL by default; the IMMUTABLE ones a digest, as the first
 SELECT name, pg_get_function_arguments(oid)
 FROM member
-WHERE prosupport <> 0 AND pg_get_function_arguments(oid) !~ 'model text DEFAULT NULL::text$';
+WHERE prosupport <> 0 AND pg_get_function_arguments(oid) !~
+	CASE provolatile WHEN 'i' THEN '^digest text, (?!.*model)' ELSE 'model text DEFAULT NULL::text$' END;
+-- a pinned form has the arguments of the other, but for the digest and the model, and gives the same
+SELECT a.name, pg_get_function_arguments(a.oid)
+FROM member a
+WHERE a.name ~ '_pinned$' AND NOT EXISTS (SELECT FROM member b WHERE b.name || '_pinned' = a.name AND b.prorettype = a.prorettype AND
+	'digest text, ' || regexp_replace(pg_get_function_arguments(b.oid), ', model text.*$', '') = pg_get_function_arguments(a.oid));
 -- no object without a comment
 SELECT pg_describe_object(d.classid, d.objid, d.objsubid) AS "without comment"
 FROM pg_depend d

@@ -16,7 +16,12 @@ SELECT dlm_generate('a') AS generate, dlm_generate('a', 8) AS generate_2, dlm_ge
 	dlm_score('a') AS score, dlm_score('a', '{}', 'm') AS score_all,
 	dlm_embed('a') AS embed, dlm_embed('a', 'm') AS embed_all,
 	dlm_detokenize('{1,2}') AS detokenize, dlm_detokenize('{1,2}', 'm') AS detokenize_all,
-	dlm_count_tokens('a') AS count_tokens, dlm_count_tokens('a', 'm') AS count_tokens_all \gdesc
+	dlm_count_tokens('a') AS count_tokens, dlm_count_tokens('a', 'm') AS count_tokens_all,
+	dlm_generate_pinned('d', 'a') AS generate_pinned, dlm_generate_pinned('d', 'a', '8', '4', '0', '1', '{}') AS generate_pinned_all,
+	dlm_infill_pinned('d', 'a') AS infill_pinned, dlm_infill_pinned('d', 'a', '4', '0', '1', '{}') AS infill_pinned_all,
+	dlm_classify_pinned('d', 'a', '{a,b}') AS classify_pinned,
+	dlm_classify_pinned('d', 'a', '{a,b}', 'i', '{c,d}', '[]', '{}') AS classify_pinned_all,
+	dlm_embed_pinned('d', 'a') AS embed_pinned \gdesc
 -- untyped literals: rows
 SELECT * FROM dlm_classify_scores('a', '{a,b}', 'i', '{c,d}', '[]', '{}', 'm') \gdesc
 SELECT * FROM dlm_token_scores('a', '{}', 'm') \gdesc
@@ -61,6 +66,10 @@ PREPARE predict_length AS SELECT * FROM dlm_predict_length($1, $2, $3);
 PREPARE tokenize AS SELECT * FROM dlm_tokenize($1, $2);
 PREPARE detokenize AS SELECT dlm_detokenize($1, $2);
 PREPARE count_tokens AS SELECT dlm_count_tokens($1, $2);
+PREPARE generate_pinned AS SELECT dlm_generate_pinned($1, $2, $3, $4, $5, $6, $7);
+PREPARE infill_pinned AS SELECT dlm_infill_pinned($1, $2, $3, $4, $5, $6);
+PREPARE classify_pinned AS SELECT dlm_classify_pinned($1, $2, $3, $4, $5, $6, $7);
+PREPARE embed_pinned AS SELECT dlm_embed_pinned($1, $2);
 SELECT name, parameter_types FROM pg_prepared_statements ORDER BY name;
 DEALLOCATE ALL;
 -- by name, in another order
@@ -81,7 +90,12 @@ SELECT dlm_generate(model => 'm', options => '{}', seed => 1, temperature => 0.5
 	dlm_classify_multi(threshold => 0.3, labels => '{a,b}', input => 'a') AS classify_multi,
 	dlm_score(options => '{}', input => 'a') AS score, dlm_embed(model => 'm', input => 'a') AS embed,
 	dlm_detokenize(model => 'm', ids => '{1}') AS detokenize,
-	dlm_count_tokens(model => 'm', input => 'a') AS count_tokens \gdesc
+	dlm_count_tokens(model => 'm', input => 'a') AS count_tokens,
+	dlm_generate_pinned(options => '{}', seed => 1, temperature => 0.5, steps => 4, max_tokens => 8, prompt => 'a', digest => 'd') AS generate_pinned,
+	dlm_infill_pinned(options => '{}', seed => 1, temperature => 0.5, steps => 4, template => 'a', digest => 'd') AS infill_pinned,
+	dlm_classify_pinned(options => '{}', examples => '[]', descriptions => '{c,d}', instruction => 'i', labels => '{a,b}', input => 'a',
+		digest => 'd') AS classify_pinned,
+	dlm_embed_pinned(input => 'a', digest => 'd') AS embed_pinned \gdesc
 SELECT * FROM dlm_classify_scores(labels => '{a,b}', input => 'a') \gdesc
 SELECT * FROM dlm_token_scores(model => 'm', options => '{}', input => 'a') \gdesc
 SELECT * FROM dlm_embed_many(model => 'm', inputs => '{a,b}') \gdesc

@@ -4,7 +4,9 @@
 -- Inference functions are STABLE: one model and one set of arguments give one
 -- answer, whatever the plan, but a name may come to mean another model. They
 -- are not STRICT, since a NULL option means its default. Option arguments
--- stand in one order everywhere; model is always the last.
+-- stand in one order everywhere; model is always the last. The pinned forms
+-- take a digest, as the first argument, in the place of a name: what it means
+-- never changes, so they are IMMUTABLE.
 
 \echo Use "CREATE EXTENSION dlm" to load this file. \quit
 
@@ -444,6 +446,62 @@ LANGUAGE C STABLE PARALLEL SAFE COST 100 SUPPORT dlm_support
 AS 'MODULE_PATHNAME', 'dlm_sql_count_tokens';
 COMMENT ON FUNCTION dlm_count_tokens(text, text) IS
 	'the number of tokens of a text';
+
+-- pinned forms
+
+CREATE FUNCTION dlm_generate_pinned(
+	digest text,
+	prompt text,
+	max_tokens int DEFAULT 64,
+	steps int DEFAULT NULL,
+	temperature float8 DEFAULT 0,
+	seed bigint DEFAULT 0,
+	options jsonb DEFAULT NULL
+)
+RETURNS text
+LANGUAGE C IMMUTABLE PARALLEL SAFE COST 10000 SUPPORT dlm_support
+AS 'MODULE_PATHNAME', 'dlm_sql_generate_pinned';
+COMMENT ON FUNCTION dlm_generate_pinned(text, text, int, int, float8, bigint, jsonb) IS
+	'dlm_generate by the model of a digest';
+
+CREATE FUNCTION dlm_infill_pinned(
+	digest text,
+	template text,
+	steps int DEFAULT NULL,
+	temperature float8 DEFAULT 0,
+	seed bigint DEFAULT 0,
+	options jsonb DEFAULT NULL
+)
+RETURNS text
+LANGUAGE C IMMUTABLE PARALLEL SAFE COST 10000 SUPPORT dlm_support
+AS 'MODULE_PATHNAME', 'dlm_sql_infill_pinned';
+COMMENT ON FUNCTION dlm_infill_pinned(text, text, int, float8, bigint, jsonb) IS
+	'dlm_infill by the model of a digest';
+
+CREATE FUNCTION dlm_classify_pinned(
+	digest text,
+	input text,
+	labels text[],
+	instruction text DEFAULT NULL,
+	descriptions text[] DEFAULT NULL,
+	examples jsonb DEFAULT NULL,
+	options jsonb DEFAULT NULL
+)
+RETURNS text
+LANGUAGE C IMMUTABLE PARALLEL SAFE COST 10000 SUPPORT dlm_support
+AS 'MODULE_PATHNAME', 'dlm_sql_classify_pinned';
+COMMENT ON FUNCTION dlm_classify_pinned(text, text, text[], text, text[], jsonb, jsonb) IS
+	'dlm_classify by the model of a digest';
+
+CREATE FUNCTION dlm_embed_pinned(
+	digest text,
+	input text
+)
+RETURNS real[]
+LANGUAGE C IMMUTABLE PARALLEL SAFE COST 10000 SUPPORT dlm_support
+AS 'MODULE_PATHNAME', 'dlm_sql_embed_pinned';
+COMMENT ON FUNCTION dlm_embed_pinned(text, text) IS
+	'dlm_embed by the model of a digest';
 
 -- models (registry)
 --

@@ -261,11 +261,17 @@ make_key(StringInfo key, const DlmBatchCall *call, const NullableDatum *args)
 	memcpy(key->data, &size, sizeof(size));
 }
 
+static Datum
+input_of(const DlmBatchCall *call, int row)
+{
+	return row_values(call, row)[dlm_input_place(call->function)].value;
+}
+
 /* Texts too long for the memo need no key; the engine itself finds those that are equal in a batch. */
 static bool
-has_long_text(const NullableDatum *args)
+has_long_text(const DlmBatchCall *call, int row)
 {
-	return VARSIZE_ANY(DatumGetPointer(args[0].value)) > DLM_LONGEST_KEY;
+	return VARSIZE_ANY(DatumGetPointer(input_of(call, row))) > DLM_LONGEST_KEY;
 }
 
 /* Look every row's answer up, and list those that are not known. */
@@ -285,7 +291,7 @@ look_up(Wanted *w)
 
 		if (b->alone[row] || call->answers[row] == NULL)
 			continue;
-		if (has_long_text(args))
+		if (has_long_text(call, row))
 			call->answers[row] = dlm_memo_get(b->answers, NULL, SIZE_MAX, b->batch, &fresh);
 		else
 		{
@@ -308,13 +314,14 @@ same_value(const DlmBatchArg *arg, NullableDatum a, NullableDatum b)
 	return a.value == b.value || datumIsEqual(a.value, b.value, arg->typbyval, arg->typlen);
 }
 
-/* Do two rows call with the same arguments but for the text? */
+/* Do two rows call with the same arguments but for the input? */
 static bool
 same_options(const DlmBatchCall *call, int row, int other)
 {
-	for (int i = 1; i < call->n_args && !call->fixed; i++)
+	for (int i = 0; i < call->n_args && !call->fixed; i++)
 	{
-		if (!same_value(&call->args[i], row_values(call, row)[i], row_values(call, other)[i]))
+		if (i != dlm_input_place(call->function) &&
+			!same_value(&call->args[i], row_values(call, row)[i], row_values(call, other)[i]))
 			return false;
 	}
 	return true;
@@ -326,13 +333,13 @@ unpack_row(const DlmBatchCall *call, int row, DlmArgs *args)
 	call->function->unpack(row_values(call, row), args);
 }
 
-/* Do two rows name the same model? It is the last argument of every function. */
+/* Do two rows name the same model? */
 static bool
 same_model(const DlmBatchCall *call, int row, int other)
 {
-	int			last = call->n_args - 1;
+	int			place = dlm_model_place(call->function, call->n_args);
 
-	return call->args[last].fixed || same_value(&call->args[last], row_values(call, row)[last], row_values(call, other)[last]);
+	return call->args[place].fixed || same_value(&call->args[place], row_values(call, row)[place], row_values(call, other)[place]);
 }
 
 /* Add the rows from w->at on to the session, those with the same options together. */
@@ -350,9 +357,9 @@ add_rows(void *arg)
 
 		unpack_row(call, first, &args);
 		for (w->failed = w->at; w->failed < w->n && same_options(call, first, w->rows[w->failed]); w->failed++)
-			w->inputs[n++] = row_values(call, w->rows[w->failed])[0].value;
+			w->inputs[n++] = input_of(call, w->rows[w->failed]);
 		if (w->session == NULL)
-			w->session = dlm_call_open(call->function->task, args.model);
+			w->session = dlm_call_open(call->function->task, &args);
 		else if (!same_model(call, first, w->rows[w->next]))
 			return;
 		MemoryContextSwitchTo(w->session->context);

@@ -57,7 +57,7 @@ begin_args(DlmBatchState *b, DlmBatchCall *call, List *args)
 		get_typlenbyval(exprType(expression), &arg->typlen, &arg->typbyval);
 		arg->fixed = is_fixed(expression);
 		arg->in_row = IsA(expression, Var) && ((Var *) expression)->varattno <= b->n_columns;
-		if (foreach_current_index(cell) > 0)
+		if (foreach_current_index(cell) != dlm_input_place(call->function))
 			call->fixed &= arg->fixed;
 		b->guarded |= !is_simple(expression);
 	}

@@ -52,7 +52,10 @@ refuse_modify(DlmRewrite *r, ModifyTable *modify)
 	refuse_list(r, modify->mergeActionLists, "in an action of MERGE");
 }
 
-/* Expressions of a scan beside its target list and conditions. */
+/*
+ * Expressions of a scan beside its target list and conditions. What an index
+ * holds is no call: what it is compared with is.
+ */
 static void
 refuse_scan(DlmRewrite *r, Plan *plan)
 {
@@ -61,14 +64,14 @@ refuse_scan(DlmRewrite *r, Plan *plan)
 	switch (nodeTag(plan))
 	{
 		case T_IndexScan:
-			refuse_list(r, ((IndexScan *) plan)->indexqualorig, condition);
-			refuse_list(r, ((IndexScan *) plan)->indexorderbyorig, "in an index's order");
+			refuse_list(r, ((IndexScan *) plan)->indexqual, condition);
+			refuse_list(r, ((IndexScan *) plan)->indexorderby, "in an index's order");
 			break;
 		case T_IndexOnlyScan:
 			refuse_list(r, ((IndexOnlyScan *) plan)->indexqual, condition);
 			break;
 		case T_BitmapIndexScan:
-			refuse_list(r, ((BitmapIndexScan *) plan)->indexqualorig, condition);
+			refuse_list(r, ((BitmapIndexScan *) plan)->indexqual, condition);
 			break;
 		case T_TidScan:
 			refuse_list(r, ((TidScan *) plan)->tidquals, condition);
@@ -134,6 +137,13 @@ refuse_others(DlmRewrite *r, Plan *plan)
 
 /* --------------------------------------------------------------- placement */
 
+/* An UPDATE or DELETE that a foreign data wrapper has sent away whole: its target list only shows what runs there. */
+static bool
+is_shipped(const Plan *plan)
+{
+	return IsA(plan, ForeignScan) && ((const ForeignScan *) plan)->operation != CMD_SELECT;
+}
+
 /* Does the node compute its target list, so that calls can stand in it? */
 static bool
 projects(const Plan *plan)
@@ -164,7 +174,7 @@ projects(const Plan *plan)
 		case T_GatherMerge:
 			return true;
 		case T_ForeignScan:
-			return ((const ForeignScan *) plan)->operation == CMD_SELECT;
+			return !is_shipped(plan);
 		case T_Result:
 			return outerPlan(plan) != NULL;
 		case T_CustomScan:
@@ -295,8 +305,8 @@ place_over(DlmRewrite *r, Plan *plan, Place place)
 	const char *reason;
 	List	   *found = NIL;
 
-	if (IsA(plan, ModifyTable))
-		return plan;			/* RETURNING, seen before */
+	if (IsA(plan, ModifyTable) || is_shipped(plan))
+		return plan;			/* RETURNING was seen before */
 	if (!projects(plan))
 	{
 		refuse_list(r, plan->targetlist, IsA(plan, Result) ? "for one row" : "in this node's target list");

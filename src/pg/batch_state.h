@@ -46,7 +46,7 @@ typedef struct DlmBatchCall
 	ExprState  *alone;			/* the call as PostgreSQL evaluates it */
 	DlmBatchArg *args;			/* [n_args] */
 	int			n_args;
-	bool		fixed;			/* all arguments but the first */
+	bool		fixed;			/* all arguments but the input */
 	TupleDesc	desc;			/* of a composite answer */
 	int			most;			/* rows that the engine's memory has room for; 0 = all */
 	uint32		pattern;		/* the memo's number of what is fixed; 0 = not asked yet */

@@ -150,16 +150,11 @@ index_of(const Fit *fit, const char *target)
 
 /* The scores as classification has them with these options and no fit. */
 static void
-score_rows(DlmCall *call, const Rows *rows, NullableDatum options, Fit *fit)
+score_rows(DlmCall *call, const DlmArgs *args, const Rows *rows, Fit *fit)
 {
-	DlmArgs		args;
 	const dlm_request *request;
 
-	dlm_args_init(&args);
-	args.labels.value = rows->labels;
-	args.labels.isnull = false;
-	args.options = options;
-	dlm_call_add(call, &args, rows->input, NULL, rows->n);
+	dlm_call_add(call, args, rows->input, NULL, rows->n);
 	if (call->n != rows->n)
 		ereport(ERROR,
 				(errcode(ERRCODE_CHARACTER_NOT_IN_REPERTOIRE),
@@ -364,6 +359,7 @@ dlm_sql_calibrate(PG_FUNCTION_ARGS)
 	MemoryContext context = CurrentMemoryContext;
 	Rows		rows = {0};
 	Fit			fit = {0};
+	DlmArgs		args;
 	DlmCall    *call;
 	Jsonb	   *result;
 
@@ -379,8 +375,13 @@ dlm_sql_calibrate(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_NO_DATA_FOUND),
 				 errmsg("no row of the query has both an input and a target")));
 	MemoryContextSwitchTo(context);
-	call = dlm_call_open(DLM_CLASSIFY, fcinfo->args[3]);
-	score_rows(call, &rows, fcinfo->args[2], &fit);
+	dlm_args_init(&args);
+	args.labels.value = rows.labels;
+	args.labels.isnull = false;
+	args.options = fcinfo->args[2];
+	args.model = fcinfo->args[3];
+	call = dlm_call_open(DLM_CLASSIFY, &args);
+	score_rows(call, &args, &rows, &fit);
 	maximise(&fit);
 	MemoryContextSwitchTo(context);
 	store(PG_GETARG_DATUM(0), call->model, &rows, &fit);

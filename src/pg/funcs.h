@@ -23,9 +23,10 @@ typedef struct DlmFunction
 	Oid			array_element;	/* element type of the text[] form's answer */
 	bool		composite;		/* make takes the TupleDesc of the result */
 	bool		row;			/* the first argument is a row */
+	bool		pinned;			/* a digest stands first, and no model last */
 } DlmFunction;
 
-/* funcs_text.c, funcs_classify.c, funcs_rows.c */
+/* funcs_text.c, funcs_classify.c, funcs_rows.c, funcs_pinned.c */
 extern const DlmFunction dlm_function_generate;
 extern const DlmFunction dlm_function_infill;
 extern const DlmFunction dlm_function_infill_gaps;
@@ -37,10 +38,27 @@ extern const DlmFunction dlm_function_classify_full;
 extern const DlmFunction dlm_function_classify_multi;
 extern const DlmFunction dlm_function_score;
 extern const DlmFunction dlm_function_embed;
+extern const DlmFunction dlm_function_generate_pinned;
+extern const DlmFunction dlm_function_infill_pinned;
+extern const DlmFunction dlm_function_classify_pinned;
+extern const DlmFunction dlm_function_embed_pinned;
 
 /* Run the scalar form, or the text[] form, of a function. */
 extern Datum dlm_scalar(FunctionCallInfo fcinfo, const DlmFunction *function);
 extern Datum dlm_array(FunctionCallInfo fcinfo, const DlmFunction *function);
+
+/* Where the input stands, and what names the model, among the arguments [n] of a function. */
+static inline int
+dlm_input_place(const DlmFunction *function)
+{
+	return function->pinned ? 1 : 0;
+}
+
+static inline int
+dlm_model_place(const DlmFunction *function, int n)
+{
+	return function->pinned ? 0 : n - 1;
+}
 
 /* Is one of the required arguments NULL? */
 static inline bool
@@ -54,15 +72,26 @@ dlm_required_missing(const DlmFunction *function, const NullableDatum *arguments
 	return false;
 }
 
-/* steps, temperature, seed, options, model: five arguments that follow each other. */
-static inline void
+/* steps, temperature, seed, options: arguments that follow each other; returns what follows them. */
+static inline const NullableDatum *
 dlm_unpack_sampling(const NullableDatum *arguments, DlmArgs *args)
 {
 	args->steps = arguments[0];
 	args->temperature = arguments[1];
 	args->seed = arguments[2];
 	args->options = arguments[3];
-	args->model = arguments[4];
+	return arguments + 4;
+}
+
+/* labels, instruction, descriptions, examples; returns what follows them */
+static inline const NullableDatum *
+dlm_unpack_labels(const NullableDatum *arguments, DlmArgs *args)
+{
+	args->labels = arguments[0];
+	args->instruction = arguments[1];
+	args->descriptions = arguments[2];
+	args->examples = arguments[3];
+	return arguments + 4;
 }
 
 /* input, options, model: all the arguments of a function. */

@@ -13,24 +13,20 @@ PG_FUNCTION_INFO_V1(dlm_sql_classify_full);
 PG_FUNCTION_INFO_V1(dlm_sql_classify_scores);
 PG_FUNCTION_INFO_V1(dlm_sql_classify_multi);
 
-/* input, labels, instruction, descriptions, examples; returns what follows them */
+/* input, and what is said of the labels; returns what follows them */
 static const NullableDatum *
-unpack_labels(const NullableDatum *arguments, DlmArgs *args)
+unpack_input(const NullableDatum *arguments, DlmArgs *args)
 {
 	dlm_args_init(args);
 	args->input = arguments[0];
-	args->labels = arguments[1];
-	args->instruction = arguments[2];
-	args->descriptions = arguments[3];
-	args->examples = arguments[4];
-	return arguments + 5;
+	return dlm_unpack_labels(arguments + 1, args);
 }
 
 /* ... then options, model */
 static void
 unpack_classify(const NullableDatum *arguments, DlmArgs *args)
 {
-	const NullableDatum *rest = unpack_labels(arguments, args);
+	const NullableDatum *rest = unpack_input(arguments, args);
 
 	args->options = rest[0];
 	args->model = rest[1];
@@ -40,7 +36,7 @@ unpack_classify(const NullableDatum *arguments, DlmArgs *args)
 static void
 unpack_classify_multi(const NullableDatum *arguments, DlmArgs *args)
 {
-	const NullableDatum *rest = unpack_labels(arguments, args);
+	const NullableDatum *rest = unpack_input(arguments, args);
 
 	args->threshold = rest[0];
 	args->options = rest[1];

@@ -230,7 +230,7 @@ fill_alone(FunctionCallInfo fcinfo, Datum (*datum) (const DlmRowJob *job))
 	if (PG_ARGISNULL(0))
 		PG_RETURN_NULL();
 	unpack_row(fcinfo->args, &args);
-	call = dlm_call_open(DLM_INFILL, args.model);
+	call = dlm_call_open(DLM_INFILL, &args);
 	dlm_call_add(call, &args, &args.input.value, NULL, 1);
 	for (int i = 0; i < MOST_ASKED && !a.legal; i++)
 	{

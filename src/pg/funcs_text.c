@@ -24,23 +24,23 @@ PG_FUNCTION_INFO_V1(dlm_sql_trace_generate_html);
 PG_FUNCTION_INFO_V1(dlm_sql_trace_generate_svg);
 PG_FUNCTION_INFO_V1(dlm_sql_quote);
 
-/* prompt, max_tokens, then the sampling arguments */
+/* prompt, max_tokens, the sampling arguments, model */
 static void
 unpack_generate(const NullableDatum *arguments, DlmArgs *args)
 {
 	dlm_args_init(args);
 	args->input = arguments[0];
 	args->max_tokens = arguments[1];
-	dlm_unpack_sampling(arguments + 2, args);
+	args->model = *dlm_unpack_sampling(arguments + 2, args);
 }
 
-/* template, then the sampling arguments */
+/* template, the sampling arguments, model */
 static void
 unpack_infill(const NullableDatum *arguments, DlmArgs *args)
 {
 	dlm_args_init(args);
 	args->input = arguments[0];
-	dlm_unpack_sampling(arguments + 1, args);
+	args->model = *dlm_unpack_sampling(arguments + 1, args);
 }
 
 const DlmFunction dlm_function_generate = {

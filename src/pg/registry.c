@@ -398,3 +398,62 @@ dlm_registry_resolve(const char *name_or_null)
 		raise_attach(ref, path, &err);
 	return ref;
 }
+
+static uint8 *
+parse_digest(const char *hex)
+{
+	uint8	   *digest = palloc(32);
+
+	if (!dlm_parse_hex(hex, digest))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("a digest must be 64 lower-case hexadecimal digits"),
+				 errdetail("A name, or a part of a digest, could come to mean another model."),
+				 errhint("SELECT name, digest FROM dlm_models shows the digests of the models.")));
+	return digest;
+}
+
+static void pg_attribute_noreturn()
+unknown_digest(const char *hex)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_OBJECT),
+			 errmsg("no model has the digest %s", hex),
+			 errhint("dlm_load_model(name, path) makes it from its source; where its file lies in the model directory, "
+					 "CREATE SERVER name FOREIGN DATA WRAPPER dlm OPTIONS (file '%s.dlm', digest '%s') does.", hex, hex)));
+}
+
+DlmModelRef *
+dlm_registry_resolve_digest(const char *hex)
+{
+	const uint8 *digest = parse_digest(hex);
+	DlmModelRef *ref = palloc0(sizeof(DlmModelRef));
+	ForeignServer *refused = NULL;
+	dlm_error	err = {0};
+	char	   *path = NULL;
+	ListCell   *cell;
+
+	if (servers_changed)
+		sweep_mappings();
+	foreach(cell, dlm_registry_servers())
+	{
+		ForeignServer *server = GetForeignServerExtended(lfirst_oid(cell), FSV_MISSING_OK);
+		uint8		other[32];
+
+		if (server == NULL || !server_digest(server->options, other) || memcmp(other, digest, sizeof(other)) != 0)
+			continue;
+		if (!dlm_registry_may_use(server->serverid))
+		{
+			refused = server;
+			continue;
+		}
+		memset(&err, 0, sizeof(err));
+		if (dlm_registry_attach(server, ref, &err, &path))
+			return ref;
+	}
+	if (path != NULL)
+		raise_attach(ref, path, &err);
+	if (refused != NULL)
+		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_FOREIGN_SERVER, refused->servername);
+	unknown_digest(hex);
+}

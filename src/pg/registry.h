@@ -40,6 +40,13 @@ typedef struct DlmModelRef
  */
 extern DlmModelRef *dlm_registry_resolve(const char *name_or_null);
 
+/*
+ * The same for the model of a digest (64 hex digits): any whose server the
+ * current user may use and whose file is there. 22023 where the text is no
+ * whole digest, 42704 where no model has it; else as above.
+ */
+extern DlmModelRef *dlm_registry_resolve_digest(const char *hex);
+
 /* _PG_init: settings of the cache of lookups, invalidation callbacks (attach.c's too). */
 extern void dlm_registry_init(void);
 

@@ -30,7 +30,7 @@ dlm_args_init(DlmArgs *args)
 	args->input.isnull = args->max_tokens.isnull = args->steps.isnull = true;
 	args->temperature.isnull = args->seed.isnull = args->labels.isnull = true;
 	args->instruction.isnull = args->descriptions.isnull = args->examples.isnull = true;
-	args->threshold.isnull = args->k.isnull = args->options.isnull = args->model.isnull = true;
+	args->threshold.isnull = args->k.isnull = args->options.isnull = args->model.isnull = args->digest.isnull = true;
 }
 
 char *
@@ -136,7 +136,7 @@ dlm_call_put(DlmCall *call, const dlm_request *request, int row, bool given)
 }
 
 DlmCall *
-dlm_call_open(dlm_task task, NullableDatum model)
+dlm_call_open(dlm_task task, const DlmArgs *args)
 {
 	MemoryContext caller = CurrentMemoryContext;
 	MemoryContext context = AllocSetContextCreate(caller, "dlm call", ALLOCSET_SMALL_SIZES);
@@ -150,8 +150,24 @@ dlm_call_open(dlm_task task, NullableDatum model)
 	call->capacity = 1;
 	call->requests = palloc(sizeof(dlm_request));
 	call->row_of = palloc(sizeof(int));
-	call->model = dlm_registry_resolve(dlm_model_argument(model));
+	call->model = args->digest.isnull ? dlm_registry_resolve(dlm_model_argument(args->model)) :
+		dlm_registry_resolve_digest(TextDatumGetCString(args->digest.value));
 	return call;
+}
+
+/*
+ * What a pinned function answers may depend on nothing but its arguments. A
+ * calibration is looked up by its name, under which it can be fitted anew.
+ */
+static void
+check_pinned(const DlmArgs *args, const DlmOptions *options)
+{
+	if (!args->digest.isnull && options->calibration)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("option \"calibration\" cannot be used in a pinned function"),
+				 errdetail("It names a fit that can be replaced, and then the same arguments would have another answer."),
+				 errhint("Use dlm_classify with the model's name, or leave the option out.")));
 }
 
 /*
@@ -193,6 +209,7 @@ dlm_call_add(DlmCall *call, const DlmArgs *args, const Datum *inputs, const bool
 		return;
 	}
 	dlm_options_parse(task, args->options, options);
+	check_pinned(args, options);
 	scalar_options(args, &options->engine);
 	options->engine.forbidden = dlm_forbidden_tokens(call->model);
 	pattern.task = task;
@@ -215,7 +232,7 @@ dlm_call_add(DlmCall *call, const DlmArgs *args, const Datum *inputs, const bool
 DlmCall *
 dlm_call_begin(dlm_task task, const DlmArgs *args)
 {
-	DlmCall    *call = dlm_call_open(task, args->model);
+	DlmCall    *call = dlm_call_open(task, args);
 	Datum	   *values;
 	bool	   *nulls;
 	int			n;

@@ -43,6 +43,7 @@ typedef struct DlmArgs
 	NullableDatum k;			/* int, of predict_length */
 	NullableDatum options;		/* jsonb */
 	NullableDatum model;		/* text */
+	NullableDatum digest;		/* text, of the pinned functions: it names the model, and nothing else is looked up */
 	/* adds requests for inputs that are no texts, or NULL; see dlm_call_add */
 	void		(*add) (struct DlmCall *call, const struct DlmArgs *args, const Datum *inputs, const bool *nulls, int n);
 } DlmArgs;
@@ -91,10 +92,11 @@ typedef struct DlmCall
 #define DLM_REQUEST_OPTIONS(request)	((const DlmOptions *) (request)->options)
 
 /*
- * Resolve the model and make a call without requests. On return the current
- * memory context is the call's. ERRORs: those of dlm_registry_resolve.
+ * Resolve the model that the arguments name (only model and digest are looked
+ * at) and make a call without requests. On return the current memory context
+ * is the call's. ERRORs: those of dlm_registry_resolve.
  */
-extern DlmCall *dlm_call_open(dlm_task task, NullableDatum model);
+extern DlmCall *dlm_call_open(dlm_task task, const DlmArgs *args);
 
 /*
  * Check the arguments and add a request for each input [n] that is not NULL;

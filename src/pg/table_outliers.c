@@ -126,9 +126,13 @@ query_of(const DlmFill *f, const DlmColumn *column)
 static void
 score_batch(Search *s, NullableDatum model)
 {
-	DlmCall    *call = dlm_call_open(DLM_INFILL, model);
 	dlm_request request = {.task = DLM_INFILL, .options = &s->options->engine->engine};
+	DlmArgs		args;
+	DlmCall    *call;
 
+	dlm_args_init(&args);
+	args.model = model;
+	call = dlm_call_open(DLM_INFILL, &args);
 	s->options->engine->engine.forbidden = dlm_forbidden_tokens(call->model);
 	s->keys = palloc(SPI_processed * sizeof(char **));
 	s->jobs = palloc(SPI_processed * sizeof(DlmRowJob *));

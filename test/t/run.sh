@@ -22,6 +22,10 @@ trap clean EXIT
 
 cp -r "$here" "$work/t"
 cp -r "$root/test/models" "$work/models"
+# an example that starts clusters of its own
+cp -r "$root/examples" "$work/examples"
+mkdir "$work/test"
+cp "$root/test/cluster.sh" "$work/test"
 # the default model's base weights, where make has fetched them: a conversion long enough to be cancelled
 gguf=${MODEL_BASE:-$(ls "$root"/models/base/*.gguf 2>/dev/null | head -n 1)}
 if [ -n "$gguf" ]; then
