@@ -24,7 +24,7 @@ int			dlm_guc_batch_mem;
 int			dlm_guc_max_session_memory;
 bool		dlm_guc_parallel_small_tables;
 int			dlm_guc_statement_budget_ms;
-int			dlm_guc_cache_mem;
+int			dlm_guc_memo_mem;
 bool		dlm_guc_prewarm;
 
 typedef struct IntSetting
@@ -52,8 +52,8 @@ static const IntSetting int_settings[] = {
 	&dlm_guc_max_session_memory, 1024 * 1024, 1024, MAX_KILOBYTES, PGC_SUSET, GUC_UNIT_KB},
 	{"dlm.statement_budget_ms", "Most time that one statement may spend in models; 0 is no limit.",
 	&dlm_guc_statement_budget_ms, 0, 0, INT_MAX, PGC_SUSET, GUC_UNIT_MS},
-	{"dlm.cache_mem", "Memory of a session for results that several calls share; 0 turns it off.",
-	&dlm_guc_cache_mem, 32 * 1024, 0, 1024 * 1024, PGC_USERSET, GUC_UNIT_KB},
+	{"dlm.memo_mem", "Memory of a session for results that several calls share; 0 turns it off.",
+	&dlm_guc_memo_mem, 32 * 1024, 0, 1024 * 1024, PGC_USERSET, GUC_UNIT_KB},
 };
 
 typedef struct BoolSetting

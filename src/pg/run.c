@@ -100,12 +100,12 @@ memo_drop(void)
 static dlm_memo *
 memo_for(const DlmModelRef *model)
 {
-	if (memo && (memo_kb != dlm_guc_cache_mem || memcmp(memo_digest, model->digest, sizeof(memo_digest)) != 0))
+	if (memo && (memo_kb != dlm_guc_memo_mem || memcmp(memo_digest, model->digest, sizeof(memo_digest)) != 0))
 		memo_drop();
-	if (!memo && dlm_guc_cache_mem > 0)
+	if (!memo && dlm_guc_memo_mem > 0)
 	{
-		memo = dlm_memo_create((size_t) dlm_guc_cache_mem * 1024);
-		memo_kb = dlm_guc_cache_mem;
+		memo = dlm_memo_create((size_t) dlm_guc_memo_mem * 1024);
+		memo_kb = dlm_guc_memo_mem;
 		memcpy(memo_digest, model->digest, sizeof(memo_digest));
 	}
 	return memo;
