@@ -783,7 +783,7 @@ COMMENT ON FUNCTION dlm_outliers(regclass, name, text, int, jsonb, text) IS
 CREATE FUNCTION dlm_stats_rows(
 	OUT userid oid, OUT dbid oid, OUT task text, OUT model text, OUT digest text, OUT calls bigint,
 	OUT rows bigint, OUT batches bigint, OUT tokens bigint, OUT steps bigint, OUT ms float8,
-	OUT cancelled bigint, OUT errors bigint
+	OUT cancelled bigint, OUT errors bigint, OUT cache_hits bigint
 )
 RETURNS SETOF record
 LANGUAGE C VOLATILE PARALLEL RESTRICTED ROWS 20
@@ -794,7 +794,7 @@ COMMENT ON FUNCTION dlm_stats_rows() IS
 CREATE VIEW dlm_stats AS
 	SELECT s.userid, u.rolname AS username, s.dbid, d.datname AS database, s.task,
 		   'dlm_' OPERATOR(pg_catalog.||) s.task AS function, s.model, s.digest, s.calls, s.rows, s.batches,
-		   s.tokens, s.steps, s.ms, s.cancelled, s.errors
+		   s.tokens, s.steps, s.ms, s.cancelled, s.errors, s.cache_hits
 	FROM dlm_stats_rows() AS s
 	LEFT JOIN pg_catalog.pg_database AS d ON d.oid OPERATOR(pg_catalog.=) s.dbid
 	LEFT JOIN pg_catalog.pg_roles AS u ON u.oid OPERATOR(pg_catalog.=) s.userid;
@@ -841,5 +841,23 @@ AS 'MODULE_PATHNAME', 'dlm_sql_stats_reset';
 COMMENT ON FUNCTION dlm_stats_reset() IS
 	'forget all of dlm_stats';
 REVOKE EXECUTE ON FUNCTION dlm_stats_reset() FROM PUBLIC;
+
+CREATE FUNCTION dlm_cache_info(
+	OUT bytes bigint, OUT used_bytes bigint, OUT answers bigint, OUT hits bigint, OUT misses bigint,
+	OUT stored bigint, OUT evicted bigint, OUT not_stored bigint, OUT reset timestamptz
+)
+RETURNS record
+LANGUAGE C VOLATILE PARALLEL RESTRICTED
+AS 'MODULE_PATHNAME', 'dlm_sql_cache_info';
+COMMENT ON FUNCTION dlm_cache_info() IS
+	'the cache of answers (dlm.cache_mem): its memory, what it holds, and how often it had an answer';
+
+CREATE FUNCTION dlm_cache_reset()
+RETURNS void
+LANGUAGE C VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'dlm_sql_cache_reset';
+COMMENT ON FUNCTION dlm_cache_reset() IS
+	'forget all answers of the cache, and what dlm_cache_info has counted';
+REVOKE EXECUTE ON FUNCTION dlm_cache_reset() FROM PUBLIC;
 
 -- end of monitoring

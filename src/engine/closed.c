@@ -401,7 +401,7 @@ write_result(dl_closed *c, dlm_error *err)
 		else
 			gap[g] = (dlm_gap) {.text = printed_of(c, g), .tokens = dl_answer_length(&closed->answers, closed->choice),
 				.logprob = dl_closed_mean(c, closed, closed->choice), .probability = closed->probability[closed->choice],
-				.choice = closed->choice, .choices = closed->probability};
+				.choice = closed->choice, .choices = closed->probability, .n_choices = closed->answers.n};
 		gap[g].name = all->name[g];
 		sum += gap[g].logprob * gap[g].tokens;
 		tokens += gap[g].tokens;

@@ -285,6 +285,16 @@ typedef struct dlm_request
 	const dlm_options *options;	/* NULL = all defaults */
 } dlm_request;
 
+/*
+ * SHA-256 of everything that the request's answer depends on but the model's
+ * weights, and of `scope` [scope_len], the caller's own bytes (a model's
+ * digest, whose answer it is): for a caller that keeps answers. Pointers do
+ * not enter it, only what they point to, nor does `tag`. Does not read the
+ * model's file.
+ */
+void		dlm_request_key(const dlm_model *model, const dlm_request *request, const void *scope, size_t scope_len,
+							uint8_t key[32]);
+
 #define DLM_MAX_LABELS	1000	/* of one request */
 #define DLM_MAX_GAPS	1000	/* of one template */
 
@@ -299,6 +309,7 @@ typedef struct dlm_gap
 	double		probability;	/* of the choice among the choices; e^logprob of any other text */
 	int			choice;			/* index of the choice, -1 for a gap without choices */
 	const double *choices;		/* [n_choices] probabilities when the gap was scored last; NULL without */
+	int			n_choices;
 } dlm_gap;
 
 typedef struct dlm_label_score

@@ -18,6 +18,9 @@ const dlm_options dl_default_options = {0};
 #define MAX_BEAM		64
 #define MAX_BUDGET		4096
 
+/* Of keys under which answers are kept: to be raised with every change that is meant to change answers (t_bits.c). */
+#define KEY_VERSION		"answers 1"
+
 static bool
 finite_between(double x, double low, double high)
 {
@@ -154,36 +157,55 @@ dl_gap_rule_hash(dl_sha256 *sha, const dlm_gap_rule *rule)
 	hash_texts(sha, rule->reject, rule->n_reject);
 }
 
+static void
+hash_request(dl_sha256 *sha, const dlm_model *model, const dlm_request *r)
+{
+	const dlm_options *o = r->options ? r->options : &dl_default_options;
+
+	dl_hash_int(sha, r->task);
+	dl_hash_text(sha, r->input);
+	dl_hash_int(sha, r->max_tokens);
+	dl_hash_int(sha, r->trace);
+	dl_hash_int(sha, r->has_instruction);
+	if (r->has_instruction)
+		dl_hash_text(sha, r->instruction);
+	hash_texts(sha, r->labels, r->n_labels);
+	hash_texts(sha, r->descriptions, r->n_labels);
+	dl_hash_int(sha, r->n_examples);
+	for (int i = 0; i < r->n_examples; i++)
+	{
+		dl_hash_text(sha, r->examples[i].input);
+		dl_hash_text(sha, r->examples[i].label);
+	}
+	dl_hash_int(sha, r->label_bias != NULL);
+	for (int i = 0; r->label_bias != NULL && i < r->n_labels; i++)
+		hash_double(sha, r->label_bias[i]);
+	hash_double(sha, r->label_scale);
+	dl_hash_int(sha, r->n_rules);
+	for (int i = 0; i < r->n_rules; i++)
+		dl_gap_rule_hash(sha, &r->rules[i]);
+	dl_options_hash(sha, model, o, true);
+	dl_hash_int(sha, o->overflow);
+}
+
 void
 dl_request_digest(const dlm_model *model, const dlm_request *r, uint8_t digest[32])
 {
-	const dlm_options *o = r->options ? r->options : &dl_default_options;
 	dl_sha256	sha;
 
 	dl_sha256_init(&sha);
-	dl_hash_int(&sha, r->task);
-	dl_hash_text(&sha, r->input);
-	dl_hash_int(&sha, r->max_tokens);
-	dl_hash_int(&sha, r->trace);
-	dl_hash_int(&sha, r->has_instruction);
-	if (r->has_instruction)
-		dl_hash_text(&sha, r->instruction);
-	hash_texts(&sha, r->labels, r->n_labels);
-	hash_texts(&sha, r->descriptions, r->n_labels);
-	dl_hash_int(&sha, r->n_examples);
-	for (int i = 0; i < r->n_examples; i++)
-	{
-		dl_hash_text(&sha, r->examples[i].input);
-		dl_hash_text(&sha, r->examples[i].label);
-	}
-	dl_hash_int(&sha, r->label_bias != NULL);
-	for (int i = 0; r->label_bias != NULL && i < r->n_labels; i++)
-		hash_double(&sha, r->label_bias[i]);
-	hash_double(&sha, r->label_scale);
-	dl_hash_int(&sha, r->n_rules);
-	for (int i = 0; i < r->n_rules; i++)
-		dl_gap_rule_hash(&sha, &r->rules[i]);
-	dl_options_hash(&sha, model, o, true);
-	dl_hash_int(&sha, o->overflow);
+	hash_request(&sha, model, r);
 	dl_sha256_final(&sha, digest);
+}
+
+void
+dlm_request_key(const dlm_model *model, const dlm_request *r, const void *scope, size_t scope_len, uint8_t key[32])
+{
+	dl_sha256	sha;
+
+	dl_sha256_init(&sha);
+	dl_sha256_update(&sha, KEY_VERSION, sizeof(KEY_VERSION));
+	dl_hash_text(&sha, (dlm_text) {scope, scope_len});
+	hash_request(&sha, model, r);
+	dl_sha256_final(&sha, key);
 }

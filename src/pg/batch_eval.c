@@ -405,7 +405,8 @@ count_session(DlmBatchState *b, const DlmCall *session)
 	Size		memory = session->memory + MemoryContextMemAllocated(b->batch, true) +
 		MemoryContextMemAllocated(b->read, true) + dlm_memo_size(b->memo);
 
-	c->requests += session->n;
+	c->requests += session->n - session->done.cache_hits;
+	c->cache_hits += session->done.cache_hits;
 	c->tokens += session->done.tokens;
 	c->steps += session->done.steps;
 	c->ms += session->done.ms;

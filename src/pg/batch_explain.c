@@ -28,6 +28,7 @@ add_counters(DlmBatchCounters *to, const DlmBatchCounters *from)
 	to->batches += from->batches;
 	to->rows += from->rows;
 	to->requests += from->requests;
+	to->cache_hits += from->cache_hits;
 	to->alone += from->alone;
 	to->tokens += from->tokens;
 	to->steps += from->steps;
@@ -66,6 +67,8 @@ dlm_batch_explain(CustomScanState *node, List *ancestors, ExplainState *es)
 	ExplainPropertyInteger("Batches", NULL, sum.batches, es);
 	ExplainPropertyInteger("Batch Rows", NULL, sum.rows, es);
 	ExplainPropertyInteger("Requests", NULL, sum.requests, es);
+	if (sum.cache_hits > 0 || es->format != EXPLAIN_FORMAT_TEXT)
+		ExplainPropertyInteger("Cache Hits", NULL, sum.cache_hits, es);
 	if (sum.alone > 0 || es->format != EXPLAIN_FORMAT_TEXT)
 		ExplainPropertyInteger("Rows Computed Alone", NULL, sum.alone, es);
 	ExplainPropertyInteger("Tokens", NULL, sum.tokens, es);

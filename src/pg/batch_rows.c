@@ -3,7 +3,8 @@
  *
  * Reading begins with one row and doubles up to dlm.batch_size, so that a
  * LIMIT or a FETCH wastes at most as much as it used; where the LIMIT is known
- * it is not passed. Rows are kept as minimal tuples, as a sort keeps them:
+ * it is not passed. Rows that the cache answers come on top, so that those
+ * which are left make a whole batch. Rows are kept as minimal tuples, as a sort keeps them:
  * what lies out of line stays there until an argument needs it.
  *
  * dlm.batch_mem is for the memo (a quarter), the rows, and the arguments and
@@ -21,6 +22,7 @@
 #include "batch_state.h"
 #include "guc.h"
 
+#define MOST_AHEAD		4096		/* rows, as dlm.batch_size is at most */
 #define LARGEST_BLOCK	((Size) 256 * 1024)
 
 Size
@@ -136,9 +138,20 @@ dlm_batch_stop(DlmBatchState *b)
 	b->shown = false;
 }
 
+/* How many rows to read after a batch, in which the cache has answered so many calls. */
+static int
+next_ahead(const DlmBatchState *b, int64 cache_hits)
+{
+	int64		most = dlm_guc_batch_size + cache_hits / b->n_calls;
+
+	return (int) Min(b->ahead * 2, Min(most, MOST_AHEAD));
+}
+
 bool
 dlm_batch_fill(DlmBatchState *b)
 {
+	int64		hits = b->counters.cache_hits;
+
 	start(b);
 	dlm_activity_scope_rows(b->counters.rows);
 	dlm_activity_phase(DLM_PHASE_READ);
@@ -150,7 +163,7 @@ dlm_batch_fill(DlmBatchState *b)
 	}
 	dlm_batch_evaluate(b);
 	dlm_activity_phase(DLM_PHASE_EMIT);
-	b->ahead = Min(b->ahead * 2, dlm_guc_batch_size);
+	b->ahead = next_ahead(b, b->counters.cache_hits - hits);
 	b->counters.batches++;
 	return true;
 }

@@ -16,6 +16,7 @@ typedef struct DlmBatchCounters
 	int64		batches;
 	int64		rows;			/* rows handed out */
 	int64		requests;		/* calls that went through a model: distinct, and with an input */
+	int64		cache_hits;		/* calls that the cache answered */
 	int64		alone;			/* rows whose calls were evaluated one by one: they failed in their batch */
 	int64		tokens;
 	int64		steps;

@@ -11,6 +11,7 @@
 
 #include "utils/guc.h"
 
+#include "cache_store.h"
 #include "guc.h"
 
 char	   *dlm_guc_default_model;
@@ -24,6 +25,7 @@ int			dlm_guc_batch_mem;
 int			dlm_guc_max_session_memory;
 bool		dlm_guc_parallel_small_tables;
 int			dlm_guc_statement_budget_ms;
+int			dlm_guc_memo_mem;
 int			dlm_guc_cache_mem;
 bool		dlm_guc_prewarm;
 
@@ -37,7 +39,20 @@ typedef struct IntSetting
 				max;
 	GucContext	context;
 	int			flags;
+	GucIntCheckHook check;
 } IntSetting;
+
+/* A store too small for its own head would be none. */
+static bool
+check_cache_mem(int *value, void **extra, GucSource source)
+{
+	if (*value > 0 && *value < DLM_STORE_LEAST / 1024)
+	{
+		GUC_check_errdetail("It must be 0, or at least %d kB.", DLM_STORE_LEAST / 1024);
+		return false;
+	}
+	return true;
+}
 
 static const IntSetting int_settings[] = {
 	{"dlm.max_threads", "Compute threads of all sessions together; 0 is the number of CPUs.",
@@ -52,8 +67,10 @@ static const IntSetting int_settings[] = {
 	&dlm_guc_max_session_memory, 1024 * 1024, 1024, MAX_KILOBYTES, PGC_SUSET, GUC_UNIT_KB},
 	{"dlm.statement_budget_ms", "Most time that one statement may spend in models; 0 is no limit.",
 	&dlm_guc_statement_budget_ms, 0, 0, INT_MAX, PGC_SUSET, GUC_UNIT_MS},
-	{"dlm.cache_mem", "Memory of a session for results that several calls share; 0 turns it off.",
-	&dlm_guc_cache_mem, 32 * 1024, 0, 1024 * 1024, PGC_USERSET, GUC_UNIT_KB},
+	{"dlm.memo_mem", "Memory of a session for results that several calls share; 0 turns it off.",
+	&dlm_guc_memo_mem, 32 * 1024, 0, 1024 * 1024, PGC_USERSET, GUC_UNIT_KB},
+	{"dlm.cache_mem", "Shared memory for answers that all sessions may find again; 0 turns it off.",
+	&dlm_guc_cache_mem, 0, 0, 64 * 1024 * 1024, PGC_SIGHUP, GUC_UNIT_KB, check_cache_mem},
 };
 
 typedef struct BoolSetting
@@ -122,7 +139,7 @@ dlm_guc_init(void)
 		const IntSetting *s = &int_settings[i];
 
 		DefineCustomIntVariable(s->name, s->brief, NULL, s->variable, s->boot, s->min, s->max, s->context, s->flags,
-								NULL, NULL, NULL);
+								s->check, NULL, NULL);
 	}
 	for (int i = 0; i < lengthof(bool_settings); i++)
 	{

@@ -16,6 +16,7 @@ extern int	dlm_guc_batch_mem;		/* kB */
 extern int	dlm_guc_max_session_memory;	/* kB */
 extern bool dlm_guc_parallel_small_tables;
 extern int	dlm_guc_statement_budget_ms;	/* 0 = no limit */
+extern int	dlm_guc_memo_mem;		/* kB, 0 = no memo */
 extern int	dlm_guc_cache_mem;		/* kB, 0 = no cache */
 extern bool dlm_guc_prewarm;
 

@@ -23,6 +23,7 @@
 #include "encoding.h"
 #include "guc.h"
 #include "interrupts.h"
+#include "queue.h"
 #include "run.h"
 #include "sigbus.h"
 #include "stats.h"
@@ -37,6 +38,14 @@ typedef struct DlmRun
 	bool		may_stop;		/* interrupts are not held off: a stopped slice leads to an error */
 	instr_time	start;			/* of the present session */
 } DlmRun;
+
+/* Who takes the answers; see dlm_run. */
+typedef struct DlmConsumer
+{
+	DlmTake		take;
+	DlmFail		fail;
+	void	   *arg;
+} DlmConsumer;
 
 /* ------------------------------------------------------------------ guarding */
 
@@ -100,12 +109,12 @@ memo_drop(void)
 static dlm_memo *
 memo_for(const DlmModelRef *model)
 {
-	if (memo && (memo_kb != dlm_guc_cache_mem || memcmp(memo_digest, model->digest, sizeof(memo_digest)) != 0))
+	if (memo && (memo_kb != dlm_guc_memo_mem || memcmp(memo_digest, model->digest, sizeof(memo_digest)) != 0))
 		memo_drop();
-	if (!memo && dlm_guc_cache_mem > 0)
+	if (!memo && dlm_guc_memo_mem > 0)
 	{
-		memo = dlm_memo_create((size_t) dlm_guc_cache_mem * 1024);
-		memo_kb = dlm_guc_cache_mem;
+		memo = dlm_memo_create((size_t) dlm_guc_memo_mem * 1024);
+		memo_kb = dlm_guc_memo_mem;
 		memcpy(memo_digest, model->digest, sizeof(memo_digest));
 	}
 	return memo;
@@ -178,7 +187,7 @@ typedef enum Outcome
 	OUTCOME_SPLIT				/* run again in parts */
 } Outcome;
 
-/* Add what the session did to the statistics. A call counts with its first batch. */
+/* Add what the session did to the statistics. A call counts with the first that is counted of it. */
 static void
 run_count(DlmCall *call, const DlmRun *run, int rows, Outcome outcome)
 {
@@ -187,7 +196,7 @@ run_count(DlmCall *call, const DlmRun *run, int rows, Outcome outcome)
 
 	if (run->session)
 		dlm_session_progress(run->session, &progress);
-	delta.calls = call->done.batches == 0 ? call->calls : 0;
+	delta.calls = call->done.calls == 0 ? call->calls : 0;
 	delta.batches = 1;
 	delta.rows = outcome == OUTCOME_DONE ? rows : 0;
 	delta.tokens = progress.tokens;
@@ -199,6 +208,20 @@ run_count(DlmCall *call, const DlmRun *run, int rows, Outcome outcome)
 	dlm_stats_count(call->model, call->task, &delta);
 	dlm_stats_add(&call->done, &delta);
 	call->memory = Max(call->memory, progress.memory_peak);
+}
+
+/* Add answers that the cache has given. */
+static void
+run_count_known(DlmCall *call, int rows)
+{
+	DlmStatsDelta delta = {0};
+
+	if (rows == 0)
+		return;
+	delta.calls = call->done.calls == 0 ? call->calls : 0;
+	delta.rows = delta.cache_hits = rows;
+	dlm_stats_count(call->model, call->task, &delta);
+	dlm_stats_add(&call->done, &delta);
 }
 
 /* The batch has failed as a whole: count it, give everything back, and let the caller raise. */
@@ -248,13 +271,26 @@ run_check_budget(DlmCall *call, DlmRun *run)
 			 errhint("Process fewer rows in one statement, or let a superuser raise dlm.statement_budget_ms.")));
 }
 
-/* Open a session over some of the requests. False: *err says why. */
+/* Before a run's first session: this one is among those that compute. */
+static void
+run_enter(DlmCall *call, DlmRun *run)
+{
+	if (run->entered)
+		return;
+	dlm_budget_enter();
+	run->entered = true;
+	budget_begin();
+	dlm_activity_scope_begin(call->context, dlm_activity_in_scope() ? -1 : call->n);
+}
+
+/* Open a session over the requests of the queue. False: *err says why. */
 static bool
-run_open(DlmCall *call, DlmRun *run, int first, int n, dlm_error *err)
+run_open(DlmCall *call, DlmRun *run, const DlmQueue *q, dlm_error *err)
 {
 	dlm_env		env = {0};
 	dlm_status	status;
 
+	run_enter(call, run);
 	env.stop = should_stop;
 	env.arg = &run->may_stop;
 	env.memory_limit = (size_t) dlm_guc_max_session_memory * 1024;
@@ -266,7 +302,7 @@ run_open(DlmCall *call, DlmRun *run, int first, int n, dlm_error *err)
 	run->active = true;
 	dlm_activity_batch_begin(call->model, call->task, run->threads);
 	engine_enter(call->model);
-	status = dlm_session_open(call->model->model, call->requests + first, n, &env, &run->session, err);
+	status = dlm_session_open(call->model->model, q->requests, q->n, &env, &run->session, err);
 	if (!engine_leave(call->model))
 	{
 		run_fail(call, run, OUTCOME_ERROR);
@@ -277,9 +313,9 @@ run_open(DlmCall *call, DlmRun *run, int first, int n, dlm_error *err)
 	return status == DLM_OK;
 }
 
-/* Step to the end; `first` requests are done. False: *err says why. */
+/* Step to the end; `before` requests of the call are done. False: *err says why. */
 static bool
-run_steps(DlmCall *call, DlmRun *run, int first, dlm_error *err)
+run_steps(DlmCall *call, DlmRun *run, int before, dlm_error *err)
 {
 	dlm_status	status;
 
@@ -299,7 +335,7 @@ run_steps(DlmCall *call, DlmRun *run, int first, dlm_error *err)
 		run_check_interrupts(call, run);
 		run_check_budget(call, run);
 		dlm_session_progress(run->session, &progress);
-		dlm_activity_batch_progress(&progress, first);
+		dlm_activity_batch_progress(&progress, before);
 	} while (status == DLM_MORE || status == DLM_EINTR);
 	return status == DLM_OK;
 }
@@ -314,54 +350,81 @@ error_is_null(const DlmOptions *options, dlm_status status)
 		(status == DLM_ETOOLONG || status == DLM_EINVAL || status == DLM_EENCODING);
 }
 
-/* Hand over the answers of a finished session; a row's error is raised, or told. */
+/* Hand over the answer of a request; a row's error is raised, or told. */
 static void
-run_take(DlmCall *call, DlmRun *run, int first, int n, DlmTake take, DlmFail fail, void *arg)
+run_take(DlmCall *call, DlmRun *run, int i, const dlm_result *result, const DlmConsumer *to)
 {
-	for (int i = 0; i < n; i++)
+	const dlm_request *request = &call->requests[i];
+	int			row = call->row_of[i];
+
+	if (result->error.status == DLM_OK)
+		to->take(call, row, request, result, to->arg);
+	else if (error_is_null(DLM_REQUEST_OPTIONS(request), result->error.status))
 	{
-		const dlm_result *result = dlm_session_result(run->session, i);
-		const dlm_request *request = &call->requests[first + i];
-		int			row = call->row_of[first + i];
+		dlm_result	empty = {0};
 
-		if (result->error.status == DLM_OK)
-			take(call, row, request, result, arg);
-		else if (error_is_null(DLM_REQUEST_OPTIONS(request), result->error.status))
-		{
-			dlm_result	empty = {0};
+		if (request->tag)		/* a row stays as it is */
+			to->take(call, row, request, &empty, to->arg);
+	}
+	else if (to->fail)
+		to->fail(call, row, &result->error, to->arg);
+	else
+	{
+		dlm_error	err = result->error;
 
-			if (request->tag)	/* a row stays as it is */
-				take(call, row, request, &empty, arg);
-		}
-		else if (fail)
-			fail(call, row, &result->error, arg);
-		else
-		{
-			dlm_error	err = result->error;
-
-			run_fail(call, run, OUTCOME_ERROR);
-			dlm_raise_element(&err, call->array ? row + 1 : 0);
-		}
+		run_fail(call, run, OUTCOME_ERROR);
+		dlm_raise_element(&err, call->array ? row + 1 : 0);
 	}
 }
 
-/* Requests of the next batch: at most dlm.batch_size, with texts of at most dlm.batch_mem, but always one. */
-static int
-batch_length(const DlmCall *call, int first)
+/* Hand over the answers of a stretch of the queue, in order; with `failed` those that are not known have none. */
+static void
+run_hand_over(DlmCall *call, DlmRun *run, const DlmQueue *q, const dlm_error *failed, const DlmConsumer *to)
 {
-	Size		left = (Size) dlm_guc_batch_mem * 1024;
-	int			n = 1;
+	int			k = 0;
 
-	while (n < dlm_guc_batch_size && first + n < call->n && call->requests[first + n].input.len <= left)
-		left -= call->requests[first + n++].input.len;
-	return n;
+	run_count_known(call, q->n_known);
+	for (int i = q->first; i < q->last; i++)
+	{
+		dlm_result	known;
+		const dlm_result *result = &known;
+		bool		found = dlm_queue_known(q, i, &known);
+
+		if (!found && failed)
+		{
+			to->fail(call, call->row_of[i], failed, to->arg);
+			continue;
+		}
+		if (!found)
+		{
+			result = dlm_session_result(run->session, k);
+			if (result->error.status == DLM_OK)
+				dlm_queue_keep(q, k, result);
+			k++;
+		}
+		run_take(call, run, i, result, to);
+	}
+}
+
+/* Compute a stretch of the queue. False: *err says why it failed as a whole. */
+static bool
+run_compute(DlmCall *call, DlmRun *run, const DlmQueue *q, dlm_error *err)
+{
+	if (q->n == 0)
+		return true;
+	if (!run_open(call, run, q, err) || !run_steps(call, run, q->last - q->n, err))
+		return false;
+	run_release(run);
+	dlm_activity_phase(DLM_PHASE_EMIT);
+	return true;
 }
 
 void
 dlm_run(DlmCall *call, DlmTake take, DlmFail fail, void *arg)
 {
+	const DlmConsumer to = {take, fail, arg};
 	DlmRun	   *run;
-	int			n;
+	DlmQueue   *q;
 
 	check_process();
 	for (int i = 0; i < call->n_given; i++)
@@ -376,43 +439,35 @@ dlm_run(DlmCall *call, DlmTake take, DlmFail fail, void *arg)
 	run->callback.func = run_end;
 	run->callback.arg = run;
 	MemoryContextRegisterResetCallback(call->context, &run->callback);
-	dlm_budget_enter();
-	run->entered = true;
-	budget_begin();
-	dlm_activity_scope_begin(call->context, dlm_activity_in_scope() ? -1 : call->n);
-	for (int first = 0; first < call->n; first += n)
+	q = dlm_queue_begin(call);
+	while (dlm_queue_next(q))
 	{
 		dlm_error	err = {0};
-		bool		split;
 
-		n = batch_length(call, first);
-		if (call->most > 0)
-			n = Min(n, call->most);
 		CHECK_FOR_INTERRUPTS();
-		if (run_open(call, run, first, n, &err) && run_steps(call, run, first, &err))
+		if (run_compute(call, run, q, &err))
 		{
-			run_release(run);
-			dlm_activity_phase(DLM_PHASE_EMIT);
-			run_take(call, run, first, n, take, fail, arg);
-			run_count(call, run, n, OUTCOME_DONE);
+			run_hand_over(call, run, q, NULL, &to);
+			if (q->n > 0)
+				run_count(call, run, q->n, OUTCOME_DONE);
 			run_close(run);
 			continue;
 		}
-		split = err.status == DLM_ENOMEM && n > 1;
-		run_fail(call, run, split ? OUTCOME_SPLIT : OUTCOME_ERROR);
-		if (split)
+		if (err.status == DLM_ENOMEM && q->n > 1)
 		{
-			call->most = n / 2;	/* fewer rows at a time may find room */
-			n = 0;
+			run_fail(call, run, OUTCOME_SPLIT);
+			call->most = q->n / 2;	/* fewer rows at a time may find room */
+			dlm_queue_again(q);
 			continue;
 		}
+		run_fail(call, run, OUTCOME_ERROR);
 		if (!fail)
 			dlm_raise(&err);
-		for (int i = first; i < first + n; i++)
-			fail(call, call->row_of[i], &err, arg);
+		run_hand_over(call, run, q, &err, &to);
 	}
+	if (run->entered)
+		dlm_activity_scope_end();
 	run_end(run);
-	dlm_activity_scope_end();
 }
 
 /* -------------------------------------------------------------------- tokens */

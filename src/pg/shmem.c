@@ -47,6 +47,7 @@ init_shared(void *ptr)
 	pg_atomic_init_u32(&s->slots, 0);
 	pg_atomic_init_u32(&s->computing, 0);
 	pg_atomic_init_u64(&s->preloaded, 0);
+	dlm_cache_init(&s->cache);
 	for (int i = 0; i < DLM_SHARED_STATS; i++)
 		SpinLockInit(&s->stats[i].mutex);
 	s->stats_reset = GetCurrentTimestamp();
@@ -56,6 +57,14 @@ init_shared(void *ptr)
 		pg_atomic_init_u32(&s->activity[i].changes, 0);
 		SpinLockInit(&s->activity[i].models.mutex);
 	}
+}
+
+/* In each process: the names of the locks. */
+static void
+register_tranches(const DlmShared *s)
+{
+	LWLockRegisterTranche(s->tranche, TRANCHE_NAME);
+	dlm_cache_register(&s->cache);
 }
 
 static void
@@ -78,7 +87,7 @@ startup_shared(void)
 	if (!found)
 		init_shared(shared);
 	LWLockRelease(AddinShmemInitLock);
-	LWLockRegisterTranche(shared->tranche, TRANCHE_NAME);
+	register_tranches(shared);
 	preloaded = true;
 }
 
@@ -144,7 +153,7 @@ dlm_shmem(void)
 	{
 		shared = attach_shared();
 		if (shared != NULL)
-			LWLockRegisterTranche(shared->tranche, TRANCHE_NAME);
+			register_tranches(shared);
 	}
 	return shared;
 }

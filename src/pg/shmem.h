@@ -1,6 +1,6 @@
 /*
  * shmem.h - the shared state of all backends: compute slots, statistics,
- * activity, mappings. Works with and without shared_preload_libraries.
+ * activity, mappings, where the cache lies. Works with and without shared_preload_libraries.
  */
 #ifndef DLM_PG_SHMEM_H
 #define DLM_PG_SHMEM_H
@@ -11,6 +11,7 @@
 #include "storage/spin.h"
 
 #include "activity.h"
+#include "cache.h"
 #include "statement_models.h"
 #include "stats.h"
 
@@ -75,6 +76,7 @@ typedef struct DlmShared
 		uint8		digest[32];
 		int			backends;	/* 0 = free */
 	}			mapped[DLM_SHARED_MODELS];
+	DlmCacheControl cache;
 	TimestampTz stats_reset;
 	int64		stats_lost;		/* calls that found the table full */
 	DlmStatsEntry stats[DLM_SHARED_STATS];

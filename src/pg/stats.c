@@ -37,7 +37,7 @@ PG_FUNCTION_INFO_V1(dlm_sql_stats_info);
 PG_FUNCTION_INFO_V1(dlm_sql_stats_reset);
 
 #define STATS_FILE		PGSTAT_STAT_PERMANENT_DIRECTORY "/dlm.stat"
-#define STATS_MAGIC		0x444c4d31	/* changes with the layout of StatsRecord */
+#define STATS_MAGIC		0x444c4d32	/* changes with the layout of StatsRecord */
 
 /* What lies in the file: the header, then n_records records, then the checksum of all before. */
 typedef struct StatsHeader
@@ -119,6 +119,7 @@ dlm_stats_add(DlmStatsDelta *to, const DlmStatsDelta *d)
 	to->steps += d->steps;
 	to->cancelled += d->cancelled;
 	to->errors += d->errors;
+	to->cache_hits += d->cache_hits;
 	to->ms += d->ms;
 }
 
@@ -335,11 +336,12 @@ put_counts(Datum *values, const DlmStatsDelta *c)
 	values[5] = Float8GetDatum(c->ms);
 	values[6] = Int64GetDatum(c->cancelled);
 	values[7] = Int64GetDatum(c->errors);
+	values[8] = Int64GetDatum(c->cache_hits);
 }
 
 /*
  * table(userid oid, dbid oid, task text, model text, digest text, calls, rows,
- * batches, tokens, steps, ms, cancelled, errors)
+ * batches, tokens, steps, ms, cancelled, errors, cache_hits)
  */
 Datum
 dlm_sql_stats(PG_FUNCTION_ARGS)
@@ -364,8 +366,8 @@ dlm_sql_stats(PG_FUNCTION_ARGS)
 	{
 		StatsRecord *r = &records[i];
 		bool		hidden = !all && !has_privs_of_role(GetUserId(), r->key.userid);
-		Datum		values[13];
-		bool		nulls[13] = {false};
+		Datum		values[14];
+		bool		nulls[14] = {false};
 
 		values[0] = ObjectIdGetDatum(r->key.userid);
 		values[1] = ObjectIdGetDatum(r->key.dbid);

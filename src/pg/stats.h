@@ -19,6 +19,7 @@ typedef struct DlmStatsDelta
 	int64		steps;			/* forwards */
 	int64		cancelled;
 	int64		errors;
+	int64		cache_hits;		/* rows whose answer the cache had */
 	double		ms;				/* compute time */
 } DlmStatsDelta;
 

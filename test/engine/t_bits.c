@@ -5,7 +5,8 @@
  *
  *	t_bits					convert the tiny checkpoints, run, compare
  *	t_bits --update			the same, then write test/vectors/bits.txt: after a change that is meant
- *							to change results (int8's definition, say), whose commit says why:
+ *							to change results (int8's definition, say), whose commit says why
+ *							and raises KEY_VERSION of src/engine/request.c:
  *								make build/test/t_bits && build/test/t_bits --update
  *	t_bits --write FOLDER [MODEL ...]	only convert, for a machine without the loader
  *	t_bits FOLDER			run what lies there; built with -DDLM_TEST_NO_LOADER from engine sources

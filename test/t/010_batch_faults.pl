@@ -105,7 +105,7 @@ my $long_answer = $node->safe_psql('postgres', $long);
 
 for (my $kb = 1024; $kb < 3500; $kb += 41)
 {
-	my ($rc, $out, $err) = $node->psql('postgres', qq{SET dlm.cache_mem = 0; SET dlm.max_session_memory = $kb; $long},
+	my ($rc, $out, $err) = $node->psql('postgres', qq{SET dlm.memo_mem = 0; SET dlm.max_session_memory = $kb; $long},
 		extra_params => [ '-v', 'VERBOSITY=verbose' ]);
 
 	$ends{ $out eq $long_answer ? 'answer' : $err =~ /ERROR:  53200/ ? 'out of memory' : "$out$err" }++;

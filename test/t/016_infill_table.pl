@@ -392,7 +392,7 @@ sql(q{CALL dlm_infill_table('big', options => '{"show": ["id"]}')});
 is(job(newest()), 'done|3|3|0|0|0', 'unless it is not shown');
 is(sql('SELECT count(gap) || \' \' || min(length(body)) FROM big'), '3 1280000', 'and its text is whole');
 sql('CREATE TABLE long (id int PRIMARY KEY, body text, gap tone); INSERT INTO long SELECT i, repeat(\'some words \', 500) FROM generate_series(1, 4) AS i');
-like(noise(q{SET dlm.cache_mem = 0; SET dlm.max_session_memory = '1MB'; CALL dlm_infill_table('long')}), qr/53200/, 'dlm.max_session_memory is respected');
+like(noise(q{SET dlm.memo_mem = 0; SET dlm.max_session_memory = '1MB'; CALL dlm_infill_table('long')}), qr/53200/, 'dlm.max_session_memory is respected');
 like(job(newest()), qr/^failed\|0\|/, 'and ends the fill');
 sql('CALL dlm_infill_table(NULL, job_id => ' . newest() . ')');
 is(job(newest()), 'done|4|4|0|0|0', 'which goes on with more');
