@@ -29,7 +29,7 @@ begin(variant *v)
 	v->options.n_ban = v->options.n_stop = 1;
 	v->options.has_template = true;
 	v->options.tmpl = texts[0];
-	v->rule = (dlm_gap_rule) {.gap = texts[0], .choices = texts, .n_choices = 2, .pattern = texts[0], .reject = texts, .n_reject = 1};
+	v->rule = (dlm_gap_rule) {.gap = texts[0], .choices = texts, .n_choices = 2, .bias = bias, .alone = texts[0], .pattern = texts[0], .reject = texts, .n_reject = 1};
 	v->request = (dlm_request) {.task = DLM_CLASSIFY, .input = texts[0], .has_instruction = true, .instruction = texts[0],
 		.labels = texts, .n_labels = 2, .descriptions = texts, .examples = examples, .n_examples = 1, .label_bias = bias,
 		.rules = &v->rule, .n_rules = 1, .options = &v->options};
@@ -77,6 +77,9 @@ every_field_changes_it(void)
 	CHANGES(v.rule.gap = texts[1]);
 	CHANGES(v.rule.n_choices = 1);
 	CHANGES(v.rule.choices = texts + 2);
+	CHANGES(v.rule.bias = NULL);
+	CHANGES(v.rule.bias = bias + 1);
+	CHANGES(v.rule.alone = texts[1]);
 	CHANGES(v.rule.pattern = texts[1]);
 	CHANGES(v.rule.n_reject = 0);
 	CHANGES(v.rule.reject = texts + 1);
@@ -146,7 +149,7 @@ no_field_was_added(void)
 {
 	CHECK(sizeof(dlm_request) == 136, "dlm_request has %zu bytes", sizeof(dlm_request));
 	CHECK(sizeof(dlm_options) == 208, "dlm_options has %zu bytes", sizeof(dlm_options));
-	CHECK(sizeof(dlm_gap_rule) == 64, "dlm_gap_rule has %zu bytes", sizeof(dlm_gap_rule));
+	CHECK(sizeof(dlm_gap_rule) == 88, "dlm_gap_rule has %zu bytes", sizeof(dlm_gap_rule));
 	CHECK(sizeof(dlm_example) == 32 && sizeof(dlm_sampler) == 24, "%zu, %zu", sizeof(dlm_example), sizeof(dlm_sampler));
 }
 
