@@ -25,7 +25,7 @@ typedef struct DlmFunction
 	bool		row;			/* the first argument is a row */
 } DlmFunction;
 
-/* funcs_text.c, funcs_classify.c, funcs_rows.c */
+/* funcs_text.c, funcs_classify.c, funcs_rows.c, funcs_nearest.c */
 extern const DlmFunction dlm_function_generate;
 extern const DlmFunction dlm_function_infill;
 extern const DlmFunction dlm_function_infill_gaps;
@@ -37,6 +37,7 @@ extern const DlmFunction dlm_function_classify_full;
 extern const DlmFunction dlm_function_classify_multi;
 extern const DlmFunction dlm_function_score;
 extern const DlmFunction dlm_function_embed;
+extern const DlmFunction dlm_function_nearest_examples;
 
 /* Run the scalar form, or the text[] form, of a function. */
 extern Datum dlm_scalar(FunctionCallInfo fcinfo, const DlmFunction *function);

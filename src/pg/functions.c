@@ -16,7 +16,8 @@ static const DlmFunction *const batchable[] = {
 	&dlm_function_generate, &dlm_function_infill, &dlm_function_infill_gaps, &dlm_function_infill_row,
 	&dlm_function_infill_cells, &dlm_function_infill_record,
 	&dlm_function_classify,
-	&dlm_function_classify_full, &dlm_function_classify_multi, &dlm_function_score, &dlm_function_embed
+	&dlm_function_classify_full, &dlm_function_classify_multi, &dlm_function_score, &dlm_function_embed,
+	&dlm_function_nearest_examples
 };
 
 typedef struct Known
