@@ -4,9 +4,11 @@
  * The recipe of arXiv 2602.00476. A run of words is cut out of each text and
  * the gap asked for with several numbers of tokens; a gap of n tokens is as
  * sure as the mean over its positions of the largest probability of the first
- * forward. Lengths near the right one are left out, for there the model is sure of the
- * words and not of the length. What is left depends on n alone: its mean over gaps, n by n,
- * is what the curve is fitted to.
+ * forward. Lengths near the right one are left out: there the words
+ * themselves make the model sure. What is left depends on n alone, and its
+ * mean over gaps, n by n, is what the curve is fitted to. What the curve is
+ * worth shows at the right lengths: a model that is no surer there than the
+ * curve says does not know how long gaps are, and no search can ask it.
  */
 #include "cli_eval.h"
 
@@ -38,7 +40,9 @@ static const int trials[] = {1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128};
 typedef struct dl_trial
 {
 	char	   *template;		/* malloc'd */
-	int			which;			/* of trials */
+	int			tokens;
+	bool		right;			/* the gap's own number */
+	double		confidence;		/* negative: the row does not fit */
 } dl_trial;
 
 typedef struct dl_fit
@@ -126,7 +130,7 @@ choose_gap(dlm_text text, int line, uint32_t seed, size_t *begin, size_t *from, 
 }
 
 static dlm_status
-add_trial(dl_fit *f, dlm_text before, dlm_text behind, int which, dlm_error *err)
+add_trial(dl_fit *f, dlm_text before, dlm_text behind, int tokens, bool right_length, dlm_error *err)
 {
 	char	   *left = NULL,
 			   *right = NULL;
@@ -149,11 +153,11 @@ add_trial(dl_fit *f, dlm_text before, dlm_text behind, int which, dlm_error *err
 		st = dlm_quote_template(behind, &right, &n_right, err);
 	if (st == DLM_OK)
 	{
-		f->trial[f->n] = (dl_trial) {malloc(n_left + n_right + 40), which};
+		f->trial[f->n] = (dl_trial) {malloc(n_left + n_right + 40), tokens, right_length, -1};
 		if (f->trial[f->n].template == NULL)
 			st = dl_fail_memory(err);
 		else
-			sprintf(f->trial[f->n++].template, "%.*s[MASK:%d]%.*s", (int) n_left, left, trials[which], (int) n_right, right);
+			sprintf(f->trial[f->n++].template, "%.*s[MASK:%d]%.*s", (int) n_left, left, tokens, (int) n_right, right);
 	}
 	free(left);
 	free(right);
@@ -183,7 +187,9 @@ add_gap(dl_fit *f, const dlm_model *model, const dl_eval_row *row, dlm_error *er
 	free(ids);
 	for (int i = 0; i < N_TRIALS && st == DLM_OK; i++)
 		if (trials[i] <= f->most && labs((long) tokens - trials[i]) >= NEAR)
-			st = add_trial(f, (dlm_text) {text.data + begin, from - begin}, (dlm_text) {text.data + to, end - to}, i, err);
+			st = add_trial(f, (dlm_text) {text.data + begin, from - begin}, (dlm_text) {text.data + to, end - to}, trials[i], false, err);
+	if (st == DLM_OK && tokens <= (size_t) f->most)
+		st = add_trial(f, (dlm_text) {text.data + begin, from - begin}, (dlm_text) {text.data + to, end - to}, (int) tokens, true, err);
 	f->gaps++;
 	return st;
 }
@@ -242,7 +248,6 @@ static dlm_status
 take_trial(void *ctx, int i, const dlm_result *result, dlm_error *err)
 {
 	dl_fit	   *f = ctx;
-	dl_length_point *p = &f->point[f->trial[i].which];
 	double		sum = 0;
 	int			n = 0;
 
@@ -254,14 +259,54 @@ take_trial(void *ctx, int i, const dlm_result *result, dlm_error *err)
 			sum += dl_exp((double) result->trace[k].logprob);
 			n++;
 		}
-	if (n == 0)
-		return DLM_OK;
-	p->confidence += sum / n;
-	p->gaps++;
+	if (n > 0)
+		f->trial[i].confidence = sum / n;
 	return DLM_OK;
 }
 
-/* Run all trials; sums become means, points without gaps go. *n points are left. */
+/* The points of wrong lengths that have gaps; their number. */
+static int
+gather_points(dl_fit *f)
+{
+	int			n = 0;
+
+	for (int k = 0; k < N_TRIALS; k++)
+	{
+		dl_length_point *p = &f->point[n];
+
+		*p = (dl_length_point) {.tokens = trials[k]};
+		for (int i = 0; i < f->n; i++)
+			if (f->trial[i].tokens == p->tokens && !f->trial[i].right && f->trial[i].confidence >= 0)
+			{
+				p->confidence += f->trial[i].confidence;
+				p->gaps++;
+			}
+		if (p->gaps > 0)
+		{
+			p->confidence /= p->gaps;
+			n++;
+		}
+	}
+	return n;
+}
+
+/* Mean of confidence over curve, at the gaps' own lengths or at the others; *n of them. */
+static double
+mean_ratio(const dl_fit *f, const double curve[5], bool right, int *n)
+{
+	double		sum = 0;
+
+	*n = 0;
+	for (int i = 0; i < f->n; i++)
+		if (f->trial[i].right == right && f->trial[i].confidence >= 0)
+		{
+			sum += f->trial[i].confidence / dl_length_curve_at(curve, f->trial[i].tokens);
+			(*n)++;
+		}
+	return *n > 0 ? sum / *n : 0;
+}
+
+/* Run all trials; *n points are found. */
 static dlm_status
 measure(dl_fit *f, const dlm_model *model, int *n, dlm_error *err)
 {
@@ -274,18 +319,10 @@ measure(dl_fit *f, const dlm_model *model, int *n, dlm_error *err)
 	for (int i = 0; i < f->n && st == DLM_OK; i++)
 		requests[i] = (dlm_request) {.task = DLM_INFILL, .trace = true, .options = o,
 			.input = {f->trial[i].template, strlen(f->trial[i].template)}};
-	for (int i = 0; i < N_TRIALS; i++)
-		f->point[i].tokens = trials[i];
 	if (st == DLM_OK)
 		st = dl_eval_drive(model, &f->run, requests, f->n, take_trial, f, err);
 	free(requests);
-	*n = 0;
-	for (int i = 0; i < N_TRIALS && st == DLM_OK; i++)
-		if (f->point[i].gaps > 0)
-		{
-			f->point[*n] = f->point[i];
-			f->point[(*n)++].confidence /= f->point[i].gaps;
-		}
+	*n = st == DLM_OK ? gather_points(f) : 0;
 	if (st == DLM_OK && *n < LEAST_POINTS)
 		st = dl_fail(err, DLM_EINVAL, "Give more texts, of a dozen words or more.", "only %d lengths of %d gaps can be fitted", *n, f->gaps);
 	return st;
@@ -296,10 +333,16 @@ measure(dl_fit *f, const dlm_model *model, int *n, dlm_error *err)
 static void
 print_fit(const dl_fit *f, int n, const double curve[5])
 {
+	int			right,
+				wrong;
+	double		at_right = mean_ratio(f, curve, true, &right),
+				at_wrong = mean_ratio(f, curve, false, &wrong);
+
 	printf("%d gaps\n%8s %8s %12s %8s\n", f->gaps, "tokens", "gaps", "confidence", "curve");
 	for (int i = 0; i < n; i++)
 		printf("%8d %8d %12.4f %8.4f\n", f->point[i].tokens, f->point[i].gaps, f->point[i].confidence,
 			   dl_length_curve_at(curve, f->point[i].tokens));
+	printf("confidence over curve: %.3f at the right length (%d), %.3f at wrong ones (%d)\n", at_right, right, at_wrong, wrong);
 	printf("\"length_bias\": [%g, %g, %g, %g, %g]\n", curve[0], curve[1], curve[2], curve[3], curve[4]);
 }
 

@@ -112,8 +112,14 @@ measured(const dlm_model *model)
 	char		words[1200],
 				said[4000],
 				template[100];
-	double		value = 0;
+	const char *at;
+	double		value = 0,
+				c[5] = {0};
 	int			gaps = 0;
+	dlm_env		env = {0};
+	dlm_error	err = {0};
+	int32_t    *ids = NULL;
+	size_t		own = 0;
 
 	snprintf(words, sizeof(words), "%s %s --most 12 --threads 1", model_path, verb_write(folder, "seven.txt", "it is [MASK] so he, said it\n"));
 	CHECK(lengths(words, said, sizeof(said)) == DL_EXIT_FAILED && strstr(said, "only 3 lengths of 1 gaps") != NULL, "%s", said);
@@ -126,6 +132,15 @@ measured(const dlm_model *model)
 		CHECK(said_of(said, n, &gaps, &value) && gaps == 1 && fabs(value - confidence(model, template)) < 1e-4, "%d tokens: %g, by hand %g", n, value,
 			  confidence(model, template));
 	}
+	/* how far it is above the curve at its own length */
+	at = strstr(said, "confidence over curve: ");
+	CHECK(at != NULL && sscanf(at, "confidence over curve: %lf at the right length (%d)", &value, &gaps) == 2 && gaps == 1, "%s", said);
+	at = strstr(said, "\"length_bias\": [");
+	CHECK(at != NULL && sscanf(at, "\"length_bias\": [%lf, %lf, %lf, %lf, %lf]", &c[0], &c[1], &c[2], &c[3], &c[4]) == 5, "%s", said);
+	CHECK(dlm_tokenize(model, (dlm_text) {" he", 3}, &env, &ids, &own, &err) == DLM_OK, "%s", err.message);
+	free(ids);
+	snprintf(template, sizeof(template), "it is [[MASK]] so [MASK:%zu], said it", own);
+	CHECK(fabs(value - confidence(model, template) / dl_length_curve_at(c, (int) own)) < 1e-3, "%g", value);
 }
 
 /* Texts enough for a fit of the tiny model. */
