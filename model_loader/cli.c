@@ -9,6 +9,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "status.h"
+
 int
 dl_cli_fail(const dlm_error *err)
 {
@@ -138,4 +140,16 @@ dl_cli_seconds(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &t);
 	return (double) t.tv_sec + (double) t.tv_nsec * 1e-9;
+}
+
+dlm_status
+dl_cli_part(const char *text, double *first, double *last, dlm_error *err)
+{
+	char		after;
+
+	*first = 0;
+	*last = 1;
+	if (text != NULL && (sscanf(text, "%lf:%lf%c", first, last, &after) != 2 || !(*first >= 0 && *first < *last && *last <= 1)))
+		return dl_fail(err, DLM_EINVAL, "", "--part must be two numbers from 0 to 1, like 0:0.95");
+	return DLM_OK;
 }

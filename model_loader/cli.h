@@ -57,6 +57,9 @@ void		dl_cli_close(dl_cli_model *m);
 /* Start `gzip -dc` of a file: the end of its output to read, close and then wait for *child; -1 and errno if it did not start. */
 int			dl_cli_gunzip(const char *path, pid_t *child);
 
+/* "0:0.95": a part of a file's lines; NULL: all of them. DLM_EINVAL. */
+dlm_status	dl_cli_part(const char *text, double *first, double *last, dlm_error *err);
+
 /* Threads to use when the user does not say: the CPUs of this process, at most 64. */
 int			dl_cli_threads(void);
 double		dl_cli_seconds(void);	/* a monotonic clock */
@@ -68,6 +71,7 @@ int			dl_cli_run(int argc, char **argv);
 int			dl_cli_tokenize(int argc, char **argv);
 int			dl_cli_eval(int argc, char **argv);
 int			dl_cli_train(int argc, char **argv);
+int			dl_cli_lengths(int argc, char **argv);
 
 /* `tokenize` under `run` too: position, id and piece of each token of the texts. */
 int			dl_cli_tokenize_texts(const char *path, const char *const *texts, int n);

@@ -56,6 +56,8 @@ dl_cli_engine_finish(dl_cli_engine *e, dlm_error *err)
 	o->steps = e->steps;
 	o->seed = e->seed;
 	o->passes = e->passes;
+	o->length_beam = e->length_beam;
+	o->length_budget = e->length_budget;
 	o->temperature = e->temperature;
 	o->threshold = e->threshold;
 	e->env.threads = e->threads > 0 ? e->threads : dl_cli_threads();

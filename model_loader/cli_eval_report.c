@@ -121,7 +121,7 @@ add_interval(cJSON *to, const char *key, dl_eval_interval v)
 
 /* Lines of the rows in the file; of rows that are right or wrong a digit each. */
 static void
-add_rows(cJSON *to, const dl_eval_task *task, const dl_eval_outcome *o)
+add_rows(cJSON *to, const dl_eval_task *task, const dl_eval_outcome *o, int stride)
 {
 	cJSON	   *lines = cJSON_AddArrayToObject(to, "lines");
 	char	   *digits = calloc((size_t) task->n + 1, 1);
@@ -129,7 +129,7 @@ add_rows(cJSON *to, const dl_eval_task *task, const dl_eval_outcome *o)
 	for (int i = 0; i < task->n && digits != NULL; i++)
 	{
 		cJSON_AddItemToArray(lines, cJSON_CreateNumber(task->row[i].line));
-		digits[i] = o->value[i] > 0 ? '1' : '0';
+		digits[i] = o->value[(size_t) i * (size_t) stride] > 0 ? '1' : '0';
 	}
 	if (digits != NULL && (task->kind == DL_EVAL_LABELS || task->kind == DL_EVAL_INFILL))
 		cJSON_AddStringToObject(to, "right", digits);
@@ -205,7 +205,7 @@ write_json(const dl_line *l, dlm_error *err)
 	if (l->kind == DL_EVAL_LABELS)
 		add_labels(line, l, &total);
 	if (l->task >= 0)
-		add_rows(line, &r->tasks[l->task], outcome(r, l->task, l->model, l->rule));
+		add_rows(line, &r->tasks[l->task], outcome(r, l->task, l->model, l->rule), stride);
 	text = cJSON_PrintUnformatted(line);
 	ok = text != NULL && fprintf(r->json, "%s\n", text) > 0;
 	cJSON_free(text);

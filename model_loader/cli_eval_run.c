@@ -13,7 +13,10 @@
 #define BATCH	256				/* rows of a session */
 
 static const dl_eval_metric of_labels[] = {{"accuracy", "accuracy", 0, 1, dl_eval_mean, 3}};
-static const dl_eval_metric of_infill[] = {{"exact match", "exact", 0, 1, dl_eval_mean, 3}};
+static const dl_eval_metric of_infill[] = {
+	{"exact match", "exact", 0, 1, dl_eval_mean, 3},
+	{"chrF", "chrf", 1, DL_CHRF_STATS, dl_eval_chrf, 1},
+};
 static const dl_eval_metric of_text[] = {{"perplexity", "perplexity", 0, 2, dl_eval_perplexity, 2}};
 static const dl_eval_metric of_generation[] = {
 	{"chrF", "chrf", 0, DL_CHRF_STATS, dl_eval_chrf, 1},
@@ -24,8 +27,11 @@ static const dl_eval_metric of_generation[] = {
 const dl_eval_metric *
 dl_eval_metrics(dl_eval_kind kind, int *n, int *stride)
 {
-	*n = kind == DL_EVAL_GENERATION ? 3 : 1;
-	*stride = kind == DL_EVAL_GENERATION ? DL_CHRF_STATS + 2 : kind == DL_EVAL_TEXT ? 2 : 1;
+	static const int metrics[] = {1, 3, 2, 1};	/* by kind */
+	static const int columns[] = {1, DL_CHRF_STATS + 2, DL_CHRF_STATS + 1, 2};
+
+	*n = metrics[kind];
+	*stride = columns[kind];
 	return kind == DL_EVAL_LABELS ? of_labels : kind == DL_EVAL_INFILL ? of_infill :
 		kind == DL_EVAL_TEXT ? of_text : of_generation;
 }
@@ -108,16 +114,29 @@ count_tokens(const dlm_model *model, dlm_text text, size_t *n, dlm_error *err)
 	return st;
 }
 
-/* Do all gaps hold what was asked for? */
-static bool
-gaps_right(const dl_eval_row *r, const dlm_result *result)
+/* Do all gaps hold what was asked for? value[0]; and counts of chrF, added up over them. A row that failed has empty gaps. */
+static dlm_status
+judge_gaps(const dl_eval_row *r, const dlm_result *result, double *value, dlm_error *err)
 {
 	dlm_text	own = {r->input.data + r->gap_start, r->gap_end - r->gap_start};
-	bool		right = result->n_gaps == (r->has_gap ? 1 : r->n_texts);
+	int			n = r->has_gap ? 1 : r->n_texts;
+	bool		failed = result->error.status != DLM_OK;
+	bool		right = !failed && result->n_gaps == n;
+	dlm_status	st = DLM_OK;
 
-	for (int i = 0; i < result->n_gaps && right; i++)
-		right = dl_eval_equal(result->gaps[i].text, r->has_gap ? own : r->texts[i]);
-	return right;
+	for (int i = 0; i < n && st == DLM_OK; i++)
+	{
+		dlm_text	asked = r->has_gap ? own : r->texts[i],
+					text = failed || i >= result->n_gaps ? (dlm_text) {"", 0} : result->gaps[i].text;
+		double		count[DL_CHRF_STATS];
+
+		right = right && dl_eval_equal(text, asked);
+		st = dl_eval_chrf_count(text, asked, count, err);
+		for (int k = 0; k < DL_CHRF_STATS && st == DLM_OK; k++)
+			value[1 + k] += count[k];
+	}
+	value[0] = right;
+	return st;
 }
 
 static dlm_status
@@ -176,7 +195,7 @@ take_text(void *ctx, int i, const dlm_result *result, dlm_error *err)
 		value[DL_CHRF_STATS + 1] = !failed && dl_eval_equal(text, r->answer);
 	}
 	else if (t->task->kind == DL_EVAL_INFILL)
-		value[0] = !failed && gaps_right(r, result);
+		st = judge_gaps(r, result, value, err);
 	else if (!failed)
 	{
 		st = count_tokens(t->model, r->input, &tokens, err);

@@ -81,6 +81,8 @@ print_settings(const dlm_model *m)
 	print_text("infill", s->infill);
 	print_text("instruction", s->classify_instruction);
 	print_text("content free", s->content_free);
+	printf("%-20s %g, %g, %g, %g, %g\n", "length bias", s->length_bias[0], s->length_bias[1], s->length_bias[2], s->length_bias[3],
+		   s->length_bias[4]);
 }
 
 static void

@@ -14,6 +14,8 @@ typedef struct dl_cli_engine
 	int			steps;
 	int			seed;
 	int			passes;
+	int			length_beam;
+	int			length_budget;
 	double		temperature;
 	double		threshold;
 	const char *sampler;
@@ -37,6 +39,8 @@ typedef struct dl_cli_engine
 	{"--normalize", DL_CLI_STRING, &(e)->normalize, "mean or sum"}, \
 	{"--calibrate", DL_CLI_STRING, &(e)->calibrate, "none or content_free"}, \
 	{"--passes", DL_CLI_INT, &(e)->passes, "passes of score"}, \
+	{"--length-beam", DL_CLI_INT, &(e)->length_beam, "lengths of gaps that are decoded (default 3)"}, \
+	{"--length-budget", DL_CLI_INT, &(e)->length_budget, "forwards spent on finding lengths (default 64)"}, \
 	{"--isa", DL_CLI_STRING, &(e)->isa, "highest instruction set: ref, avx2, avx512"}
 
 /* Turn the words into options and environment. DLM_EINVAL. */

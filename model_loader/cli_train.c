@@ -152,18 +152,6 @@ take_factor(char *path)
 	return factor;
 }
 
-static dlm_status
-read_part(dl_trainer *r, dlm_error *err)
-{
-	char		after;
-
-	r->last = 1;
-	if (r->part != NULL && (sscanf(r->part, "%lf:%lf%c", &r->first, &r->last, &after) != 2 ||
-							!(r->first >= 0 && r->first < r->last && r->last <= 1)))
-		return dl_fail(err, DLM_EINVAL, "", "--part must be two numbers from 0 to 1, like 0:0.95");
-	return DLM_OK;
-}
-
 /* Sources are mixed by the square root of their rows, so that large tasks do not drown small ones. */
 static dlm_status
 read_source(dl_trainer *r, int i, char *path, dlm_error *err)
@@ -189,7 +177,7 @@ read_source(dl_trainer *r, int i, char *path, dlm_error *err)
 static dlm_status
 read_rows(dl_trainer *r, dlm_error *err)
 {
-	dlm_status	st = read_part(r, err);
+	dlm_status	st = dl_cli_part(r->part, &r->first, &r->last, err);
 	dl_train_choice all = {NULL, 0, 1, 0, r->skip_long};
 	int64_t		rows,
 				skipped = 0;

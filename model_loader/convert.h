@@ -9,6 +9,7 @@
  *		pack.c		one dl_bound -> bytes of the file
  *		panels.c	rows of a matrix -> panels, a few at a time
  *		container.c	sections, directory, digest, header
+ *		restate.c	a model with another value of one setting
  *		writer.c	bytes -> temporary file -> rename
  *		convert.c	the order of it all
  *		publish.c	the public functions: where the file goes, and .dlm files as sources
@@ -119,6 +120,9 @@ void		dl_settings_free(dl_settings_out *out);
 
 /* Append a record. DLM_EINVAL: longer than 1 MB. */
 dlm_status	dl_records_put(dl_records *r, uint32_t key, const void *data, size_t size, dlm_error *err);
+
+/* restate.c: a model's settings in their order, but for one (0: all of them). */
+dlm_status	dl_records_copy(const dlm_model *m, uint32_t but, dl_records *out, dlm_error *err);
 
 /* ---------------------------------------------------------------- bind.c */
 
@@ -250,6 +254,14 @@ dlm_status	dl_container_end(dl_container *c, dl_writer *w, dlm_error *err);
 /* Convert a checkpoint into a temporary file in `folder`; the caller commits or abandons *writer. */
 dlm_status	dl_convert_source(const char *source, const char *folder, const dlm_convert_options *options,
 							  dl_writer **writer, uint8_t digest[32], dlm_error *err);
+
+/* ---------------------------------------------------------------- restate.c */
+
+/*
+ * Write the model to `target` with this value of a setting (model_file.h) in
+ * the place of its own; all else is the same, byte for byte. Errors: as a conversion's.
+ */
+dlm_status	dl_restate(const dlm_model *m, uint32_t key, const void *data, size_t size, const char *target, dlm_error *err);
 
 /* ---------------------------------------------------------------- writer.c */
 

@@ -1,5 +1,5 @@
 /*
- * main.c - dlm-model: convert, inspect, verify, run, tokenize, eval and train.
+ * main.c - dlm-model: convert, inspect, verify, run, tokenize, eval, train and lengths.
  *
  * Exit status: 0 done, 1 failed, 2 wrong command line. Answers go to standard
  * output, errors and progress to standard error.
@@ -24,6 +24,7 @@ static const dl_verb verbs[] = {
 	{"tokenize", dl_cli_tokenize, "tokens of a text"},
 	{"eval", dl_cli_eval, "how good models are on files of rows: accuracy, chrF, perplexity, ..."},
 	{"train", dl_cli_train, "teach a model from rows of text"},
+	{"lengths", dl_cli_lengths, "fit how sure a model is of gaps by their length alone"},
 };
 
 static void

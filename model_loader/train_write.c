@@ -166,23 +166,9 @@ describe(dl_outcome *o, dlm_error *err)
 static dlm_status
 settle(dl_outcome *o, dlm_calibrate calibrate, dlm_error *err)
 {
-	const dlm_model *m = o->p->model;
-	const dl_section *s = &m->header->settings;
-	const uint8_t *at = m->base + s->offset;
-	const uint8_t *end = at + s->size;
 	uint32_t	choice = calibrate;
-	dlm_status	st = DLM_OK;
+	dlm_status	st = dl_records_copy(o->p->model, calibrate != DLM_CALIBRATE_DEFAULT ? DL_S_CALIBRATE : 0, &o->settings, err);
 
-	while (at < end && st == DLM_OK)
-	{
-		dl_setting	head;
-
-		memcpy(&head, at, sizeof(head));
-		at += sizeof(head);
-		if (calibrate == DLM_CALIBRATE_DEFAULT || head.key != DL_S_CALIBRATE)
-			st = dl_records_put(&o->settings, head.key, at, head.size, err);
-		at += (head.size + 3) / 4 * 4;
-	}
 	if (st == DLM_OK && calibrate != DLM_CALIBRATE_DEFAULT)
 		st = dl_records_put(&o->settings, DL_S_CALIBRATE, &choice, sizeof(choice), err);
 	return st;

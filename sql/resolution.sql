@@ -8,6 +8,7 @@ SELECT dlm_generate('a') AS generate, dlm_generate('a', 8) AS generate_2, dlm_ge
 	dlm_trace_generate_html('a', '8', '4', '0', '1', '{}', 'm') AS trace_generate_html,
 	dlm_trace_generate_svg('a', '8', '4', '0', '1', '{}', 'm') AS trace_generate_svg,
 	dlm_quote('a') AS quote, dlm_examples('a', 'b') AS examples,
+	dlm_nearest_examples('a', '[]') AS nearest, dlm_nearest_examples('a', '[]', '2', 'm') AS nearest_all,
 	dlm_classify('a', '{a,b}') AS classify, dlm_classify('a', '{a,b}', 'i', '{c,d}', '[]', '{}', 'm') AS classify_all,
 	dlm_classify('a', ARRAY['a', 'b']) AS classify_array,
 	dlm_classify_full('a', '{a,b}') AS classify_full,
@@ -62,6 +63,7 @@ PREPARE trace_svg AS SELECT dlm_trace_svg($1, $2, $3, $4, $5, $6);
 PREPARE trace_generate_html AS SELECT dlm_trace_generate_html($1, $2, $3, $4, $5, $6, $7);
 PREPARE trace_generate_svg AS SELECT dlm_trace_generate_svg($1, $2, $3, $4, $5, $6, $7);
 PREPARE examples AS SELECT dlm_examples($1, $2);
+PREPARE nearest_examples AS SELECT dlm_nearest_examples($1, $2, $3, $4);
 PREPARE predict_length AS SELECT * FROM dlm_predict_length($1, $2, $3);
 PREPARE tokenize AS SELECT * FROM dlm_tokenize($1, $2);
 PREPARE detokenize AS SELECT dlm_detokenize($1, $2);
@@ -88,6 +90,7 @@ SELECT dlm_generate(model => 'm', options => '{}', seed => 1, temperature => 0.5
 	dlm_classify(labels => '{a,b}', inputs => '{a,b}') AS classify_array,
 	dlm_classify_full(labels => '{a,b}', input => 'a') AS classify_full,
 	dlm_classify_multi(threshold => 0.3, labels => '{a,b}', input => 'a') AS classify_multi,
+	dlm_nearest_examples(k => 2, examples => '[]', input => 'a') AS nearest,
 	dlm_score(options => '{}', input => 'a') AS score, dlm_embed(model => 'm', input => 'a') AS embed,
 	dlm_detokenize(model => 'm', ids => '{1}') AS detokenize,
 	dlm_count_tokens(model => 'm', input => 'a') AS count_tokens,

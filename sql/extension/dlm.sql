@@ -373,6 +373,18 @@ CREATE AGGREGATE dlm_examples(input text, label text) (
 COMMENT ON AGGREGATE dlm_examples(text, text) IS
 	'rows as the argument examples of the classify functions';
 
+CREATE FUNCTION dlm_nearest_examples(
+	input text,
+	examples jsonb,
+	k int DEFAULT 4,
+	model text DEFAULT NULL
+)
+RETURNS jsonb
+LANGUAGE C STABLE PARALLEL SAFE COST 10000 SUPPORT dlm_support
+AS 'MODULE_PATHNAME', 'dlm_sql_nearest_examples';
+COMMENT ON FUNCTION dlm_nearest_examples(text, jsonb, int, text) IS
+	'the examples whose inputs are nearest to a text, the nearest last';
+
 -- scores, tokens, embeddings
 
 CREATE FUNCTION dlm_score(

@@ -26,7 +26,7 @@ typedef struct DlmFunction
 	bool		pinned;			/* a digest stands first, and no model last */
 } DlmFunction;
 
-/* funcs_text.c, funcs_classify.c, funcs_rows.c, funcs_pinned.c */
+/* funcs_text.c, funcs_classify.c, funcs_rows.c, funcs_pinned.c, funcs_nearest.c */
 extern const DlmFunction dlm_function_generate;
 extern const DlmFunction dlm_function_infill;
 extern const DlmFunction dlm_function_infill_gaps;
@@ -42,6 +42,7 @@ extern const DlmFunction dlm_function_generate_pinned;
 extern const DlmFunction dlm_function_infill_pinned;
 extern const DlmFunction dlm_function_classify_pinned;
 extern const DlmFunction dlm_function_embed_pinned;
+extern const DlmFunction dlm_function_nearest_examples;
 
 /* Run the scalar form, or the text[] form, of a function. */
 extern Datum dlm_scalar(FunctionCallInfo fcinfo, const DlmFunction *function);

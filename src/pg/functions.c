@@ -17,7 +17,8 @@ static const DlmFunction *const batchable[] = {
 	&dlm_function_infill_cells, &dlm_function_infill_record,
 	&dlm_function_classify,
 	&dlm_function_classify_full, &dlm_function_classify_multi, &dlm_function_score, &dlm_function_embed,
-	&dlm_function_generate_pinned, &dlm_function_infill_pinned, &dlm_function_classify_pinned, &dlm_function_embed_pinned
+	&dlm_function_generate_pinned, &dlm_function_infill_pinned, &dlm_function_classify_pinned, &dlm_function_embed_pinned,
+	&dlm_function_nearest_examples
 };
 
 typedef struct Known

@@ -39,9 +39,8 @@ dlm_model_argument(NullableDatum model)
 	return model.isnull ? NULL : TextDatumGetCString(model.value);
 }
 
-/* An integer argument within bounds; NULL gives its default. */
-static int
-int_argument(NullableDatum arg, const char *name, int otherwise, int min, int max)
+int
+dlm_int_argument(NullableDatum arg, const char *name, int otherwise, int min, int max)
 {
 	int			value = arg.isnull ? otherwise : DatumGetInt32(arg.value);
 
@@ -71,11 +70,11 @@ float_argument(NullableDatum arg, const char *name, double otherwise, double min
 static void
 scalar_options(const DlmArgs *args, dlm_options *out)
 {
-	out->steps = int_argument(args->steps, "steps", 0, 1, MAX_STEPS);
+	out->steps = dlm_int_argument(args->steps, "steps", 0, 1, MAX_STEPS);
 	out->temperature = float_argument(args->temperature, "temperature", 0.0, 0.0, MAX_TEMPERATURE);
 	out->seed = args->seed.isnull ? 0 : DatumGetInt64(args->seed.value);
 	out->multi_threshold = float_argument(args->threshold, "threshold", 0.5, 0.0, 1.0);
-	out->top_lengths = int_argument(args->k, "k", DEFAULT_LENGTHS, 1, MAX_LENGTHS);
+	out->top_lengths = dlm_int_argument(args->k, "k", DEFAULT_LENGTHS, 1, MAX_LENGTHS);
 }
 
 static void
@@ -194,20 +193,13 @@ add_own(DlmCall *call, const DlmArgs *args, const Datum *inputs, const bool *nul
 }
 
 void
-dlm_call_add(DlmCall *call, const DlmArgs *args, const Datum *inputs, const bool *nulls, int n)
+dlm_call_put_texts(DlmCall *call, const DlmArgs *args, const Datum *inputs, const bool *nulls, int n)
 {
 	dlm_task	task = call->task;
 	DlmOptions *options = palloc0(sizeof(DlmOptions));
 	dlm_request pattern = {0};
 	bool		usable = true;
 
-	if (args->add)
-	{
-		add_own(call, args, inputs, nulls, n);
-		call->rows += n;
-		call->calls += n;
-		return;
-	}
 	dlm_options_parse(task, args->options, options);
 	check_pinned(args, options);
 	scalar_options(args, &options->engine);
@@ -218,13 +210,22 @@ dlm_call_add(DlmCall *call, const DlmArgs *args, const Datum *inputs, const bool
 	pattern.rules = options->rules;
 	pattern.n_rules = options->n_rules;
 	if (task == DLM_GENERATE)
-		pattern.max_tokens = int_argument(args->max_tokens, "max_tokens", DEFAULT_MAX_TOKENS, 1, INT_MAX);
+		pattern.max_tokens = dlm_int_argument(args->max_tokens, "max_tokens", DEFAULT_MAX_TOKENS, 1, INT_MAX);
 	if (task == DLM_CLASSIFY || task == DLM_CLASSIFY_MULTI)
 		usable = dlm_labels_parse(args, options->on_error, &pattern);
 	if (usable && options->calibration)
 		dlm_calibration_apply(call->model, options, &pattern);
 	if (usable)
 		add_rows(call, &pattern, inputs, nulls, n);
+}
+
+void
+dlm_call_add(DlmCall *call, const DlmArgs *args, const Datum *inputs, const bool *nulls, int n)
+{
+	if (args->add)
+		add_own(call, args, inputs, nulls, n);
+	else
+		dlm_call_put_texts(call, args, inputs, nulls, n);
 	call->rows += n;			/* without requests all of them are NULL */
 	call->calls += args->array ? 1 : n;
 }

@@ -108,6 +108,12 @@ extern DlmCall *dlm_call_open(dlm_task task, const DlmArgs *args);
  */
 extern void dlm_call_add(DlmCall *call, const DlmArgs *args, const Datum *inputs, const bool *nulls, int n);
 
+/*
+ * What it does with texts: a request for each, for the rows behind those that
+ * were added before. They are not counted: for `add` of the arguments.
+ */
+extern void dlm_call_put_texts(DlmCall *call, const DlmArgs *args, const Datum *inputs, const bool *nulls, int n);
+
 /* Add one request for the row `row` of the call, ready made; `given`: it needs no model. */
 extern void dlm_call_put(DlmCall *call, const dlm_request *request, int row, bool given);
 
@@ -116,6 +122,9 @@ extern DlmCall *dlm_call_begin(dlm_task task, const DlmArgs *args);
 
 /* Free everything, go back to the caller's context. */
 extern void dlm_call_end(DlmCall *call);
+
+/* An integer argument within bounds, 22023 outside; NULL gives its default. */
+extern int	dlm_int_argument(NullableDatum arg, const char *name, int otherwise, int min, int max);
 
 /* The name of a model as given, NULL for the default. */
 extern char *dlm_model_argument(NullableDatum model);
@@ -137,10 +146,15 @@ extern void dlm_calibration_apply(const DlmModelRef *model, const DlmOptions *op
 
 /* -- request_labels.c: what classification takes -- */
 
+#define DLM_MAX_EXAMPLES	1000	/* that a model is shown */
+
 /*
  * Labels, descriptions, examples and instruction into *request. False: a bad
  * value that options' on_error turns into NULL.
  */
 extern bool dlm_labels_parse(const DlmArgs *args, DlmOnError on_error, dlm_request *request);
+
+/* Examples of a jsonb array, palloc'd; their number. 22023 for another form, 54000 for more than `most`. */
+extern int	dlm_examples_parse(Jsonb *jsonb, int most, dlm_example **out);
 
 #endif							/* DLM_PG_REQUEST_H */

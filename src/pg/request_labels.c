@@ -15,8 +15,6 @@
 #include "encoding.h"
 #include "request.h"
 
-#define MAX_EXAMPLES	1000
-
 /* What is wrong with the arguments: a primary message and perhaps a hint; sqlstate 0 = nothing. */
 typedef struct Fault
 {
@@ -153,24 +151,20 @@ example_text(JsonbContainer *example, const char *key, dlm_text *out)
 }
 
 static bool
-parse_examples(NullableDatum jsonb, dlm_request *request, Fault *out)
+parse_examples(Jsonb *jsonb, int most, dlm_example **out, int *n, Fault *problem)
 {
 	const char *hint = "Write them as [{\"input\": \"a text\", \"label\": \"its label\"}, ...].";
-	JsonbContainer *root;
+	JsonbContainer *root = &jsonb->root;
 	dlm_example *examples;
-	int			n;
 
-	if (jsonb.isnull)
-		return true;
-	root = &DatumGetJsonbP(jsonb.value)->root;
 	if (!JsonContainerIsArray(root) || JsonContainerIsScalar(root))
-		return fault(out, ERRCODE_INVALID_PARAMETER_VALUE, hint, pstrdup("examples must be a JSON array"));
-	n = JsonContainerSize(root);
-	if (n > MAX_EXAMPLES)
-		return fault(out, ERRCODE_PROGRAM_LIMIT_EXCEEDED, NULL,
-					 psprintf("%d examples are too many, the limit is %d", n, MAX_EXAMPLES));
-	examples = palloc(n * sizeof(dlm_example) + 1);
-	for (int i = 0; i < n; i++)
+		return fault(problem, ERRCODE_INVALID_PARAMETER_VALUE, hint, pstrdup("examples must be a JSON array"));
+	*n = JsonContainerSize(root);
+	if (*n > most)
+		return fault(problem, ERRCODE_PROGRAM_LIMIT_EXCEEDED, NULL,
+					 psprintf("%d examples are too many, the limit is %d", *n, most));
+	*out = examples = palloc(*n * sizeof(dlm_example) + 1);
+	for (int i = 0; i < *n; i++)
 	{
 		JsonbValue *element = getIthJsonbValueFromContainer(root, i);
 
@@ -178,12 +172,44 @@ parse_examples(NullableDatum jsonb, dlm_request *request, Fault *out)
 			JsonContainerSize(element->val.binary.data) != 2 ||
 			!example_text(element->val.binary.data, "input", &examples[i].input) ||
 			!example_text(element->val.binary.data, "label", &examples[i].label))
-			return fault(out, ERRCODE_INVALID_PARAMETER_VALUE, hint,
+			return fault(problem, ERRCODE_INVALID_PARAMETER_VALUE, hint,
 						 psprintf("example %d must be an object of two strings, \"input\" and \"label\"", i + 1));
 	}
-	request->examples = examples;
-	request->n_examples = n;
 	return true;
+}
+
+static bool
+request_examples(NullableDatum jsonb, dlm_request *request, Fault *out)
+{
+	dlm_example *examples;
+
+	if (jsonb.isnull)
+		return true;
+	if (!parse_examples(DatumGetJsonbP(jsonb.value), DLM_MAX_EXAMPLES, &examples, &request->n_examples, out))
+		return false;
+	request->examples = examples;
+	return true;
+}
+
+static void
+pg_attribute_noreturn()
+raise_fault(const Fault *problem)
+{
+	ereport(ERROR,
+			(errcode(problem->sqlstate),
+			 errmsg_internal("%s", problem->message),
+			 problem->hint ? errhint("%s", problem->hint) : 0));
+}
+
+int
+dlm_examples_parse(Jsonb *jsonb, int most, dlm_example **out)
+{
+	Fault		problem = {0};
+	int			n;
+
+	if (!parse_examples(jsonb, most, out, &n, &problem))
+		raise_fault(&problem);
+	return n;
 }
 
 bool
@@ -198,12 +224,9 @@ dlm_labels_parse(const DlmArgs *args, DlmOnError on_error, dlm_request *request)
 	}
 	if (parse_labels(args->labels.value, request, &problem) &&
 		parse_descriptions(args->descriptions, request, &problem) &&
-		parse_examples(args->examples, request, &problem))
+		request_examples(args->examples, request, &problem))
 		return true;
 	if (on_error == DLM_ON_ERROR_NULL)
 		return false;
-	ereport(ERROR,
-			(errcode(problem.sqlstate),
-			 errmsg_internal("%s", problem.message),
-			 problem.hint ? errhint("%s", problem.hint) : 0));
+	raise_fault(&problem);
 }

@@ -2,8 +2,8 @@
  * t_cli_eval.c - dlm-model eval over small files: its figures against answers
  * of the engine asked one by one, counts by hand, and what it says about bad input.
  */
-#include "files.h"
 #include "fixture.h"
+#include "verb.h"
 
 #include <math.h>
 
@@ -15,22 +15,13 @@ static char model_path[300];
 static const char *
 path_of(const char *name)
 {
-	static char paths[8][400];
-	static int	next;
-	char	   *path = paths[next++ % 8];
-
-	snprintf(path, 400, "%s/%s", folder, name);
-	return path;
+	return verb_path(folder, name);
 }
 
 static const char *
 write_file(const char *name, const char *content)
 {
-	const char *path = path_of(name);
-	FILE	   *f = fopen(path, "wb");
-
-	CHECK(f != NULL && fwrite(content, 1, strlen(content), f) == strlen(content) && fclose(f) == 0, "%s", path);
-	return path;
+	return verb_write(folder, name, content);
 }
 
 /* The JSON lines of a file as an array. */
@@ -50,40 +41,10 @@ read_json_lines(const char *path)
 	return list;
 }
 
-/* Run eval with these arguments (words, no quotes); its exit status. Its table and messages go to a file, which is read to `said`. */
 static int
 eval(const char *words, char *said, size_t size)
 {
-	char		copy[2000];
-	char	   *argv[64] = {(char *) "eval"};
-	int			argc = 1,
-				code,
-				out = dup(1),
-				err = dup(2);
-	char		log[400];
-	FILE	   *f;
-	size_t		n;
-
-	snprintf(log, sizeof(log), "%s/said", folder);
-	snprintf(copy, sizeof(copy), "%s", words);
-	for (char *word = strtok(copy, " "); word != NULL && argc < 64; word = strtok(NULL, " "))
-		argv[argc++] = word;
-	fflush(stdout);
-	f = fopen(log, "wb");
-	dup2(fileno(f), 1);
-	dup2(fileno(f), 2);
-	code = dl_cli_eval(argc, argv);
-	fflush(stdout);
-	dup2(out, 1);
-	dup2(err, 2);
-	close(out);
-	close(err);
-	fclose(f);
-	f = fopen(log, "rb");
-	n = fread(said, 1, size - 1, f);
-	said[n] = '\0';
-	fclose(f);
-	return code;
+	return verb_run(dl_cli_eval, "eval", folder, words, said, size);
 }
 
 static const char labels_file[] =
@@ -319,8 +280,10 @@ rows_of_infill(const dlm_model *model)
 {
 	char		text[400],
 				file[2400];
+	char		more[500];
 	double		score;
 	cJSON	   *report,
+			   *answers,
 			   *row = cJSON_CreateObject();
 	char	   *json;
 
@@ -331,13 +294,18 @@ rows_of_infill(const dlm_model *model)
 	/* the third names its gap by characters (of which the first is two bytes), the fourth asks for two */
 	snprintf(file, sizeof(file), "%s\n{\"template\": \"the [MASK:2] sat\", \"answer\": \"no such\"}\n"
 			 "{\"text\": \"\\u00e9 cat sat\", \"gap\": [2, 5]}\n{\"text\": \"[MASK] and [MASK]\", \"answer\": [\"q!\", \"z!\"]}\n", json);
-	report = eval_one(write_file("gaps.jsonl", file), "");
+	snprintf(more, sizeof(more), "--answers %s", path_of("answers"));
+	report = eval_one(write_file("gaps.jsonl", file), more);
+	answers = read_json_lines(path_of("answers"));
+	CHECK(number(answers->child, "chrf") == 100 && number(answers->child, "exact") == 1 && number(answers->child->next, "chrf") < 100, "chrF of a row");
 	CHECK(number(report->child, "rows") == 4 && strcmp(string(report->child, "kind"), "infill") == 0, "rows");
+	CHECK(number(report->child, "chrf") > 0 && number(report->child, "chrf") < 100, "chrF %g", number(report->child, "chrf"));
 	CHECK(string(report->child, "right")[0] == '1' && string(report->child, "right")[1] == '0' && string(report->child, "right")[3] == '0', "%s",
 		  string(report->child, "right"));
 	cJSON_free(json);
 	cJSON_Delete(row);
 	cJSON_Delete(report);
+	cJSON_Delete(answers);
 }
 
 /* ---------------------------------------------------------------- choice, several tasks, bad input */

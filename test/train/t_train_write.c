@@ -3,6 +3,7 @@
  * what the trainer computed, what was not trained stays byte for byte, and
  * nothing is left behind when it cannot be written.
  */
+#include "convert.h"
 #include "logits.h"
 #include "trained.h"
 
@@ -146,6 +147,43 @@ int8_base(const char *name, const dl_train_options *options)
 	fixture_close(&base);
 }
 
+/* All settings but one are the base's, its length-bias curve among them. */
+static void
+settings_are_the_bases(void)
+{
+	static const double curve[5] = {0.3, 1.5, 0.2, 0.05, 0.1};
+	dl_train_options options = {.mode = DL_TRAIN_LORA, .lora = DL_DENSE_Q, .rank = 2, .alpha = 2};
+	dl_write_options untuned = {.calibrate = DLM_CALIBRATE_NONE};
+	char		path[300];
+	fixture		plain,
+				base = {0},
+				f = {0};
+	dl_arena   *a;
+	dl_params  *p;
+	uint8_t		digest[32];
+	dlm_error	err = {0};
+
+	if (!tiny_open("context", DLM_WEIGHTS_F32, &plain))
+		return;
+	snprintf(path, sizeof(path), "%s/curve.dlm", folder);
+	CHECK(dl_restate(plain.model, DL_S_LENGTH_BIAS, curve, sizeof(curve), path, &err) == DLM_OK, "%s", err.message);
+	CHECK(dlm_file_map(path, &base.map, &err) == DLM_OK && dlm_model_open(base.map.data, base.map.size, &base.model, &err) == DLM_OK, "%s",
+		  err.message);
+	p = trained_create(base.model, &options, &a);
+	trained_move(p, 0.05);
+	CHECK(dl_write_model(p, folder, &untuned, digest, &err) == DLM_OK && fixture_written(folder, digest, &f, &err) == DLM_OK, "%s", err.message);
+	if (f.model != NULL)
+	{
+		CHECK(memcmp(f.model->settings.length_bias, curve, sizeof(curve)) == 0, "the curve is lost");
+		CHECK(base.model->settings.calibrate == DLM_CALIBRATE_CONTENT_FREE && f.model->settings.calibrate == DLM_CALIBRATE_NONE, "calibrate");
+		CHECK(f.model->settings.classify.len == base.model->settings.classify.len, "templates");
+	}
+	fixture_close(&f);
+	dl_arena_destroy(a);
+	fixture_close(&base);
+	fixture_close(&plain);
+}
+
 static bool
 stop(void *arg)
 {
@@ -217,6 +255,7 @@ main(void)
 		int8_base(name, &query);
 		int8_base(name, &lora);
 	}
+	settings_are_the_bases();
 	nothing_is_left_behind();
 	files_remove(folder);
 	return harness_end("t_train_write");
