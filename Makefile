@@ -2,6 +2,7 @@
 #
 #   make demo     set everything up and run the main job on a real table
 #   make check    every test track; last line "N passed, N failed"
+#   make check-package    build, install, use and remove the Debian package, as root
 #   make bench    the engine beside ONNX Runtime, OpenVINO and PyTorch: docs/performance.md
 #   make, make install, make installcheck    as in any extension
 #
@@ -10,7 +11,7 @@
 
 # demo, check and bench begin on a machine that may not have pg_config yet: they
 # are scripts, which install what is missing and call this Makefile again.
-ifneq ($(filter demo demo-stop check bench,$(MAKECMDGOALS)),)
+ifneq ($(filter demo demo-stop check check-package bench,$(MAKECMDGOALS)),)
 
 demo:
 	@.ci/packages build
@@ -23,12 +24,15 @@ check:
 	@.ci/packages check
 	@test/run.sh
 
+check-package:
+	@test/package.sh
+
 # make bench BENCH=--quick: fewer shapes and rounds
 bench:
 	@.ci/packages build
 	@bench/run.sh $(BENCH)
 
-.PHONY: demo demo-stop check bench
+.PHONY: demo demo-stop check check-package bench
 
 else
 

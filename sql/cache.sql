@@ -146,8 +146,10 @@ SET parallel_setup_cost = 1000000;
 UPDATE news SET label = dlm_classify(body, '{rain,sun}');
 INSERT INTO news SELECT i, 'day ' || i FROM generate_series(61, 70) AS i;
 SET dlm.batch_size = 16;
+SET force_parallel_mode = off;
 EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF) SELECT id, dlm_classify(body, '{rain,sun}') FROM news ORDER BY id;
 EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF) SELECT id, dlm_classify(body, '{rain,sun}') FROM news ORDER BY id;
+RESET force_parallel_mode;
 -- an array with two that are new
 SELECT dlm_stats_reset();
 SELECT * FROM asked($$SELECT dlm_classify(array_agg(body || CASE WHEN id IN (7, 70) THEN '!' ELSE '' END ORDER BY id), '{rain,sun}') FROM news$$);
