@@ -184,7 +184,7 @@ $(BUILD)/test/t_%: test/engine/t_%.c $(wildcard test/engine/*.h) $(LOADER_LIB) $
 # tests of the verbs of dlm-model call them as functions
 CLI_OBJ = $(patsubst %.c,$(BUILD)/%.o,$(filter-out model_loader/main.c,$(LOADER_MAIN)))
 
-$(BUILD)/test/t_cli_%: test/engine/t_cli_%.c $(wildcard test/engine/*.h) $(CLI_OBJ) $(LOADER_LIB) $(ENGINE_LIB)
+$(BUILD)/test/t_cli_%: test/engine/t_cli_%.c $(wildcard test/engine/*.h) $(CLI_OBJ) $(LOADER_LIB) $(TRAIN_LIB) $(ENGINE_LIB)
 	@mkdir -p $(@D)
 	$(CC) $(ENGINE_FLAGS) -Isrc/engine -Imodel_loader -Itest/engine -o $@ $< $(CLI_OBJ) $(LOADER_LIBS)
 
