@@ -33,6 +33,16 @@ SET max_parallel_workers_per_gather = 0;
 SELECT dlm_stats_reset();
 SELECT count(dlm_nearest_examples(a.body, e, 1)) FROM asked a, examples;
 SELECT sum(rows) AS rows FROM dlm_stats;
+-- and kept over the end of the transaction as far as dlm.memo_mem goes: the texts alone, then all again
+SELECT dlm_stats_reset();
+SELECT count(dlm_nearest_examples(a.body, e, 1)) FROM asked a, examples;
+SELECT sum(rows) AS rows FROM dlm_stats;
+SET dlm.memo_mem = 0;
+SELECT count(dlm_nearest_examples(a.body, e, 1)) FROM asked a, examples;
+SELECT dlm_stats_reset();
+SELECT count(dlm_nearest_examples(a.body, e, 1)) FROM asked a, examples;
+SELECT sum(rows) AS rows FROM dlm_stats;
+RESET dlm.memo_mem;
 -- ties go to the earlier example
 SELECT dlm_nearest_examples('a text', '[{"input": "b", "label": "first"}, {"input": "b", "label": "second"}, {"input": "b", "label": "third"}]', 2);
 -- four where nothing is said; all where there are fewer; an example keeps its form

@@ -4,9 +4,10 @@
  *
  * The examples' vectors are computed once, as one batch, and kept for the
  * next call with the same examples and the same model (by digest, so they
- * never go stale): in the session while they fit dlm.memo_mem, else to the end of the transaction.
- * They save time and change no answer. A vector is of length 1, and the product of two floats is
- * exact in double, so the similarity is the same bits wherever it is computed.
+ * never go stale): in the session while they fit dlm.memo_mem, else to the end
+ * of the transaction. They save time and change no answer. A vector is of
+ * length 1, and the product of two floats is exact in double, so the
+ * similarity is the same bits wherever it is computed.
  */
 #include "dlm_pg.h"
 
@@ -64,7 +65,7 @@ static void
 at_xact_end(XactEvent event, void *arg)
 {
 	if ((event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT || event == XACT_EVENT_PREPARE) && kept &&
-		MemoryContextMemAllocated(kept->context, true) > (Size) dlm_guc_cache_mem * 1024)
+		MemoryContextMemAllocated(kept->context, true) > (Size) dlm_guc_memo_mem * 1024)
 		drop_kept();
 }
 
