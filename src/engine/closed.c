@@ -421,12 +421,10 @@ dl_closed_plan(dl_closed *c, dlm_error *err)
 	dlm_status	st = DLM_OK;
 
 	c->phase = DL_CLOSED_CHOOSE;
-	if (c->waits)
-		return dl_alone_plan(c, false, err);
-	if (busy && !c->begun)
-		st = dl_alone_plan(c, true, err);
 	if (busy)
-		return st == DLM_OK ? dl_closed_choose_rows(c, err) : st;
+		st = dl_alone_plan(c, err);
+	if (busy)
+		return st == DLM_OK && !c->waits ? dl_closed_choose_rows(c, err) : st;
 	c->phase = DL_CLOSED_OPEN;
 	st = plan_open(c, &busy, err);
 	if (st != DLM_OK || busy)
@@ -441,7 +439,6 @@ dl_closed_absorb(dl_closed *c, dlm_error *err)
 {
 	if (c->phase == DL_CLOSED_OPEN)
 		return dl_fill_absorb(&c->open, err);
-	c->begun = true;
 	dl_closed_rows_score(c);
 	dl_closed_rows_free(c);
 	c->waits = !dl_alone_absorb(c);

@@ -12,7 +12,7 @@ struct dl_alone
 {
 	dl_question question;
 	dl_content_free *shared;	/* its scores, maybe computed by another request */
-	bool		own;			/* this request computes them in the first pass */
+	bool		own;			/* no other request computes them */
 	bool		planned;		/* in this round */
 };
 
@@ -84,7 +84,7 @@ plan_units(dl_closed *c, dl_alone *alone, dlm_error *err)
 }
 
 dlm_status
-dl_alone_plan(dl_closed *c, bool first, dlm_error *err)
+dl_alone_plan(dl_closed *c, dlm_error *err)
 {
 	dlm_status	st = DLM_OK;
 
@@ -97,7 +97,7 @@ dl_alone_plan(dl_closed *c, bool first, dlm_error *err)
 			continue;
 		if (g->alone == NULL)
 			st = open_alone(c, g, text, err);
-		if (st == DLM_OK && !g->alone->shared->done && !g->alone->planned && (g->alone->own || !first))
+		if (st == DLM_OK && !g->alone->shared->done && !g->alone->planned && (g->alone->own || c->waits))
 			st = plan_units(c, g->alone, err);
 	}
 	return st;

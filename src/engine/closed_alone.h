@@ -14,11 +14,11 @@
 #include "closed_rows.h"
 
 /*
- * The rows of this round of the gaps that are not known: in the first pass
- * those that no other request computes, in the second pass all that are
- * missing. None: nothing is added. Errors: those of dl_template_fill.
+ * The rows of this round of the gaps that are not known: at first those that
+ * no other request computes; where the choices wait, all that are missing.
+ * None: nothing is added. Errors: those of dl_template_fill.
  */
-dlm_status	dl_alone_plan(dl_closed *c, bool first, dlm_error *err);
+dlm_status	dl_alone_plan(dl_closed *c, dlm_error *err);
 
 /* The round is computed. False: some scores are not known yet, since the request that was to compute them failed. */
 bool		dl_alone_absorb(dl_closed *c);

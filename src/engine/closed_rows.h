@@ -8,6 +8,10 @@
 
 #define DL_CLOSED_CACHES	8	/* rows of a round whose fixed text is kept for the next one */
 
+/* A gap's choices where nothing is known, and a row of them in the network; closed_alone.c. */
+typedef struct dl_alone dl_alone;
+typedef struct dl_alone_unit dl_alone_unit;
+
 typedef struct dl_closed_gap
 {
 	int			gap;			/* of the row */
@@ -19,14 +23,10 @@ typedef struct dl_closed_gap
 	double	   *probability;	/* [n] */
 	int			choice;			/* taken; -1: not decided */
 	bool		revised;		/* is scored again when everything else is known */
-	struct dl_alone *alone;		/* closed_alone.c; NULL: nothing is subtracted */
+	dl_alone   *alone;			/* NULL: nothing is subtracted */
 } dl_closed_gap;
 
-typedef struct dl_alone dl_alone;
-typedef struct dl_alone_unit dl_alone_unit;
-
 typedef enum dl_closed_phase { DL_CLOSED_CHOOSE = 0, DL_CLOSED_OPEN, DL_CLOSED_REVISE } dl_closed_phase;
-
 
 /* A row on its way through the network; a block of the arena. */
 typedef struct dl_closed_row dl_closed_row;
@@ -42,9 +42,8 @@ struct dl_closed
 	bool		open_started;
 	bool		settled;		/* nothing changed in the last round of REVISE */
 	int			changes;
-	bool		begun;			/* the first round is planned */
-	bool		waits;			/* its choices wait for what is subtracted from their scores */
-	dl_alone_unit *alone;		/* rows of this round; closed_alone.c */
+	bool		waits;			/* the first choices wait for what is subtracted from their scores */
+	dl_alone_unit *alone;		/* of this round */
 	dl_closed_row *rows;		/* of this round */
 	dl_kv	   *kv[DL_CLOSED_CACHES];
 };
