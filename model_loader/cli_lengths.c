@@ -18,6 +18,7 @@
 #include "convert.h"
 #include "fmath.h"
 #include "length_curve.h"
+#include "model.h"
 #include "rng.h"
 #include "status.h"
 

@@ -28,12 +28,6 @@ typedef struct dl_squares
 	double		constant;
 } dl_squares;
 
-double
-dl_length_curve_at(const double curve[5], int tokens)
-{
-	return curve[0] * dl_exp(-curve[1] * tokens) + curve[2] * dl_exp(-curve[3] * tokens) + curve[4];
-}
-
 static void
 add_up(const dl_length_point *points, int n, double b, double d, dl_squares *s)
 {

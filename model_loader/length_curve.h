@@ -14,11 +14,8 @@ typedef struct dl_length_point
 	double		confidence;		/* mean over the gaps of the mean over positions of the largest probability */
 } dl_length_point;
 
-/* a e^(-bn) + c e^(-dn) + e */
-double		dl_length_curve_at(const double curve[5], int tokens);
-
 /*
- * The curve with the least squares over points [n], each as often as it has
+ * The curve (dl_length_curve_at of model.h) with the least squares over points [n], each as often as it has
  * gaps, within 0 <= a, c <= 1, 0 <= b <= 2, 0 <= d, e <= 0.5 (arXiv
  * 2602.00476). Rounded to four digits behind the point.
  */

@@ -32,12 +32,17 @@ dl_lengths_middle(dl_fill *f)
 		f->current[g] = dl_length_at(&f->lengths[g], (f->lengths[g].n - 1) / 2);
 }
 
-/* B(n) = a e^(-bn) + c e^(-dn) + e; a model without a curve has 1. */
+double
+dl_length_curve_at(const double curve[5], int tokens)
+{
+	return curve[0] * dl_exp(-curve[1] * tokens) + curve[2] * dl_exp(-curve[3] * tokens) + curve[4];
+}
+
+/* What a confidence is divided by; a model without a curve has 1. */
 static double
 length_bias(const dlm_model *model, int n)
 {
-	const double *b = model->settings.length_bias;
-	double		value = b[0] * dl_exp(-b[1] * n) + b[2] * dl_exp(-b[3] * n) + b[4];
+	double		value = dl_length_curve_at(model->settings.length_bias, n);
 
 	return value > 0 ? value : 1.0;
 }

@@ -62,7 +62,7 @@ typedef struct dl_settings
 	dlm_normalize normalize;
 	dlm_calibrate calibrate;
 	int			steps;			/* 0 = by canvas */
-	double		length_bias[5];	/* DESIGN 3, Lengths; missing = the constant 1 */
+	double		length_bias[5];	/* a, b, c, d, e of dl_length_curve_at; missing = the constant 1 */
 } dl_settings;
 
 struct dlm_model
@@ -89,6 +89,9 @@ struct dlm_model
 	char	   *texts;			/* malloc'd: the templates that open wrote */
 	char	   *about[2];		/* malloc'd: license, source */
 };
+
+/* B(n) = a e^(-bn) + c e^(-dn) + e: how sure a model is of a gap by its tokens alone (arXiv 2602.00476). */
+double		dl_length_curve_at(const double curve[5], int tokens);
 
 /* x[k] = row (output) `row` of a matrix, widened exactly; int8: the byte times its group's scale, rounded once, then rotated back. */
 void		dl_matrix_row(const dl_matrix *w, int row, float *x);

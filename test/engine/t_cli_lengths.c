@@ -9,6 +9,7 @@
 
 #include "cli_run.h"
 #include "length_curve.h"
+#include "model.h"
 
 static char folder[256];
 static char model_path[300];
