@@ -22,7 +22,6 @@
 #include "batch_state.h"
 #include "guc.h"
 
-#define MOST_AHEAD		4096		/* rows, as dlm.batch_size is at most */
 #define LARGEST_BLOCK	((Size) 256 * 1024)
 
 Size
@@ -144,7 +143,7 @@ next_ahead(const DlmBatchState *b, int64 cache_hits)
 {
 	int64		most = dlm_guc_batch_size + cache_hits / b->n_calls;
 
-	return (int) Min(b->ahead * 2, Min(most, MOST_AHEAD));
+	return (int) Min(b->ahead * 2, Min(most, DLM_MOST_BATCH_SIZE));
 }
 
 bool

@@ -60,7 +60,7 @@ static const IntSetting int_settings[] = {
 	{"dlm.threads_per_worker", "Compute threads of one parallel query worker.",
 	&dlm_guc_threads_per_worker, 1, 1, 64, PGC_SUSET, 0},
 	{"dlm.batch_size", "Most rows that are put through a model together.",
-	&dlm_guc_batch_size, 64, 1, 4096, PGC_USERSET, 0},
+	&dlm_guc_batch_size, 64, 1, DLM_MOST_BATCH_SIZE, PGC_USERSET, 0},
 	{"dlm.batch_mem", "Most memory for the rows of a batch node, in each process.",
 	&dlm_guc_batch_mem, 64 * 1024, 64, MAX_KILOBYTES, PGC_USERSET, GUC_UNIT_KB},
 	{"dlm.max_session_memory", "Most memory that one call may use beside the model.",

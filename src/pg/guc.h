@@ -5,6 +5,8 @@
 #ifndef DLM_GUC_H
 #define DLM_GUC_H
 
+#define DLM_MOST_BATCH_SIZE	4096	/* that dlm.batch_size may be */
+
 extern char *dlm_guc_default_model;
 extern char *dlm_guc_model_directory;	/* absolute, or relative to the data directory */
 extern char *dlm_guc_preload_models;	/* comma-separated names */

@@ -21,8 +21,6 @@
 #include "guc.h"
 #include "queue.h"
 
-#define MOST	4096			/* requests of a stretch, as dlm.batch_size is at most */
-
 /* Whose answer it is. Compared byte by byte: no holes. */
 typedef struct KeyScope
 {
@@ -37,7 +35,7 @@ dlm_queue_begin(DlmCall *call)
 	DlmQueue   *q = palloc0(sizeof(DlmQueue));
 
 	q->call = call;
-	q->most = Min(call->n, MOST);
+	q->most = Min(call->n, DLM_MOST_BATCH_SIZE);
 	q->cache = dlm_cache_begin();
 	q->requests = palloc(q->most * sizeof(dlm_request));
 	if (q->cache)
