@@ -17,6 +17,7 @@
 
 #include "encoding.h"
 #include "errors.h"
+#include "json_object.h"
 #include "request.h"
 
 #define MAX_TEXTS	1000		/* elements of ban, of stop */
@@ -318,11 +319,7 @@ dlm_options_parse(dlm_task task, NullableDatum options, DlmOptions *out)
 
 	if (options.isnull)
 		return;
-	jsonb = DatumGetJsonbP(options.value);
-	if (!JB_ROOT_IS_OBJECT(jsonb))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("options must be a JSON object")));
+	jsonb = dlm_json_options(DatumGetJsonbP(options.value));
 	iterator = JsonbIteratorInit(&jsonb->root);
 	while ((token = JsonbIteratorNext(&iterator, &item, true)) != WJB_DONE)
 	{

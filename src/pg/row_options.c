@@ -11,6 +11,7 @@
 #include "utils/numeric.h"
 
 #include "encoding.h"
+#include "json_object.h"
 #include "row_job.h"
 
 #define MAX_NAMES	1600		/* MaxTupleAttributeNumber and some */
@@ -157,11 +158,7 @@ dlm_row_options(NullableDatum options)
 	o->engine->engine.length_budget = 24;
 	if (options.isnull)
 		return o;
-	if (!JB_ROOT_IS_OBJECT(DatumGetJsonbP(options.value)))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("options must be a JSON object")));
-	iterator = JsonbIteratorInit(&DatumGetJsonbP(options.value)->root);
+	iterator = JsonbIteratorInit(&dlm_json_options(DatumGetJsonbP(options.value))->root);
 	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
 	while ((token = JsonbIteratorNext(&iterator, &key, true)) != WJB_DONE)
 	{
