@@ -38,7 +38,10 @@ extern void dlm_append_quoted(StringInfo out, dlm_text text);
 /* Apply choices and patterns of the options to the columns; 22023, 42703 for names that are no columns. */
 extern void dlm_row_customize(DlmRowType *t, const DlmRowOptions *options);
 
-/* row_priors.c: set the bias of the columns with closed sets that are filled, as far as the table's statistics are there and may be read. */
+/*
+ * row_priors.c: set the bias of the columns with closed sets that are filled, as far as the options want it, and the
+ * table's statistics are there and may be read.
+ */
 extern void dlm_row_priors(DlmRowType *t, const DlmRowOptions *options);
 
 /* A gap of the row. */

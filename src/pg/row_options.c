@@ -247,6 +247,4 @@ dlm_row_customize(DlmRowType *t, const DlmRowOptions *o)
 		if (o->max_tokens > 0 && c->n_values == 0 && c->pattern == NULL)
 			c->max_tokens = c->bounds.most_chars > 0 ? Min(o->max_tokens, c->bounds.most_chars) : o->max_tokens;
 	}
-	if (!o->uniform)
-		dlm_row_priors(t, o);
 }

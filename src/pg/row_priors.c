@@ -16,6 +16,7 @@
 #include "executor/spi.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/syscache.h"
@@ -85,24 +86,32 @@ set_bias(DlmColumn *c, const double *share, double sum, double null_share, doubl
 	}
 }
 
-static void
-read_statistics(const DlmRowType *t, DlmColumn *c, double rows)
+bool
+dlm_column_statistics(const DlmRowType *t, const DlmColumn *c, const char *what, const char *rows)
 {
 	Oid			types[3] = {TEXTOID, TEXTOID, TEXTOID};
 	Datum		values[3];
+	char	   *command = psprintf("SELECT %s FROM pg_catalog.pg_stats WHERE schemaname = $1 AND tablename = $2 AND attname = $3 %s",
+								   what, rows);
+
+	values[0] = CStringGetTextDatum(get_namespace_name(get_rel_namespace(t->relid)));
+	values[1] = CStringGetTextDatum(get_rel_name(t->relid));
+	values[2] = CStringGetTextDatum(c->name);
+	if (SPI_execute_with_args(command, 3, types, values, NULL, true, 1) != SPI_OK_SELECT)
+		elog(ERROR, "could not read the statistics of column \"%s\"", c->name);
+	return SPI_processed > 0;
+}
+
+static void
+read_shares(const DlmRowType *t, DlmColumn *c, double rows)
+{
 	double	   *share = palloc0(c->n_values * sizeof(double));
 	bool		isnull[3];
 	Datum		found[3];
 	double		sum = 0;
 
-	values[0] = CStringGetTextDatum(get_namespace_name(get_rel_namespace(t->relid)));
-	values[1] = CStringGetTextDatum(get_rel_name(t->relid));
-	values[2] = CStringGetTextDatum(c->name);
-	if (SPI_execute_with_args("SELECT null_frac, most_common_vals::pg_catalog.text::pg_catalog.text[], most_common_freqs "
-							  "FROM pg_catalog.pg_stats WHERE schemaname = $1 AND tablename = $2 AND attname = $3 ORDER BY inherited",
-							  3, types, values, NULL, true, 1) != SPI_OK_SELECT)
-		elog(ERROR, "could not read the statistics of column \"%s\"", c->name);
-	if (SPI_processed == 0)
+	if (!dlm_column_statistics(t, c, "null_frac, most_common_vals::pg_catalog.text::pg_catalog.text[], most_common_freqs",
+							   "ORDER BY inherited"))
 		return;
 	for (int i = 0; i < 3; i++)
 		found[i] = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, i + 1, &isnull[i]);
@@ -117,18 +126,20 @@ read_statistics(const DlmRowType *t, DlmColumn *c, double rows)
 void
 dlm_row_priors(DlmRowType *t, const DlmRowOptions *o)
 {
-	double		rows = t->table ? known_rows(t->relid) : -1;
+	double		rows = t->table && !o->uniform ? known_rows(t->relid) : -1;
+	int			level;
 
 	if (rows <= 0)
 		return;
+	SPI_connect();
+	level = dlm_plain_queries();
 	for (int i = 0; i < t->desc->natts; i++)
 	{
 		DlmColumn  *c = &t->columns[i];
 
-		if (c->n_values < 2 || c->computed || (o->columns && !dlm_is_listed(o->columns, o->n_columns, c->name)))
-			continue;
-		SPI_connect();
-		read_statistics(t, c, rows);
-		SPI_finish();
+		if (c->n_values > 1 && !c->computed && (o->columns == NULL || dlm_is_listed(o->columns, o->n_columns, c->name)))
+			read_shares(t, c, rows);
 	}
+	AtEOXact_GUC(true, level);
+	SPI_finish();
 }

@@ -171,20 +171,12 @@ query(DlmColumn *c, MemoryContext context, const char *command, int nargs, Oid *
 static bool
 frequent_values(const DlmRowType *t, const DlmColumn *c, const Reference *r, Oid *array, Datum *out)
 {
-	Oid			types[3] = {TEXTOID, TEXTOID, TEXTOID};
-	Datum		values[3];
 	char	   *found = NULL;
 
 	*array = dlm_value_is_plain(r->type) ? get_array_type(r->type) : InvalidOid;
 	if (!OidIsValid(*array))
 		return false;
-	values[0] = CStringGetTextDatum(get_namespace_name(get_rel_namespace(t->relid)));
-	values[1] = CStringGetTextDatum(get_rel_name(t->relid));
-	values[2] = CStringGetTextDatum(c->name);
-	if (SPI_execute_with_args("SELECT most_common_vals FROM pg_stats WHERE schemaname = $1 AND tablename = $2 AND attname = $3 "
-							  "AND NOT inherited", 3, types, values, NULL, true, 1) != SPI_OK_SELECT)
-		elog(ERROR, "could not read the statistics of column \"%s\"", c->name);
-	if (SPI_processed > 0)
+	if (dlm_column_statistics(t, c, "most_common_vals", "AND NOT inherited"))
 		found = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
 	SPI_freetuptable(SPI_tuptable);
 	if (found == NULL)
@@ -263,10 +255,7 @@ dlm_column_reference(const DlmRowType *t, DlmColumn *c)
 	c->values = palloc(DLM_CANDIDATES * sizeof(DlmValue));
 	c->n_values = 0;
 	SPI_connect();
-	/* operators and functions of the queries are PostgreSQL's, whatever the session's search_path */
-	level = NewGUCNestLevel();
-	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
-	(void) dlm_plain_formats();
+	level = dlm_plain_queries();
 	read_candidates(t, c, &reference);
 	AtEOXact_GUC(true, level);
 	SPI_finish();

@@ -105,6 +105,14 @@ extern DlmRowType *dlm_row_type(Oid type, int32 typmod);
 /* The column of this name; NULL if there is none. */
 extern DlmColumn *dlm_row_column(const DlmRowType *t, const char *name);
 
+/* -- row_priors.c -- */
+
+/*
+ * Read pg_stats of a column, as the current user sees it, into SPI_tuptable: `what` to SELECT, and `rows`, the end of the
+ * query, which of its rows; one at most. False: there is none. Inside of SPI.
+ */
+extern bool dlm_column_statistics(const DlmRowType *t, const DlmColumn *c, const char *what, const char *rows);
+
 /* -- row_constraints.c -- */
 
 /* Take what an expression says of the column: x IN (...), bounds, length, x ~ '^...$'. What it does not understand is left. */
@@ -130,6 +138,9 @@ extern void dlm_row_references(DlmRowType *t);
 
 /* Dates, intervals and floats are written and read the same way in every session, until AtEOXact_GUC(true, what this returns). */
 extern int	dlm_plain_formats(void);
+
+/* The same for queries, whose operators and functions are PostgreSQL's too, whatever the session's search_path. */
+extern int	dlm_plain_queries(void);
 
 /* A value as such a text, and back; the type is no domain. */
 extern char *dlm_value_output(FmgrInfo *output, Datum value);

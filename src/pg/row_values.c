@@ -33,6 +33,16 @@ dlm_plain_formats(void)
 	return level;
 }
 
+int
+dlm_plain_queries(void)
+{
+	int			level = NewGUCNestLevel();
+
+	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	(void) dlm_plain_formats();
+	return level;
+}
+
 char *
 dlm_value_output(FmgrInfo *output, Datum value)
 {

@@ -207,6 +207,7 @@ begin(FunctionCallInfo fcinfo, Search *s)
 	s->options = dlm_row_options(row_options);
 	s->type = dlm_row_type(get_rel_type_id(s->f->target), -1);
 	dlm_row_customize(s->type, s->options);
+	dlm_row_priors(s->type, s->options);
 	s->column = dlm_row_column(s->type, s->f->columns[0]);
 	s->context = CurrentMemoryContext;
 	s->odd = palloc(s->most * sizeof(Odd));
