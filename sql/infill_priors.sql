@@ -47,6 +47,14 @@ CREATE TABLE part_1 PARTITION OF part FOR VALUES FROM (1) TO (100) WITH (autovac
 INSERT INTO part SELECT i, 'large' FROM generate_series(1, 30) AS i;
 ANALYZE part;
 SELECT dlm_infill_cells(ROW(99, NULL)::part) <> dlm_infill_cells(ROW(99, NULL)::part, '{"prior": "none"}') AS changed;
+-- dates count whatever the session's DateStyle
+CREATE TABLE visit (id int, day date CHECK (day IN ('2024-03-01', '2024-12-24'))) WITH (autovacuum_enabled = off);
+INSERT INTO visit SELECT i, CASE WHEN i > 2 THEN '2024-12-24' ELSE '2024-03-01' END::date FROM generate_series(1, 30) AS i;
+ANALYZE visit;
+CREATE TEMP TABLE plain AS SELECT dlm_infill_cells(ROW(99, NULL)::visit) AS cells, dlm_infill_cells(ROW(99, NULL)::visit, '{"prior": "none"}') AS none;
+SET DateStyle = 'SQL, DMY';
+SELECT cells = dlm_infill_cells(ROW(99, NULL)::visit) AS same, cells <> none AS changed FROM plain;
+RESET DateStyle;
 -- wrong values
 SELECT dlm_infill_cells(i, '{"prior": "table"}') FROM item AS i WHERE id = 55;
 SELECT dlm_infill_cells(i, '{"calibrate": true}') FROM item AS i WHERE id = 55;

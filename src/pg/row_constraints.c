@@ -87,11 +87,13 @@ constant(Node *node, Const *out)
 static char *
 output_of(const Const *value)
 {
-	Oid			output;
+	FmgrInfo	output;
+	Oid			function;
 	bool		varlena;
 
-	getTypeOutputInfo(value->consttype, &output, &varlena);
-	return OidOutputFunctionCall(output, value->constvalue);
+	getTypeOutputInfo(value->consttype, &function, &varlena);
+	fmgr_info(function, &output);
+	return dlm_value_output(&output, value->constvalue);
 }
 
 /* A constant as a number: itself, or the year of a date. */
