@@ -1,0 +1,35 @@
+# recipe.sh - the default model's rows and options, for train.sh and study.sh, which source it from the repository's root.
+#
+# Development tasks (development.txt) and the last 5 % of each corpus file are left out. Files are mixed by the square root of
+# their rows. What is judged are labels and gaps of a word: label tasks count twice and the other tasks half, so that labels
+# are six of ten draws; texts, four times, are nearly two of ten, and three of ten tokens.
+
+tool=${TOOL:-build/dlm-model}
+gguf=${MODEL_BASE:-models/base/SmolLM2-135M-Instruct.Q4_1.gguf}
+
+# shellcheck disable=SC2034
+recipe=(--split train --part 0:0.95 --rows 4500 --row-tokens 128 --skip-long --rank 32 --alpha 64 --validation-share 0
+    --learning-rate 3e-4 --whole 0.5 --short-target 4 --row-norm 0.5 --end-tokens 6 --text-share 0.05)
+
+# mixture INSTRUCT CORPUS: the files with their weights, a line each
+mixture() {
+    local f
+    for f in "$1"/*.jsonl.gz; do
+        if grep -qx "$(basename "$f" .jsonl.gz)" bench/quality/development.txt; then continue; fi
+        if [[ $(zcat "$f" 2>/dev/null | head -n 1) == *'"labels": ['* ]]; then echo "$f:2"; else echo "$f:0.5"; fi
+    done
+    for f in "$2"/*.txt.gz; do echo "$f:4"; done
+}
+
+# make_base FOLDER OUT.dlm [ATTENTION]: the base in f32 with the mask's embedding and nothing else of the adapter, made in FOLDER
+make_base() {
+    mkdir -p "$1"
+    python3 bench/quality/mask_row.py models/dlm-135m "$1"
+    set_attention "$1" "${3:-context}"
+    "$tool" convert "$gguf" "$2" --lora "$1" --weights f32
+}
+
+# set_attention FOLDER ATTENTION: of the adapter in a folder
+set_attention() {
+    sed -i "s/\"attention\": *\"[a-z]*\"/\"attention\": \"$2\"/" "$1/dlm.json"
+}
