@@ -63,6 +63,16 @@ typedef struct dl_eval_choice
 dlm_status	dl_eval_read(const char *path, const dl_eval_choice *choice, dl_eval_task *task, dlm_error *err);
 void		dl_eval_free(dl_eval_task *task);
 
+/* A row's place in the random order of a seed: by key, equal ones by row. */
+typedef struct dl_eval_place
+{
+	uint64_t	key;
+	int			row;			/* of the task */
+} dl_eval_place;
+
+/* The rows of a task in the random order of a seed, malloc'd [task->n]; DLM_ENOMEM. */
+dlm_status	dl_eval_shuffle(const dl_eval_task *task, uint32_t seed, dl_eval_place **out, dlm_error *err);
+
 /* A rule of scoring labels. */
 typedef struct dl_eval_rule
 {

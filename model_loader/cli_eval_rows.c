@@ -247,37 +247,50 @@ name_task(dl_eval_task *task, bool *gzipped, bool *plain)
 }
 
 static int
-compare_order(const void *a, const void *b)
+compare_places(const void *a, const void *b)
 {
-	const uint64_t *x = a,
+	const dl_eval_place *x = a,
 			   *y = b;
 
-	return x[0] != y[0] ? (x[0] > y[0]) - (x[0] < y[0]) : (x[1] > y[1]) - (x[1] < y[1]);
+	return x->key != y->key ? (x->key > y->key) - (x->key < y->key) : x->row - y->row;
+}
+
+dlm_status
+dl_eval_shuffle(const dl_eval_task *task, uint32_t seed, dl_eval_place **out, dlm_error *err)
+{
+	dl_eval_place *order = calloc((size_t) task->n, sizeof(*order));
+
+	*out = order;
+	if (order == NULL)
+		return dl_fail_memory(err);
+	for (int i = 0; i < task->n; i++)
+		order[i] = (dl_eval_place) {dl_eval_order((uint32_t) task->row[i].line, seed), i};
+	qsort(order, (size_t) task->n, sizeof(*order), compare_places);
+	return DLM_OK;
 }
 
 /* Keep the first `rows` of the random order of a seed, in the file's order. */
 static dlm_status
 choose_rows(dl_eval_task *task, int rows, uint32_t seed, dlm_error *err)
 {
-	uint64_t	(*order)[2];
+	dl_eval_place *order;
 	int			kept = 0;
+	dlm_status	st;
 
 	if (rows == 0 || rows >= task->n)
 		return DLM_OK;
-	order = calloc((size_t) task->n, sizeof(*order));
-	if (order == NULL)
-		return dl_fail_memory(err);
+	st = dl_eval_shuffle(task, seed, &order, err);
+	if (st != DLM_OK)
+		return st;
 	for (int i = 0; i < task->n; i++)
 	{
-		order[i][0] = dl_eval_order((uint32_t) task->row[i].line, seed);
-		order[i][1] = (uint64_t) i;
-	}
-	qsort(order, (size_t) task->n, sizeof(*order), compare_order);
-	for (int i = 0; i < task->n; i++)
-		if (compare_order(&(uint64_t[2]) {dl_eval_order((uint32_t) task->row[i].line, seed), (uint64_t) i}, order[rows]) < 0)
+		dl_eval_place here = {dl_eval_order((uint32_t) task->row[i].line, seed), i};
+
+		if (compare_places(&here, &order[rows]) < 0)
 			task->row[kept++] = task->row[i];
 		else
 			free_row(&task->row[i]);
+	}
 	free(order);
 	task->n = kept;
 	return DLM_OK;

@@ -195,41 +195,22 @@ add_gap(dl_fit *f, const dlm_model *model, const dl_eval_row *row, dlm_error *er
 	return st;
 }
 
-typedef struct dl_order
-{
-	uint64_t	key;
-	int			row;
-} dl_order;
-
-static int
-compare_order(const void *a, const void *b)
-{
-	const dl_order *x = a,
-			   *y = b;
-
-	return x->key != y->key ? (x->key > y->key) - (x->key < y->key) : x->row - y->row;
-}
-
 /* Gaps of a file's texts, in random order, until there are enough. */
 static dlm_status
 add_file(dl_fit *f, const dlm_model *model, const char *path, dlm_error *err)
 {
 	dl_eval_choice all = {0};
 	dl_eval_task task;
-	dl_order   *order = NULL;
+	dl_eval_place *order = NULL;
 	int			lines,
 				gaps = f->gaps;
 	dlm_status	st = dl_eval_read(path, &all, &task, err);
 
 	if (st == DLM_OK && task.kind != DL_EVAL_TEXT)
 		st = dl_fail(err, DLM_EINVAL, "Lines of a .txt file, or JSON objects with a \"text\" alone.", "\"%.200s\" has no plain texts", path);
-	if (st == DLM_OK && (order = calloc((size_t) task.n, sizeof(*order))) == NULL)
-		st = dl_fail_memory(err);
+	if (st == DLM_OK)
+		st = dl_eval_shuffle(&task, (uint32_t) f->run.engine.seed, &order, err);
 	lines = st == DLM_OK ? task.row[task.n - 1].line + 1 : 0;
-	for (int i = 0; order != NULL && i < task.n; i++)
-		order[i] = (dl_order) {dl_eval_order((uint32_t) task.row[i].line, (uint32_t) f->run.engine.seed), i};
-	if (order != NULL)
-		qsort(order, (size_t) task.n, sizeof(*order), compare_order);
 	for (int i = 0; st == DLM_OK && i < task.n && f->gaps - gaps < f->rows; i++)
 	{
 		const dl_eval_row *row = &task.row[order[i].row];
