@@ -14,6 +14,23 @@
 #include "varatt.h"
 #endif
 
+/* Before 18 the attribute had another name and place; both compilers take it at the head of a declaration too. */
+#if PG_VERSION_NUM < 180000
+#define pg_noreturn pg_attribute_noreturn()
+#endif
+
+/* What prints properties of EXPLAIN was cut out of commands/explain.h in 18. */
+#if PG_VERSION_NUM >= 180000
+#include "commands/explain_format.h"
+#endif
+
+/* Errors of parsing a list of names can be soft from 16 on; NULL raises them. */
+#if PG_VERSION_NUM >= 160000
+#define dlm_qualified_name_list(string) stringToQualifiedNameList((string), NULL)
+#else
+#define dlm_qualified_name_list(string) stringToQualifiedNameList(string)
+#endif
+
 /* Rights are checked through one function for all kinds of objects from 16 on. */
 #if PG_VERSION_NUM >= 160000
 #define dlm_server_aclcheck(server, role)	object_aclcheck(ForeignServerRelationId, (server), (role), ACL_USAGE)

@@ -7,10 +7,10 @@
 #include "dlm.h"
 
 /* Raise an engine or loader error: its message, its hint, and the SQLSTATE of its status. */
-extern void dlm_raise(const dlm_error *err) pg_attribute_noreturn();
+pg_noreturn extern void dlm_raise(const dlm_error *err);
 
 /* The same for an element of an array (from 1); 0 = no array. */
-extern void dlm_raise_element(const dlm_error *err, int element) pg_attribute_noreturn();
+pg_noreturn extern void dlm_raise_element(const dlm_error *err, int element);
 
 /*
  * Do work in a subtransaction. NULL: it is done. Otherwise its error, in the

@@ -24,7 +24,7 @@
 PG_FUNCTION_INFO_V1(dlm_sql_fdw_handler);
 PG_FUNCTION_INFO_V1(dlm_sql_fdw_validator);
 
-static void pg_attribute_noreturn()
+pg_noreturn static void
 raise_no_tables(void)
 {
 	ereport(ERROR,

@@ -80,7 +80,7 @@ extern void dlm_finetune_close(DlmJob *job);
 extern void dlm_finetune_work(DlmJob *job, DlmFinetune *f);
 
 /* In a PG_CATCH of its caller: what was taken is given back, and the end of the job is stored. */
-extern void dlm_finetune_fail(DlmJob *job) pg_attribute_noreturn();
+pg_noreturn extern void dlm_finetune_fail(DlmJob *job);
 
 /* -- finetune_worker.c -- */
 

@@ -179,7 +179,7 @@ dlm_finetune_check_queries(const DlmFinetune *f)
 
 /* ---------------------------------------------------------------------- rows */
 
-static void pg_attribute_noreturn()
+pg_noreturn static void
 raise_row(const Columns *c, int64 row, int code, const char *what)
 {
 	ereport(ERROR,

@@ -96,7 +96,7 @@ look_for_interrupts(void)
 	CHECK_FOR_INTERRUPTS();
 }
 
-static void pg_attribute_noreturn()
+pg_noreturn static void
 raise_trainer(dlm_error *err)
 {
 	dlm_hide_directory(err);

@@ -42,7 +42,7 @@ StaticAssertDecl(sizeof(WorkerArgs) <= BGW_EXTRALEN, "too much to tell a worker"
 
 /* ---------------------------------------------------------- in the session */
 
-static void pg_attribute_noreturn()
+pg_noreturn static void
 raise_no_worker(void)
 {
 	ereport(ERROR,

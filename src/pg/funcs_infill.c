@@ -186,8 +186,7 @@ fail_alone(DlmCall *call, int row, const dlm_error *error, void *arg)
 	((Alone *) arg)->error = *error;
 }
 
-static void
-pg_attribute_noreturn()
+pg_noreturn static void
 no_legal_value(const DlmRowJob *job)
 {
 	const DlmRowGap *gap = &job->gap[job->at];

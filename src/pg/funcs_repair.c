@@ -71,8 +71,7 @@ byte_of(dlm_text text, int64 n)
 	return at;
 }
 
-static void
-pg_attribute_noreturn()
+pg_noreturn static void
 bad_span(int n)
 {
 	ereport(ERROR,

@@ -234,7 +234,7 @@ dlm_spool_finish(DlmSpool *spool)
 
 /* --------------------------------------------------------------- reading rows */
 
-static void pg_attribute_noreturn()
+pg_noreturn static void
 raise_damaged(const DlmSpool *spool)
 {
 	ereport(ERROR,

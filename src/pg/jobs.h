@@ -109,7 +109,7 @@ extern void dlm_job_store(DlmJob *job);
  * and raise the error again. The hint says how to go on, unless the error has
  * one. NULL: the job cannot go on, and its row is deleted.
  */
-extern void dlm_job_fail(DlmJob *job, const char *hint) pg_attribute_noreturn();
+pg_noreturn extern void dlm_job_fail(DlmJob *job, const char *hint);
 
 /* What a procedure with the one INOUT argument job_id returns. */
 extern Datum dlm_job_result(FunctionCallInfo fcinfo, int64 id);

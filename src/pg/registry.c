@@ -413,7 +413,7 @@ parse_digest(const char *hex)
 	return digest;
 }
 
-static void pg_attribute_noreturn()
+pg_noreturn static void
 unknown_digest(const char *hex)
 {
 	ereport(ERROR,

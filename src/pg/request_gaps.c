@@ -13,8 +13,7 @@
 #include "encoding.h"
 #include "request.h"
 
-static void
-pg_attribute_noreturn()
+pg_noreturn static void
 wrong_form(const char *key, const char *wanted)
 {
 	ereport(ERROR,

@@ -191,8 +191,7 @@ request_examples(NullableDatum jsonb, dlm_request *request, Fault *out)
 	return true;
 }
 
-static void
-pg_attribute_noreturn()
+pg_noreturn static void
 raise_fault(const Fault *problem)
 {
 	ereport(ERROR,

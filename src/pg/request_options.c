@@ -115,8 +115,7 @@ static const OptionKey option_keys[] = {
 
 /* ------------------------------------------------------------------- errors */
 
-static void
-pg_attribute_noreturn()
+pg_noreturn static void
 unknown_key(dlm_task task, const JsonbValue *key, const char *also_known)
 {
 	StringInfoData known;
@@ -137,8 +136,7 @@ unknown_key(dlm_task task, const JsonbValue *key, const char *also_known)
 			 known.len ? errhint("Known options are: %s.", known.data) : errhint("This function takes no options.")));
 }
 
-static void
-pg_attribute_noreturn()
+pg_noreturn static void
 wrong_value(const OptionKey *key, const char *wanted)
 {
 	ereport(ERROR,
@@ -146,8 +144,7 @@ wrong_value(const OptionKey *key, const char *wanted)
 			 errmsg("option \"%s\" must be %s", key->key, wanted)));
 }
 
-static void
-pg_attribute_noreturn()
+pg_noreturn static void
 not_a_choice(const OptionKey *key)
 {
 	StringInfoData words;

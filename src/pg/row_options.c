@@ -16,8 +16,7 @@
 
 #define MAX_NAMES	1600		/* MaxTupleAttributeNumber and some */
 
-static void
-pg_attribute_noreturn()
+pg_noreturn static void
 wrong_value(const char *key, const char *wanted)
 {
 	ereport(ERROR,

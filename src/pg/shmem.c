@@ -10,7 +10,6 @@
 
 #include "miscadmin.h"
 #include "storage/dsm.h"
-#include "storage/backendid.h"
 #include "storage/ipc.h"
 #include "storage/shmem.h"
 #include "utils/timestamp.h"

@@ -30,7 +30,7 @@ extern void dlm_sigbus_enter(const DlmModelRef *ref);
 extern bool dlm_sigbus_leave(const DlmModelRef *ref);
 
 /* The ERROR (58030) for a lost mapping. */
-extern void dlm_sigbus_raise(const DlmModelRef *ref) pg_attribute_noreturn();
+pg_noreturn extern void dlm_sigbus_raise(const DlmModelRef *ref);
 
 /*
  * For attach.c: the same by handle. Register a mapping of [size] bytes that

@@ -74,7 +74,7 @@ create_provenance(DlmFill *f)
 
 	if (f->provenance == NULL)
 		return;
-	name = makeRangeVarFromNameList(stringToQualifiedNameList(f->provenance));
+	name = makeRangeVarFromNameList(dlm_qualified_name_list(f->provenance));
 	f->provenance_oid = RangeVarGetRelid(name, NoLock, true);
 	if (OidIsValid(f->provenance_oid))
 	{
