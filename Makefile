@@ -37,7 +37,6 @@ bench:
 else
 
 EXTENSION = dlm
-EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" dlm.control)
 MODULE_big = dlm
 BUILD = build
 
@@ -85,8 +84,7 @@ TRAIN_F64_LIB = $(BUILD)/libdlm_train_f64.a
 # ------------------------------------------------------------------- extension
 
 OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/pg/*.c)))
-DATA_built = sql/extension/dlm--$(EXTVERSION).sql
-DATA = $(wildcard sql/extension/dlm--*--*.sql)
+DATA = $(sort $(wildcard sql/extension/dlm--*.sql))
 PG_CPPFLAGS = -Isrc/engine -Imodel_loader
 SHLIB_LINK = $(LOADER_LIB) $(TRAIN_LIB) $(ENGINE_LIB) -lcjson -lm -Wl,--exclude-libs,ALL
 REGRESS = $(patsubst sql/%.sql,%,$(sort $(wildcard sql/*.sql)))
@@ -140,9 +138,6 @@ $(TRAIN_F64_LIB): $(TRAIN_SRC:%.c=$(BUILD)/f64/%.o)
 
 $(DLM_MODEL): $(LOADER_MAIN:%.c=$(BUILD)/%.o) $(LOADER_LIB) $(TRAIN_LIB) $(ENGINE_LIB)
 	$(CC) $(SANITIZE) -o $@ $(filter %.o,$^) $(LOADER_LIBS)
-
-sql/extension/dlm--$(EXTVERSION).sql: sql/extension/dlm.sql $(MODEL_DIR)/DIGEST
-	sed 's/@DIGEST@/$(MODEL_DIGEST)/g' $< >$@
 
 # --------------------------------------------------------------- model, install
 

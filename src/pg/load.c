@@ -255,7 +255,8 @@ dlm_sql_load_model(PG_FUNCTION_ARGS)
 	uint8		digest[32];
 	char	   *name,
 			   *source;
-	bool		replace = !PG_ARGISNULL(3) && PG_GETARG_BOOL(3);
+	/* the function of version 0.1 has three arguments */
+	bool		replace = PG_NARGS() > 3 && !PG_ARGISNULL(3) && PG_GETARG_BOOL(3);
 
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
 		ereport(ERROR,

@@ -25,12 +25,15 @@
 PG_FUNCTION_INFO_V1(dlm_sql_model_list);
 PG_FUNCTION_INFO_V1(dlm_sql_model_info);
 
-/* Columns of both functions, in their order. */
+/*
+ * Columns of both functions, in their order. New ones come last, here and in every function that returns rows: a database
+ * whose extension has not been updated yet reads the first ones of them.
+ */
 enum
 {
 	COL_NAME, COL_OWNER, COL_DIGEST, COL_ARCHITECTURE, COL_PARAMETERS, COL_WEIGHTS, COL_BYTES, COL_CONTEXT,
 	COL_MASK_TOKEN, COL_ATTENTION, COL_LAYERS, COL_HIDDEN, COL_VOCAB, COL_LENGTH_HEAD, COL_LICENSE, COL_SOURCE,
-	COL_MAPPED_BY, COL_FILE, COL_TRAINING, COL_PROBLEM, N_COLS
+	COL_MAPPED_BY, COL_FILE, COL_PROBLEM, COL_TRAINING, N_COLS
 };
 
 static void

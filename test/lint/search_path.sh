@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
-# The install script is safe against objects that others put into the search
+# The install scripts and the upgrade scripts are safe against objects that others put into the search
 # path: in views, and in any function body or default, every function, operator,
 # table and type that is not our own is written pg_catalog.NAME or
 # OPERATOR(pg_catalog.OP). Types of arguments need no schema, pg_catalog comes
 # first and one name is one type; overloads and operators are chosen by their
-# arguments, from all schemas. Each rule is tried on a bad script first.
+# arguments, from all schemas. An upgrade may replace what an earlier version
+# has made. Each rule is tried on a bad script first.
 set -u
-exec python3 - sql/extension/dlm.sql <<'PYTHON'
+exec python3 - sql/extension/*.sql <<'PYTHON'
 import re
 import sys
 
@@ -69,7 +70,10 @@ def complaints_of_code(code, names):
         yield "operator %s" % m.group()
 
 
-def complaints(s, names):
+def complaints(s, names, earlier):
+    replaced = re.match(r"CREATE OR REPLACE (?:FUNCTION|VIEW) (\w+)", s, re.I)
+    if replaced and replaced.group(1).lower() in earlier:
+        s = re.sub(r"^CREATE OR REPLACE", "CREATE", s, flags=re.I)
     if re.search(r"\bOR REPLACE\b|\bIF NOT EXISTS\b", s, re.I):
         yield "takes over an object of that name that was there"
     if re.search(r"\bSECURITY DEFINER\b", s, re.I) and not re.search(r"\bSET search_path\b", s, re.I):
@@ -102,10 +106,11 @@ def complaints(s, names):
         yield "a kind of statement that this check does not know"
 
 
-def check(script):
+def check(script, earlier=frozenset()):
+    """earlier: names that the versions before have made, for an upgrade script."""
     found = statements(script)
-    names = own(found)
-    return ["%s...: %s" % (s[:60], c) for s in found for c in complaints(s, names)]
+    names = own(found) | earlier
+    return ["%s...: %s" % (s[:60], c) for s in found for c in complaints(s, names, earlier)]
 
 
 OURS = "CREATE FUNCTION ours(a int) RETURNS int LANGUAGE C AS 'MODULE_PATHNAME', 'ours';"
@@ -147,7 +152,15 @@ GOOD = [
 
 wrong = ["not found: " + s for s in BAD if not check(OURS + s)]
 wrong += ["%s: %s" % (c, s) for s in GOOD for c in check(OURS + s)]
-wrong += check(open(sys.argv[1]).read())
+UPGRADE = "CREATE OR REPLACE VIEW v AS SELECT a.b FROM ours(1) AS a;"
+if check(UPGRADE, {"v", "ours"}) or not check(UPGRADE, {"ours"}) or not check(UPGRADE.replace("a.b", "abs(a.b)"), {"v", "ours"}):
+    wrong.append("an upgrade that replaces a view is misjudged")
+
+scripts = {path: open(path).read() for path in sys.argv[1:]}
+installs = {path for path in scripts if re.search(r"--[\d.]+\.sql$", path) and path.count("--") == 1}
+made = set().union(*(own(statements(scripts[path])) for path in installs))
+for path, script in scripts.items():
+    wrong += ["%s: %s" % (path, c) for c in check(script, frozenset() if path in installs else made)]
 print("\n".join(wrong), end="\n" if wrong else "")
 sys.exit(1 if wrong else 0)
 PYTHON

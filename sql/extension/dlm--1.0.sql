@@ -1,6 +1,7 @@
 -- dlm: diffusion language models inside PostgreSQL.
 --
--- The newest version in full; make copies this file to dlm--VERSION.sql.
+-- Version 1.0 in full. A released script is never changed: what comes later stands
+-- in upgrade scripts, which CREATE EXTENSION runs after this one.
 -- Inference functions are STABLE: one model and one set of arguments give one
 -- answer, whatever the plan, but a name may come to mean another model. They
 -- are not STRICT, since a NULL option means its default. Option arguments
@@ -544,7 +545,7 @@ COMMENT ON FOREIGN DATA WRAPPER dlm IS
 	'its servers are the models of dlm';
 
 CREATE SERVER "dlm-135m" FOREIGN DATA WRAPPER dlm
-	OPTIONS (file 'bundled:@DIGEST@', digest '@DIGEST@');
+	OPTIONS (file 'bundled:8056345f83f838ebf355250edd54c0755c020ae1f22bd1f2a45d55a852cab14c', digest '8056345f83f838ebf355250edd54c0755c020ae1f22bd1f2a45d55a852cab14c');
 COMMENT ON SERVER "dlm-135m" IS
 	'the default model: SmolLM2-135M-Instruct adapted to masked diffusion';
 GRANT USAGE ON FOREIGN SERVER "dlm-135m" TO PUBLIC;
@@ -571,7 +572,7 @@ COMMENT ON FUNCTION dlm_drop_model(text) IS
 CREATE TYPE dlm_model AS (
 	name text, owner text, digest text, architecture text, parameters bigint, weights text, bytes bigint,
 	context int, mask_token text, attention text, layers int, hidden int, vocab int, length_head boolean,
-	license text, source text, mapped_by int, file text, training jsonb, problem text
+	license text, source text, mapped_by int, file text, problem text, training jsonb
 );
 COMMENT ON TYPE dlm_model IS
 	'what is known of a model';

@@ -1,0 +1,461 @@
+-- dlm: diffusion language models inside PostgreSQL.
+--
+-- Version 0.1 in full, kept so that its upgrade is tested: inference, batches and
+-- monitoring, as of 25 November 2026.
+-- Inference functions are STABLE: one model and one set of arguments give one
+-- answer, whatever the plan, but a name may come to mean another model. They
+-- are not STRICT, since a NULL option means its default. Option arguments
+-- stand in one order everywhere; model is always the last.
+
+\echo Use "CREATE EXTENSION dlm" to load this file. \quit
+
+-- planner support: cost by length, rows of the set-returning functions
+
+CREATE FUNCTION dlm_support(internal)
+RETURNS internal
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'dlm_sql_support';
+COMMENT ON FUNCTION dlm_support(internal) IS
+	'planner support of the functions of dlm';
+
+-- generate
+
+CREATE FUNCTION dlm_generate(
+	prompt text,
+	max_tokens int DEFAULT 64,
+	steps int DEFAULT NULL,
+	temperature float8 DEFAULT 0,
+	seed bigint DEFAULT 0,
+	options jsonb DEFAULT NULL,
+	model text DEFAULT NULL
+)
+RETURNS text
+LANGUAGE C STABLE PARALLEL SAFE COST 10000 SUPPORT dlm_support
+AS 'MODULE_PATHNAME', 'dlm_sql_generate';
+COMMENT ON FUNCTION dlm_generate(text, int, int, float8, bigint, jsonb, text) IS
+	'generate text that follows a prompt';
+
+CREATE FUNCTION dlm_generate(
+	prompts text[],
+	max_tokens int DEFAULT 64,
+	steps int DEFAULT NULL,
+	temperature float8 DEFAULT 0,
+	seed bigint DEFAULT 0,
+	options jsonb DEFAULT NULL,
+	model text DEFAULT NULL
+)
+RETURNS text[]
+LANGUAGE C STABLE PARALLEL SAFE COST 10000 SUPPORT dlm_support
+AS 'MODULE_PATHNAME', 'dlm_sql_generate_array';
+COMMENT ON FUNCTION dlm_generate(text[], int, int, float8, bigint, jsonb, text) IS
+	'generate a text for each prompt of an array, as one batch';
+
+CREATE FUNCTION dlm_trace_generate(
+	prompt text,
+	max_tokens int DEFAULT 64,
+	steps int DEFAULT NULL,
+	temperature float8 DEFAULT 0,
+	seed bigint DEFAULT 0,
+	options jsonb DEFAULT NULL,
+	model text DEFAULT NULL
+)
+RETURNS TABLE (step int, "position" int, id int, token text, logprob float8, event text, canvas text)
+LANGUAGE C STABLE PARALLEL SAFE COST 10000 ROWS 100 SUPPORT dlm_support
+AS 'MODULE_PATHNAME', 'dlm_sql_trace_generate';
+COMMENT ON FUNCTION dlm_trace_generate(text, int, int, float8, bigint, jsonb, text) IS
+	'show the denoising of dlm_generate: a row for each canvas position that a step changed';
+
+CREATE FUNCTION dlm_predict_length(
+	prompt text,
+	k int DEFAULT 5,
+	model text DEFAULT NULL
+)
+RETURNS TABLE (length int, logprob float8)
+LANGUAGE C STABLE PARALLEL SAFE COST 10000 ROWS 5 SUPPORT dlm_support
+AS 'MODULE_PATHNAME', 'dlm_sql_predict_length';
+COMMENT ON FUNCTION dlm_predict_length(text, int, text) IS
+	'the most likely lengths of an answer, from the length head of the model';
+
+-- infill
+
+CREATE FUNCTION dlm_infill(
+	template text,
+	steps int DEFAULT NULL,
+	temperature float8 DEFAULT 0,
+	seed bigint DEFAULT 0,
+	options jsonb DEFAULT NULL,
+	model text DEFAULT NULL
+)
+RETURNS text
+LANGUAGE C STABLE PARALLEL SAFE COST 10000 SUPPORT dlm_support
+AS 'MODULE_PATHNAME', 'dlm_sql_infill';
+COMMENT ON FUNCTION dlm_infill(text, int, float8, bigint, jsonb, text) IS
+	'fill all gaps ([MASK], [MASK:5], [MASK:name:1-8]) of a template together';
+
+CREATE FUNCTION dlm_infill(
+	templates text[],
+	steps int DEFAULT NULL,
+	temperature float8 DEFAULT 0,
+	seed bigint DEFAULT 0,
+	options jsonb DEFAULT NULL,
+	model text DEFAULT NULL
+)
+RETURNS text[]
+LANGUAGE C STABLE PARALLEL SAFE COST 10000 SUPPORT dlm_support
+AS 'MODULE_PATHNAME', 'dlm_sql_infill_array';
+COMMENT ON FUNCTION dlm_infill(text[], int, float8, bigint, jsonb, text) IS
+	'fill the gaps of each template of an array, as one batch';
+
+CREATE FUNCTION dlm_infill_gaps(
+	template text,
+	steps int DEFAULT NULL,
+	temperature float8 DEFAULT 0,
+	seed bigint DEFAULT 0,
+	options jsonb DEFAULT NULL,
+	model text DEFAULT NULL
+)
+RETURNS jsonb
+LANGUAGE C STABLE PARALLEL SAFE COST 10000 SUPPORT dlm_support
+AS 'MODULE_PATHNAME', 'dlm_sql_infill_gaps';
+COMMENT ON FUNCTION dlm_infill_gaps(text, int, float8, bigint, jsonb, text) IS
+	'fill all gaps of a template and return only the gaps, by name or number';
+
+CREATE FUNCTION dlm_trace(
+	template text,
+	steps int DEFAULT NULL,
+	temperature float8 DEFAULT 0,
+	seed bigint DEFAULT 0,
+	options jsonb DEFAULT NULL,
+	model text DEFAULT NULL
+)
+RETURNS TABLE (step int, "position" int, id int, token text, logprob float8, event text, canvas text)
+LANGUAGE C STABLE PARALLEL SAFE COST 10000 ROWS 100 SUPPORT dlm_support
+AS 'MODULE_PATHNAME', 'dlm_sql_trace';
+COMMENT ON FUNCTION dlm_trace(text, int, float8, bigint, jsonb, text) IS
+	'show the denoising of dlm_infill: a row for each canvas position that a step changed';
+
+CREATE FUNCTION dlm_quote(value text)
+RETURNS text
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'dlm_sql_quote';
+COMMENT ON FUNCTION dlm_quote(text) IS
+	'escape a value for a template of dlm_infill, so that no part of it can open a gap';
+
+-- classify
+
+CREATE TYPE dlm_label AS (label text, probability float8, margin float8);
+COMMENT ON TYPE dlm_label IS
+	'answer of dlm_classify_full: the best label, its probability, and its lead over the second best';
+
+CREATE FUNCTION dlm_classify(
+	input text,
+	labels text[],
+	instruction text DEFAULT NULL,
+	descriptions text[] DEFAULT NULL,
+	examples jsonb DEFAULT NULL,
+	options jsonb DEFAULT NULL,
+	model text DEFAULT NULL
+)
+RETURNS text
+LANGUAGE C STABLE PARALLEL SAFE COST 10000 SUPPORT dlm_support
+AS 'MODULE_PATHNAME', 'dlm_sql_classify';
+COMMENT ON FUNCTION dlm_classify(text, text[], text, text[], jsonb, jsonb, text) IS
+	'the label that fits a text best';
+
+CREATE FUNCTION dlm_classify(
+	inputs text[],
+	labels text[],
+	instruction text DEFAULT NULL,
+	descriptions text[] DEFAULT NULL,
+	examples jsonb DEFAULT NULL,
+	options jsonb DEFAULT NULL,
+	model text DEFAULT NULL
+)
+RETURNS text[]
+LANGUAGE C STABLE PARALLEL SAFE COST 10000 SUPPORT dlm_support
+AS 'MODULE_PATHNAME', 'dlm_sql_classify_array';
+COMMENT ON FUNCTION dlm_classify(text[], text[], text, text[], jsonb, jsonb, text) IS
+	'the label that fits each text of an array best, as one batch';
+
+CREATE FUNCTION dlm_classify_full(
+	input text,
+	labels text[],
+	instruction text DEFAULT NULL,
+	descriptions text[] DEFAULT NULL,
+	examples jsonb DEFAULT NULL,
+	options jsonb DEFAULT NULL,
+	model text DEFAULT NULL
+)
+RETURNS dlm_label
+LANGUAGE C STABLE PARALLEL SAFE COST 10000 SUPPORT dlm_support
+AS 'MODULE_PATHNAME', 'dlm_sql_classify_full';
+COMMENT ON FUNCTION dlm_classify_full(text, text[], text, text[], jsonb, jsonb, text) IS
+	'the label that fits a text best, with its probability and its lead over the second best';
+
+CREATE FUNCTION dlm_classify_scores(
+	input text,
+	labels text[],
+	instruction text DEFAULT NULL,
+	descriptions text[] DEFAULT NULL,
+	examples jsonb DEFAULT NULL,
+	options jsonb DEFAULT NULL,
+	model text DEFAULT NULL
+)
+RETURNS TABLE (label text, probability float8, logprob float8)
+LANGUAGE C STABLE PARALLEL SAFE COST 10000 ROWS 5 SUPPORT dlm_support
+AS 'MODULE_PATHNAME', 'dlm_sql_classify_scores';
+COMMENT ON FUNCTION dlm_classify_scores(text, text[], text, text[], jsonb, jsonb, text) IS
+	'all labels of a text with their probabilities, the best first';
+
+CREATE FUNCTION dlm_classify_multi(
+	input text,
+	labels text[],
+	instruction text DEFAULT NULL,
+	descriptions text[] DEFAULT NULL,
+	examples jsonb DEFAULT NULL,
+	threshold float8 DEFAULT 0.5,
+	options jsonb DEFAULT NULL,
+	model text DEFAULT NULL
+)
+RETURNS text[]
+LANGUAGE C STABLE PARALLEL SAFE COST 10000 SUPPORT dlm_support
+AS 'MODULE_PATHNAME', 'dlm_sql_classify_multi';
+COMMENT ON FUNCTION dlm_classify_multi(text, text[], text, text[], jsonb, float8, jsonb, text) IS
+	'all labels that fit a text, each judged on its own';
+
+-- scores, tokens, embeddings
+
+CREATE FUNCTION dlm_score(
+	input text,
+	options jsonb DEFAULT NULL,
+	model text DEFAULT NULL
+)
+RETURNS float8
+LANGUAGE C STABLE PARALLEL SAFE COST 10000 SUPPORT dlm_support
+AS 'MODULE_PATHNAME', 'dlm_sql_score';
+COMMENT ON FUNCTION dlm_score(text, jsonb, text) IS
+	'mean pseudo-log-likelihood of a text per token: low for odd texts';
+
+CREATE FUNCTION dlm_token_scores(
+	input text,
+	options jsonb DEFAULT NULL,
+	model text DEFAULT NULL
+)
+RETURNS TABLE ("position" int, id int, token text, logprob float8)
+LANGUAGE C STABLE PARALLEL SAFE COST 10000 ROWS 30 SUPPORT dlm_support
+AS 'MODULE_PATHNAME', 'dlm_sql_token_scores';
+COMMENT ON FUNCTION dlm_token_scores(text, jsonb, text) IS
+	'log-probability of each token of a text, masked alone';
+
+CREATE FUNCTION dlm_embed(
+	input text,
+	model text DEFAULT NULL
+)
+RETURNS real[]
+LANGUAGE C STABLE PARALLEL SAFE COST 10000 SUPPORT dlm_support
+AS 'MODULE_PATHNAME', 'dlm_sql_embed';
+COMMENT ON FUNCTION dlm_embed(text, text) IS
+	'mean-pooled hidden states of a text, of length 1';
+
+CREATE FUNCTION dlm_embed_many(
+	inputs text[],
+	model text DEFAULT NULL
+)
+RETURNS TABLE (ordinality int, embedding real[])
+LANGUAGE C STABLE PARALLEL SAFE COST 10000 ROWS 10 SUPPORT dlm_support
+AS 'MODULE_PATHNAME', 'dlm_sql_embed_many';
+COMMENT ON FUNCTION dlm_embed_many(text[], text) IS
+	'embeddings of the texts of an array, as one batch';
+
+CREATE FUNCTION dlm_tokenize(
+	input text,
+	model text DEFAULT NULL
+)
+RETURNS TABLE ("position" int, id int, token text)
+LANGUAGE C STABLE PARALLEL SAFE COST 100 ROWS 30 SUPPORT dlm_support
+AS 'MODULE_PATHNAME', 'dlm_sql_tokenize';
+COMMENT ON FUNCTION dlm_tokenize(text, text) IS
+	'the tokens of a text';
+
+CREATE FUNCTION dlm_detokenize(
+	ids int[],
+	model text DEFAULT NULL
+)
+RETURNS text
+LANGUAGE C STABLE PARALLEL SAFE COST 100 SUPPORT dlm_support
+AS 'MODULE_PATHNAME', 'dlm_sql_detokenize';
+COMMENT ON FUNCTION dlm_detokenize(int[], text) IS
+	'the text of token ids';
+
+CREATE FUNCTION dlm_count_tokens(
+	input text,
+	model text DEFAULT NULL
+)
+RETURNS int
+LANGUAGE C STABLE PARALLEL SAFE COST 100 SUPPORT dlm_support
+AS 'MODULE_PATHNAME', 'dlm_sql_count_tokens';
+COMMENT ON FUNCTION dlm_count_tokens(text, text) IS
+	'the number of tokens of a text';
+
+-- models (registry)
+--
+-- A model is a foreign server of the wrapper dlm: its name, owner, rights,
+-- comment and dump are the server's. GRANT USAGE ON FOREIGN SERVER lets a role
+-- use a model; USAGE ON FOREIGN DATA WRAPPER dlm lets it make one, which is why
+-- dlm_load_model itself needs no right of its own.
+
+CREATE FUNCTION dlm_fdw_handler()
+RETURNS fdw_handler
+LANGUAGE C VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'dlm_sql_fdw_handler';
+COMMENT ON FUNCTION dlm_fdw_handler() IS
+	'handler of the wrapper dlm: says that models have no foreign tables';
+
+CREATE FUNCTION dlm_fdw_validator(text[], oid)
+RETURNS void
+LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'dlm_sql_fdw_validator';
+COMMENT ON FUNCTION dlm_fdw_validator(text[], oid) IS
+	'validator of the options of a model: file and digest';
+
+REVOKE EXECUTE ON FUNCTION dlm_fdw_handler() FROM PUBLIC;
+REVOKE EXECUTE ON FUNCTION dlm_fdw_validator(text[], oid) FROM PUBLIC;
+
+CREATE FOREIGN DATA WRAPPER dlm HANDLER dlm_fdw_handler VALIDATOR dlm_fdw_validator;
+COMMENT ON FOREIGN DATA WRAPPER dlm IS
+	'its servers are the models of dlm';
+
+CREATE SERVER "dlm-135m" FOREIGN DATA WRAPPER dlm
+	OPTIONS (file 'bundled:8056345f83f838ebf355250edd54c0755c020ae1f22bd1f2a45d55a852cab14c', digest '8056345f83f838ebf355250edd54c0755c020ae1f22bd1f2a45d55a852cab14c');
+COMMENT ON SERVER "dlm-135m" IS
+	'the default model: SmolLM2-135M-Instruct adapted to masked diffusion';
+GRANT USAGE ON FOREIGN SERVER "dlm-135m" TO PUBLIC;
+
+CREATE FUNCTION dlm_load_model(
+	name text,
+	path text,
+	options jsonb DEFAULT NULL
+)
+RETURNS text
+LANGUAGE C VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'dlm_sql_load_model';
+COMMENT ON FUNCTION dlm_load_model(text, text, jsonb) IS
+	'convert a checkpoint on the server into a model and return its digest';
+
+CREATE FUNCTION dlm_drop_model(name text)
+RETURNS void
+LANGUAGE C VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'dlm_sql_drop_model';
+COMMENT ON FUNCTION dlm_drop_model(text) IS
+	'drop a model; its file stays';
+
+CREATE TYPE dlm_model AS (
+	name text, owner text, digest text, architecture text, parameters bigint, weights text, bytes bigint,
+	context int, mask_token text, attention text, layers int, hidden int, vocab int, length_head boolean,
+	license text, source text, mapped_by int, file text, problem text
+);
+COMMENT ON TYPE dlm_model IS
+	'what is known of a model';
+
+CREATE FUNCTION dlm_model_list()
+RETURNS SETOF dlm_model
+LANGUAGE C VOLATILE PARALLEL RESTRICTED ROWS 5
+AS 'MODULE_PATHNAME', 'dlm_sql_model_list';
+COMMENT ON FUNCTION dlm_model_list() IS
+	'the models of this database, behind the view dlm_models';
+
+CREATE VIEW dlm_models AS
+	SELECT m.name, m.owner, m.digest, m.architecture, m.parameters, m.weights, m.bytes, m.context,
+		   m.mask_token, m.license, m.mapped_by,
+		   pg_catalog.obj_description(s.oid, 'pg_foreign_server') AS comment, m.problem
+	FROM dlm_model_list() AS m
+	JOIN pg_catalog.pg_foreign_server AS s ON s.srvname OPERATOR(pg_catalog.=) m.name::pg_catalog.name;
+COMMENT ON VIEW dlm_models IS
+	'the models of this database; what a file says is shown to those who may use the model';
+GRANT SELECT ON dlm_models TO PUBLIC;
+
+CREATE FUNCTION dlm_model_info(name text DEFAULT NULL)
+RETURNS dlm_model
+LANGUAGE C VOLATILE PARALLEL RESTRICTED
+AS 'MODULE_PATHNAME', 'dlm_sql_model_info';
+COMMENT ON FUNCTION dlm_model_info(text) IS
+	'all that is known of one model, or the error of using it';
+
+CREATE FUNCTION dlm_model_files(
+	OUT file text, OUT digest text, OUT bytes bigint, OUT used_by text[], OUT mapped_by int
+)
+RETURNS SETOF record
+LANGUAGE C VOLATILE PARALLEL RESTRICTED ROWS 10
+AS 'MODULE_PATHNAME', 'dlm_sql_model_files';
+COMMENT ON FUNCTION dlm_model_files() IS
+	'the files of the model directory and of packages, and which models of this database use them';
+REVOKE EXECUTE ON FUNCTION dlm_model_files() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION dlm_model_files() TO pg_read_server_files;
+
+-- end of models
+
+-- monitoring
+
+CREATE FUNCTION dlm_stats_rows(
+	OUT userid oid, OUT dbid oid, OUT task text, OUT model text, OUT digest text, OUT calls bigint,
+	OUT rows bigint, OUT batches bigint, OUT tokens bigint, OUT steps bigint, OUT ms float8,
+	OUT cancelled bigint, OUT errors bigint
+)
+RETURNS SETOF record
+LANGUAGE C VOLATILE PARALLEL RESTRICTED ROWS 20
+AS 'MODULE_PATHNAME', 'dlm_sql_stats';
+COMMENT ON FUNCTION dlm_stats_rows() IS
+	'what has run, behind the view dlm_stats';
+
+CREATE VIEW dlm_stats AS
+	SELECT s.userid, u.rolname AS username, s.dbid, d.datname AS database, s.task,
+		   'dlm_' OPERATOR(pg_catalog.||) s.task AS function, s.model, s.digest, s.calls, s.rows, s.batches,
+		   s.tokens, s.steps, s.ms, s.cancelled, s.errors
+	FROM dlm_stats_rows() AS s
+	LEFT JOIN pg_catalog.pg_database AS d ON d.oid OPERATOR(pg_catalog.=) s.dbid
+	LEFT JOIN pg_catalog.pg_roles AS u ON u.oid OPERATOR(pg_catalog.=) s.userid;
+COMMENT ON VIEW dlm_stats IS
+	'what has run, by user, database, task and model; a function counts with the plainest one of its task; ms is compute time';
+GRANT SELECT ON dlm_stats TO PUBLIC;
+
+CREATE FUNCTION dlm_activity_rows(
+	OUT pid int, OUT dbid oid, OUT userid oid, OUT leader_pid int, OUT query_id bigint, OUT phase text,
+	OUT task text, OUT model text, OUT started timestamptz, OUT rows bigint, OUT rows_done bigint,
+	OUT step int, OUT steps int, OUT tokens bigint, OUT tokens_per_s float8, OUT eta interval, OUT threads int
+)
+RETURNS SETOF record
+LANGUAGE C VOLATILE PARALLEL RESTRICTED ROWS 20
+AS 'MODULE_PATHNAME', 'dlm_sql_activity';
+COMMENT ON FUNCTION dlm_activity_rows() IS
+	'what runs now, behind the view dlm_activity';
+
+CREATE VIEW dlm_activity AS
+	SELECT a.pid, a.dbid, d.datname AS database, a.userid, u.rolname AS username, a.leader_pid, a.query_id,
+		   a.phase, a.task, a.model, a.started, a.rows, a.rows_done, a.step, a.steps, a.tokens, a.tokens_per_s,
+		   a.eta, a.threads
+	FROM dlm_activity_rows() AS a
+	LEFT JOIN pg_catalog.pg_database AS d ON d.oid OPERATOR(pg_catalog.=) a.dbid
+	LEFT JOIN pg_catalog.pg_roles AS u ON u.oid OPERATOR(pg_catalog.=) a.userid;
+COMMENT ON VIEW dlm_activity IS
+	'what runs now and how far it is; other users'' details need pg_read_all_stats';
+GRANT SELECT ON dlm_activity TO PUBLIC;
+
+CREATE FUNCTION dlm_stats_info(
+	OUT stats_reset timestamptz, OUT kept_over_restart boolean, OUT shared boolean,
+	OUT lost_calls bigint, OUT compute_slots_used int, OUT computing_sessions int, OUT max_threads int
+)
+RETURNS record
+LANGUAGE C VOLATILE PARALLEL RESTRICTED
+AS 'MODULE_PATHNAME', 'dlm_sql_stats_info';
+COMMENT ON FUNCTION dlm_stats_info() IS
+	'since when dlm_stats counts, whether it outlives a restart (needs shared_preload_libraries), and compute threads in use';
+
+CREATE FUNCTION dlm_stats_reset()
+RETURNS void
+LANGUAGE C VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'dlm_sql_stats_reset';
+COMMENT ON FUNCTION dlm_stats_reset() IS
+	'forget all of dlm_stats';
+REVOKE EXECUTE ON FUNCTION dlm_stats_reset() FROM PUBLIC;
+
+-- end of monitoring
