@@ -88,13 +88,12 @@ unpin(void *arg)
 		mapping_free(m);
 }
 
-/* Was the file written in place since it was mapped? Gone or another inode: no. */
-static bool
-file_rewritten(const DlmMapping *m, const char *path)
+bool
+dlm_mapping_rewritten(const DlmMapping *m)
 {
 	struct stat now;
 
-	if (stat(path, &now) != 0)
+	if (stat(m->path, &now) != 0)
 		return false;
 	if (now.st_dev != m->file.st_dev || now.st_ino != m->file.st_ino)
 		return false;
@@ -114,7 +113,7 @@ find_mapping(const uint8 digest[32], const char *path)
 
 		if (m->stale || memcmp(m->digest, digest, sizeof(m->digest)) != 0 || strcmp(m->path, path) != 0)
 			continue;
-		if (!dlm_mapping_lost(m) && !file_rewritten(m, path))
+		if (!dlm_mapping_lost(m) && !dlm_mapping_rewritten(m))
 			return m;
 		m->stale = true;
 		if (m->pins == 0)

@@ -30,6 +30,9 @@ extern const dlm_model_info *dlm_mapping_info(const DlmMapping *mapping);
 /* True once the file was cut short under the mapping. */
 extern bool dlm_mapping_lost(const DlmMapping *mapping);
 
+/* Was the file written in place since it was mapped? Gone, or another file of that name: no, ours is still mapped. */
+extern bool dlm_mapping_rewritten(const DlmMapping *mapping);
+
 /* Forget unpinned mappings whose digest `used` does not know. Called after catalog changes. */
 extern void dlm_attach_sweep(bool (*used) (const uint8 digest[32], void *arg), void *arg);
 

@@ -19,6 +19,7 @@
 #include "utils/timestamp.h"
 
 #include "activity.h"
+#include "attach.h"
 #include "budget.h"
 #include "encoding.h"
 #include "guc.h"
@@ -232,6 +233,15 @@ run_fail(DlmCall *call, DlmRun *run, Outcome outcome)
 	run_close(run);
 }
 
+/* The model's file was changed under the batch. */
+pg_noreturn static void
+run_lost(DlmCall *call, DlmRun *run)
+{
+	run_fail(call, run, OUTCOME_ERROR);
+	memo_drop();				/* it may hold results of zeros, or of other weights */
+	dlm_sigbus_raise(call->model);
+}
+
 /* CHECK_FOR_INTERRUPTS that counts a cancel and gives slots back before the error travels. */
 static void
 run_check_interrupts(DlmCall *call, DlmRun *run)
@@ -304,10 +314,7 @@ run_open(DlmCall *call, DlmRun *run, const DlmQueue *q, dlm_error *err)
 	engine_enter(call->model);
 	status = dlm_session_open(call->model->model, q->requests, q->n, &env, &run->session, err);
 	if (!engine_leave(call->model))
-	{
-		run_fail(call, run, OUTCOME_ERROR);
-		dlm_sigbus_raise(call->model);
-	}
+		run_lost(call, run);
 	if (status != DLM_OK)
 		run->session = NULL;
 	return status == DLM_OK;
@@ -326,11 +333,7 @@ run_steps(DlmCall *call, DlmRun *run, int before, dlm_error *err)
 		engine_enter(call->model);
 		status = dlm_session_step(run->session, err);
 		if (!engine_leave(call->model))
-		{
-			run_fail(call, run, OUTCOME_ERROR);
-			memo_drop();		/* it may hold results of the zeros */
-			dlm_sigbus_raise(call->model);
-		}
+			run_lost(call, run);
 		dlm_check_client();
 		run_check_interrupts(call, run);
 		run_check_budget(call, run);
@@ -414,6 +417,9 @@ run_compute(DlmCall *call, DlmRun *run, const DlmQueue *q, dlm_error *err)
 		return true;
 	if (!run_open(call, run, q, err) || !run_steps(call, run, q->last - q->n, err))
 		return false;
+	/* Part of it may be computed with other weights: nobody may see it, and no cache may keep it. */
+	if (dlm_mapping_rewritten(call->model->mapping))
+		run_lost(call, run);
 	run_release(run);
 	dlm_activity_phase(DLM_PHASE_EMIT);
 	return true;

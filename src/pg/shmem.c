@@ -12,6 +12,7 @@
 #include "storage/dsm.h"
 #include "storage/ipc.h"
 #include "storage/shmem.h"
+#include "utils/resowner.h"
 #include "utils/timestamp.h"
 
 #include "segment.h"
@@ -115,8 +116,11 @@ static DlmShared *
 attach_shared(void)
 {
 	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
 	DlmShared  *volatile result = NULL;
 
+	/* The segment is the session's: a transaction that goes on without it has nothing to give back. */
+	CurrentResourceOwner = NULL;
 	PG_TRY();
 	{
 		result = dlm_named_segment(shared_size(), init_shared);
@@ -125,6 +129,7 @@ attach_shared(void)
 	{
 		ErrorData  *error;
 
+		CurrentResourceOwner = owner;
 		MemoryContextSwitchTo(context);
 		error = CopyErrorData();
 		if (ERRCODE_TO_CATEGORY(error->sqlerrcode) != ERRCODE_INSUFFICIENT_RESOURCES)
@@ -142,6 +147,7 @@ attach_shared(void)
 		FreeErrorData(error);
 	}
 	PG_END_TRY();
+	CurrentResourceOwner = owner;
 	return result;
 }
 

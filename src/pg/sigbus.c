@@ -164,7 +164,7 @@ dlm_sigbus_raise(const DlmModelRef *ref)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_IO_ERROR),
-			 errmsg("the file of model \"%s\" was cut short or could not be read while it was in use", ref->name),
+			 errmsg("the file of model \"%s\" was written to, cut short or could not be read while it was in use", ref->name),
 			 errdetail("Digest %s.", ref->digest_hex),
 			 errhint("Bring the file back as it was; a statement that starts after that uses it.")));
 }
