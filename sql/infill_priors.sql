@@ -55,7 +55,29 @@ CREATE TEMP TABLE plain AS SELECT dlm_infill_cells(ROW(99, NULL)::visit) AS cell
 SET DateStyle = 'SQL, DMY';
 SELECT cells = dlm_infill_cells(ROW(99, NULL)::visit) AS same, cells <> none AS changed FROM plain;
 RESET DateStyle;
+-- a text column that has few values takes one of them: where ANALYZE has found nearly all, often enough, and the options want it
+CREATE TABLE place (id int PRIMARY KEY, town text, street varchar(40), motto text CHECK (motto <> 'c')) WITH (autovacuum_enabled = off);
+INSERT INTO place SELECT i, (ARRAY['Paris', 'New York'])[1 + i % 2], 'street ' || i, chr(97 + i % 3) FROM generate_series(1, 20) AS i WHERE i % 3 <> 2;
+INSERT INTO place VALUES (99);
+SELECT "column", legal, choices FROM dlm_infill_columns('place') WHERE fills;
+INSERT INTO place SELECT i, (ARRAY['Paris', 'New York'])[1 + i % 2], 'street ' || i, chr(97 + i % 3) FROM generate_series(100, 200) AS i WHERE i % 3 <> 2;
+ANALYZE place;
+SELECT "column", legal, (SELECT array_agg(c ORDER BY c) FROM unnest(choices) AS c) AS choices FROM dlm_infill_columns('place') WHERE fills;
+SELECT (dlm_infill_row(p, '{"columns": ["town"]}')).town IN ('Paris', 'New York') AS known,
+	(dlm_infill_row(p, '{"columns": ["town"], "texts": "any"}')).town IN ('Paris', 'New York') AS any_text,
+	(dlm_infill_row(p, '{"columns": ["town"], "choices": {"town": ["Rome"]}}')).town AS own FROM place AS p WHERE id = 99;
+-- one in ten rows with a value of its own is too many; a user who may not read the column has no values from it
+UPDATE place SET town = 'village ' || id WHERE id % 10 = 0;
+ANALYZE place;
+SELECT legal FROM dlm_infill_columns('place') WHERE "column" = 'town';
+UPDATE place SET town = 'Paris' WHERE town LIKE 'village%';
+ANALYZE place;
+GRANT SELECT (id) ON place TO regress_priors_guest;
+SET ROLE regress_priors_guest;
+SELECT legal FROM dlm_infill_columns('place') WHERE "column" = 'town';
+RESET ROLE;
 -- wrong values
+SELECT dlm_infill_cells(i, '{"texts": "few"}') FROM item AS i WHERE id = 55;
 SELECT dlm_infill_cells(i, '{"prior": "table"}') FROM item AS i WHERE id = 55;
 SELECT dlm_infill_cells(i, '{"calibrate": true}') FROM item AS i WHERE id = 55;
 DROP SCHEMA regress_priors CASCADE;

@@ -41,7 +41,7 @@ def options(columns):
 def psql(script, cwd=None, variables=()):
     """The lines that a script prints; its error ends the program."""
     done = subprocess.run(["psql", "-qXAt", "-v", "ON_ERROR_STOP=1", *(f"-v{v}" for v in variables)], input=script, capture_output=True, text=True, cwd=cwd,
-                          env={**os.environ, "PGOPTIONS": "-c client_min_messages=warning"})
+                          env={**os.environ, "PGOPTIONS": os.environ.get("PGOPTIONS", "") + " -c client_min_messages=warning"})
     if done.returncode:
         sys.exit(done.stderr)
     return done.stdout.splitlines()

@@ -47,6 +47,7 @@ add_rows(DlmCall *call, const DlmArgs *args, const Datum *inputs, const bool *nu
 		{
 			t = dlm_row_type(HeapTupleHeaderGetTypeId(header), HeapTupleHeaderGetTypMod(header));
 			dlm_row_customize(t, options);
+			dlm_row_common_values(t, options);
 			dlm_row_priors(t, options);
 		}
 		job = dlm_row_job(t, options, PointerGetDatum(header));

@@ -21,6 +21,7 @@ typedef struct DlmRowOptions
 	bool		descriptions;	/* comments stand behind names */
 	int			max_tokens;		/* of a text's gap, 0: TEXT_TOKENS */
 	dlm_text	title;			/* first line, len 0: none */
+	bool		any_text;		/* "texts": "any" */
 	bool		uniform;		/* "prior": "none" */
 	bool		as_scored;		/* "calibrate": "none" */
 	DlmOptions *engine;			/* rules are those of "choices" and "patterns", by name of column */
@@ -37,6 +38,12 @@ extern void dlm_append_quoted(StringInfo out, dlm_text text);
 
 /* Apply choices and patterns of the options to the columns; 22023, 42703 for names that are no columns. */
 extern void dlm_row_customize(DlmRowType *t, const DlmRowOptions *options);
+
+/*
+ * row_common.c: the texts that a column takes, where ANALYZE has found that there are few, for the columns that are filled; with
+ * options NULL, of all columns. After dlm_row_customize.
+ */
+extern void dlm_row_common_values(DlmRowType *t, const DlmRowOptions *options);
 
 /*
  * row_priors.c: set the bias of the columns with closed sets that are filled, as far as the options want it, and the

@@ -113,6 +113,8 @@ take_key(DlmRowOptions *o, const char *key, const JsonbValue *value)
 	}
 	else if (strcmp(key, "prior") == 0)
 		o->uniform = second_of(key, value, "statistics", "none");
+	else if (strcmp(key, "texts") == 0)
+		o->any_text = second_of(key, value, "known", "any");
 	else if (strcmp(key, "calibrate") == 0)
 		o->as_scored = second_of(key, value, "content_free", "none");
 	else if (strcmp(key, "max_tokens") == 0)
@@ -150,7 +152,7 @@ dlm_row_options(NullableDatum options)
 				value;
 
 	o->engine = palloc0(sizeof(DlmOptions));
-	o->engine->also_known = "calibrate, columns, descriptions, max_tokens, order, prior, seed, show, steps, temperature, title";
+	o->engine->also_known = "calibrate, columns, descriptions, max_tokens, order, prior, seed, show, steps, temperature, texts, title";
 	o->descriptions = true;
 	/* a row has many gaps, and most have few lengths: one combination of them is decoded (bench/infill) */
 	o->engine->engine.length_beam = 1;

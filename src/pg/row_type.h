@@ -12,6 +12,7 @@
  *	row_constraints.c	sets, bounds and expressions that CHECKs give
  *	row_patterns.c		types and bounds as patterns
  *	row_references.c	candidates of foreign keys
+ *	row_common.c		texts that are one of few
  *	row_priors.c		how common values are
  *	row_values.c		values as text and back
  *	row_check.c			casts and constraints, as the table's owner
@@ -67,6 +68,7 @@ typedef struct DlmColumn
 	int			n_excluded;
 	DlmBounds	bounds;
 	int			max_tokens;		/* of a gap that is decoded */
+	bool		common;			/* the set is what the table has of it (row_common.c) */
 	/* how known values of a foreign key are shown: values[i].shown where values[i].input is the value */
 	bool		by_reference;
 } DlmColumn;

@@ -80,7 +80,8 @@ static char *
 legal_values(const DlmColumn *c)
 {
 	if (c->n_values > 0)
-		return psprintf("one of %d %s", c->n_values, c->by_reference ? "rows that it may refer to" : "values");
+		return psprintf("one of %d %s", c->n_values,
+						c->by_reference ? "rows that it may refer to" : c->common ? "texts that the table has" : "values");
 	if (c->base == INT2OID || c->base == INT4OID || c->base == INT8OID)
 		return psprintf("whole number from %.0f to %.0f", c->bounds.low, c->bounds.high);
 	if (c->pattern)
@@ -130,6 +131,7 @@ dlm_sql_infill_columns(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
 				 errmsg("\"%s\" has no rows", get_rel_name(PG_GETARG_OID(0)))));
 	t = dlm_row_type(type, -1);
+	dlm_row_common_values(t, NULL);
 	key = key_columns(t->relid);
 	for (int i = 0; i < t->desc->natts; i++)
 	{
