@@ -6,11 +6,15 @@
 
 #include <poll.h>
 
+#include "access/htup_details.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_inherits.h"
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "postmaster/autovacuum.h"
 #include "replication/walsender.h"
 #include "utils/memutils.h"
+#include "utils/syscache.h"
 #include "utils/tuplestore.h"
 
 #ifdef InitMaterializedSRF
@@ -70,6 +74,30 @@ dlm_encoding_conversion_buf(Oid proc, int from, int to, unsigned char *src, int 
 	}
 	PG_END_TRY();
 	return result;
+}
+
+#endif
+
+#ifndef dlm_table_rows
+
+double
+dlm_table_rows(const struct FormData_pg_class *class)
+{
+	double		rows = 0;
+	ListCell   *cell;
+
+	if (class->relkind != RELKIND_PARTITIONED_TABLE)
+		return class->reltuples;
+	foreach(cell, find_all_inheritors(class->oid, AccessShareLock, NULL))
+	{
+		HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(lfirst_oid(cell)));
+
+		if (!HeapTupleIsValid(tuple))
+			continue;
+		rows += ((Form_pg_class) GETSTRUCT(tuple))->reltuples;
+		ReleaseSysCache(tuple);
+	}
+	return rows;
 }
 
 #endif

@@ -50,6 +50,14 @@
 #define dlm_clear_async(plan)		((void) (plan))
 #endif
 
+/* What ANALYZE counted of a partitioned table stands in its own entry from 14 on, before in those of its partitions. */
+#if PG_VERSION_NUM >= 140000
+#define dlm_table_rows(class)		((double) (class)->reltuples)
+#else
+struct FormData_pg_class;
+extern double dlm_table_rows(const struct FormData_pg_class *class);
+#endif
+
 /* The parser has several grammars from 14 on. */
 #if PG_VERSION_NUM >= 140000
 #define dlm_raw_parser(string)		raw_parser((string), RAW_PARSE_DEFAULT)
