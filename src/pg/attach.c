@@ -20,7 +20,6 @@
 
 #include "lib/ilist.h"
 #include "miscadmin.h"
-#include "utils/wait_event.h"
 #include "utils/memutils.h"
 
 #include "activity.h"

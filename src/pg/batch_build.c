@@ -202,7 +202,7 @@ make_node(DlmRewrite *rewrite, Plan *child, bool below_gather)
 	child->initPlan = NIL;
 	plan->extParam = bms_copy(child->extParam);
 	plan->allParam = bms_copy(child->allParam);
-	child->async_capable = false;	/* its parent is no Append any more */
+	dlm_clear_async(child);		/* its parent is no Append any more */
 	node->methods = &dlm_batch_methods;
 	rewrite->nodes++;
 	return node;

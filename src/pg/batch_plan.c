@@ -49,7 +49,7 @@ refuse_modify(DlmRewrite *r, ModifyTable *modify)
 	refuse_list(r, modify->withCheckOptionLists, "in a WITH CHECK OPTION or row security policy");
 	refuse_list(r, modify->onConflictSet, "in ON CONFLICT");
 	dlm_batch_refuse(r, modify->onConflictWhere, "in ON CONFLICT");
-	refuse_list(r, modify->mergeActionLists, "in an action of MERGE");
+	refuse_list(r, dlm_merge_actions(modify), "in an action of MERGE");
 }
 
 /*
@@ -205,6 +205,8 @@ children_of(const Plan *plan)
 		children = list_copy(((const CustomScan *) plan)->custom_plans);
 	else if (IsA(plan, SubqueryScan))
 		children = list_make1(((const SubqueryScan *) plan)->subplan);
+	else if (IsA(plan, ModifyTable))
+		children = list_copy(dlm_modify_plans((const ModifyTable *) plan));
 	if (plan->lefttree)
 		children = lappend(children, plan->lefttree);
 	if (plan->righttree)
@@ -245,7 +247,7 @@ volatile_parts(const Plan *plan, bool in_step)
 	else if (IsA(plan, ValuesScan))
 		count += count_volatile(((const ValuesScan *) plan)->values_lists);
 	else if (IsA(plan, ModifyTable))
-		count += count_volatile(((const ModifyTable *) plan)->mergeActionLists) +
+		count += count_volatile(dlm_merge_actions((const ModifyTable *) plan)) +
 			count_volatile(((const ModifyTable *) plan)->onConflictSet);
 	if (in_step && takes_all_first(plan))
 		return count;
@@ -432,6 +434,8 @@ rewrite_children(DlmRewrite *r, Plan *plan, Place place)
 		rewrite_list(r, ((MergeAppend *) plan)->mergeplans, outer);
 	else if (IsA(plan, SubqueryScan))
 		((SubqueryScan *) plan)->subplan = rewrite_plan(r, ((SubqueryScan *) plan)->subplan, outer);
+	else if (IsA(plan, ModifyTable))
+		rewrite_list(r, dlm_modify_plans((ModifyTable *) plan), outer);
 }
 
 /*

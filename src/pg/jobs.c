@@ -470,7 +470,10 @@ dlm_job_commit(const DlmJob *job)
 		StartTransactionCommand();
 	}
 	else
+	{
 		SPI_commit();
+		SPI_start_transaction();	/* done already, but before 13.7 and 14.3 */
+	}
 	begun(job);
 }
 
@@ -483,7 +486,10 @@ dlm_job_rollback(const DlmJob *job)
 		StartTransactionCommand();
 	}
 	else
+	{
 		SPI_rollback();
+		SPI_start_transaction();
+	}
 	begun(job);
 }
 

@@ -19,7 +19,6 @@
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
-#include "utils/wait_event.h"
 
 #include "activity.h"
 #include "guc.h"

@@ -34,7 +34,7 @@ known_rows(Oid relid)
 
 	if (!HeapTupleIsValid(tuple))
 		return -1;
-	rows = ((Form_pg_class) GETSTRUCT(tuple))->reltuples;
+	rows = dlm_table_rows((Form_pg_class) GETSTRUCT(tuple));
 	ReleaseSysCache(tuple);
 	return rows;
 }

@@ -33,7 +33,7 @@ static bool exit_registered = false;
 static Size
 shared_size(void)
 {
-	return add_size(offsetof(DlmShared, activity), mul_size(MaxBackends, sizeof(DlmActivitySlot)));
+	return add_size(offsetof(DlmShared, activity), mul_size(dlm_max_backends(), sizeof(DlmActivitySlot)));
 }
 
 static void
@@ -51,7 +51,7 @@ init_shared(void *ptr)
 	for (int i = 0; i < DLM_SHARED_STATS; i++)
 		SpinLockInit(&s->stats[i].mutex);
 	s->stats_reset = GetCurrentTimestamp();
-	s->n_activity = MaxBackends;
+	s->n_activity = dlm_max_backends();
 	for (int i = 0; i < s->n_activity; i++)
 	{
 		pg_atomic_init_u32(&s->activity[i].changes, 0);
@@ -96,8 +96,7 @@ dlm_shmem_init(void)
 {
 	if (!process_shared_preload_libraries_in_progress)
 		return;
-	previous_request_hook = shmem_request_hook;
-	shmem_request_hook = request_shared;
+	dlm_on_shmem_request(request_shared, previous_request_hook);
 	previous_startup_hook = shmem_startup_hook;
 	shmem_startup_hook = startup_shared;
 }

@@ -198,7 +198,7 @@ check_filter(const char *filter)
 	SelectStmt *select = NULL;
 
 	error_context_stack = &callback;
-	parsed = raw_parser(command, RAW_PARSE_DEFAULT);
+	parsed = dlm_raw_parser(command);
 	error_context_stack = callback.previous;
 	if (list_length(parsed) == 1 && IsA(linitial_node(RawStmt, parsed)->stmt, SelectStmt))
 		select = (SelectStmt *) linitial_node(RawStmt, parsed)->stmt;

@@ -31,7 +31,6 @@
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/varlena.h"
-#include "utils/wait_event.h"
 
 #include "guc.h"
 #include "model_files.h"
