@@ -140,8 +140,8 @@ regress() {
 # Other versions of PostgreSQL: the regress files that lean on planner, executor or catalogs; `make check-versions` runs all.
 versions() {
     local log=$logs/versions.log line
-    test/versions.sh arguments attributes batch_branch batch_errors batch_explain batch_filter batch_modify batch_parallel batch_place batch_rows \
-        batch_session cache contrib examples finetune infill_row infill_table lengths limits models options_errors pinned pinned_shards planner \
+    test/versions.sh arguments attributes batch_branch batch_errors batch_explain batch_filter batch_modify batch_parallel batch_place \
+        batch_session cache contrib examples finetune infill_row infill_table lengths models options_errors pinned pinned_shards planner \
         privileges resolution settings >"$log" 2>&1
     line=$(sed -n 's/^\([0-9]*\) passed, \([0-9]*\) failed$/\1 \2/p' "$log" | tail -n 1)
     if [ -n "$line" ]; then count versions ${line% *} ${line#* } "$log"; else count "versions died" 0 1 "$log"; fi
