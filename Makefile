@@ -2,6 +2,7 @@
 #
 #   make demo     set everything up and run the main job on a real table
 #   make check    every test track; last line "N passed, N failed"
+#   make check-versions   compile and test against PostgreSQL 16, 17 and 18, which are fetched
 #   make check-package    build, install, use and remove the Debian package, as root
 #   make bench    the engine beside ONNX Runtime, OpenVINO and PyTorch: docs/performance.md
 #   make, make install, make installcheck    as in any extension
@@ -11,7 +12,7 @@
 
 # demo, check and bench begin on a machine that may not have pg_config yet: they
 # are scripts, which install what is missing and call this Makefile again.
-ifneq ($(filter demo demo-stop check check-package bench,$(MAKECMDGOALS)),)
+ifneq ($(filter demo demo-stop check check-package check-versions bench,$(MAKECMDGOALS)),)
 
 demo:
 	@.ci/packages build
@@ -27,12 +28,17 @@ check:
 check-package:
 	@test/package.sh
 
+# make check-versions REGRESS="batch_place cache": only these of the regress files
+check-versions:
+	@.ci/packages build
+	@test/versions.sh $(REGRESS)
+
 # make bench BENCH=--quick: fewer shapes and rounds
 bench:
 	@.ci/packages build
 	@bench/run.sh $(BENCH)
 
-.PHONY: demo demo-stop check check-package bench
+.PHONY: demo demo-stop check check-package check-versions bench
 
 else
 

@@ -25,7 +25,7 @@ SELECT a.name, pg_get_function_arguments(a.oid)
 FROM member a
 WHERE a.name ~ '_pinned$' AND NOT EXISTS (SELECT FROM member b WHERE b.name || '_pinned' = a.name AND b.prorettype = a.prorettype AND
 	'digest text, ' || regexp_replace(pg_get_function_arguments(b.oid), ', model text.*$', '') = pg_get_function_arguments(a.oid));
--- no object without a comment
+-- no object without a comment; from 18 on row types of views and types of arrays are members too
 SELECT pg_describe_object(d.classid, d.objid, d.objsubid) AS "without comment"
 FROM pg_depend d
 WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e'
@@ -33,6 +33,8 @@ WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e'
 	AND d.classid IN ('pg_proc'::regclass, 'pg_class'::regclass, 'pg_foreign_server'::regclass,
 					  'pg_foreign_data_wrapper'::regclass, 'pg_type'::regclass)
 	AND obj_description(d.objid, d.classid::regclass::name) IS NULL
+	AND NOT EXISTS (SELECT FROM pg_type t LEFT JOIN pg_class c ON c.oid = t.typrelid
+		WHERE d.classid = 'pg_type'::regclass AND t.oid = d.objid AND (t.typcategory = 'A' OR c.relkind <> 'c'))
 ORDER BY 1;
 SELECT obj_description('dlm_label'::regtype, 'pg_type');
 -- the columns of the views are an interface

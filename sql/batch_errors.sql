@@ -11,9 +11,9 @@ SELECT pg_temp.both('SELECT id, dlm_classify(body, CASE WHEN id = 5 THEN ''{}'' 
 SELECT pg_temp.both('SELECT id, dlm_classify(body, CASE WHEN id = 5 THEN ''{}'' ELSE labels END) FROM r OFFSET 2 LIMIT 3');
 SELECT pg_temp.both('SELECT id, dlm_classify(body, CASE WHEN id = 5 THEN ''{}'' ELSE labels END) FROM r LIMIT ALL');
 -- (a parallel plan has no subtransactions, so there a row that is read ahead fails at once)
-SET force_parallel_mode = off;
+SET :force_parallel_mode = off;
 SELECT pg_temp.both('SELECT id, dlm_classify(body, CASE WHEN id = 5 THEN ''{}'' ELSE labels END) FROM r LIMIT (SELECT 4)');
-RESET force_parallel_mode;
+RESET :force_parallel_mode;
 SELECT pg_temp.both('SELECT id, dlm_classify(body, CASE WHEN id = 5 THEN ''{}'' ELSE labels END) FROM regress_dlm_rows LIMIT 4 FOR UPDATE');
 SELECT pg_temp.both('SELECT id, dlm_classify(body, CASE WHEN id = 5 THEN ''{}'' ELSE labels END) FROM r UNION ALL SELECT id, dlm_classify(body, ''{}'') FROM r LIMIT 4');
 SELECT pg_temp.both('SELECT id FROM r a WHERE EXISTS (SELECT dlm_classify(b.body, ''{}'') FROM r b WHERE b.id = a.id)');
@@ -43,10 +43,10 @@ SELECT pg_temp.both('SELECT id, dlm_score(dlm_infill(CASE WHEN id = 5 THEN ''[MA
 SELECT pg_temp.both('SELECT id, dlm_score((1 / (length(dlm_infill(body || '' [MASK]'')) - length(dlm_infill(body || '' [MASK]'')) + id - 5))::text) FROM r LIMIT 4');
 SELECT pg_temp.both('SELECT id, CASE WHEN id <> 5 THEN dlm_score(body, model => CASE WHEN id = 5 THEN ''none'' END) END, dlm_score((1 / (id - 6))::text) FROM r LIMIT 5');
 -- ... the first of several of a row
-SET force_parallel_mode = off;
+SET :force_parallel_mode = off;
 SELECT pg_temp.both(format('SELECT id, dlm_classify(body, CASE WHEN id = %s THEN ''{}'' ELSE labels END), dlm_score((1 / (id - %1$s))::text) FROM r', id)) FROM unnest('{1,5}'::int[]) id;
 SELECT pg_temp.both(format('SELECT id, dlm_score((1 / (id - %s))::text), dlm_classify(body, CASE WHEN id = %1$s THEN ''{}'' ELSE labels END) FROM r', id)) FROM unnest('{1,5}'::int[]) id;
-RESET force_parallel_mode;
+RESET :force_parallel_mode;
 -- ... below an aggregate, an UPDATE, an INSERT: nothing of the statement stays
 SELECT pg_temp.both('SELECT sum(dlm_score((1 / (id - 5))::text)) FROM r');
 SELECT pg_temp.both('SELECT sum(dlm_score((1 / (id - 5))::text)) FROM r WHERE id < 5');

@@ -10,16 +10,16 @@ EXPLAIN (COSTS OFF) SELECT id, dlm_score(body), upper(dlm_classify(body, labels)
 EXPLAIN (COSTS OFF) SELECT id, dlm_score(body) FROM r WHERE dlm_score(body) < 0 OR dlm_classify(body, labels) = 'sun';
 EXPLAIN (COSTS OFF, VERBOSE) SELECT id + 1, dlm_score(dlm_infill(body || ' [MASK]')) * 2, r FROM regress_dlm_rows r;
 EXPLAIN (COSTS OFF, VERBOSE) SELECT k, sum(dlm_score(body)) FILTER (WHERE id > 3) FROM r GROUP BY k;
-EXPLAIN (COSTS OFF, FORMAT JSON) SELECT dlm_score(body) FROM r WHERE id < 30 LIMIT dlm_score('x')::int;
-EXPLAIN (COSTS OFF, FORMAT YAML) SELECT dlm_score(body) FROM r WHERE id < 30 LIMIT dlm_score('x')::int;
-EXPLAIN (COSTS OFF, FORMAT XML) SELECT dlm_score(body) FROM r WHERE id < 30 LIMIT dlm_score('x')::int;
-SET force_parallel_mode = off;
-EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF) SELECT id, dlm_score(body) FROM r;
+EXPLAIN (COSTS OFF, FORMAT JSON) SELECT dlm_score(body) FROM r WHERE id < 30 LIMIT dlm_score('x')::int \g :as_15
+EXPLAIN (COSTS OFF, FORMAT YAML) SELECT dlm_score(body) FROM r WHERE id < 30 LIMIT dlm_score('x')::int \g :as_15
+EXPLAIN (COSTS OFF, FORMAT XML) SELECT dlm_score(body) FROM r WHERE id < 30 LIMIT dlm_score('x')::int \g :as_15
+SET :force_parallel_mode = off;
+EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF, BUFFERS OFF) SELECT id, dlm_score(body) FROM r \g :as_15
 BEGIN;
-EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF) UPDATE regress_dlm_rows SET body = dlm_infill('It is [MASK].');
+EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF, BUFFERS OFF) UPDATE regress_dlm_rows SET body = dlm_infill('It is [MASK].') \g :as_15
 ROLLBACK;
 SELECT pg_temp.counted('SELECT id, dlm_score(body) FROM r', figure) FROM unnest('{Batches,Batch Rows,Requests,Rows Computed Alone,Steps}'::text[]) figure;
-RESET force_parallel_mode;
+RESET :force_parallel_mode;
 -- no plan, no reasons: without batching, without calls
 SET dlm.enable_batching = off;
 EXPLAIN (COSTS OFF) SELECT dlm_score(body) FROM r WHERE dlm_score(body) < 0;

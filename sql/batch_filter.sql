@@ -28,12 +28,12 @@ SELECT pg_temp.counted('SELECT id FROM r WHERE k = 0 OR dlm_score(body) > -12');
 -- a call under a condition in the first place, unconditional in the second
 SELECT pg_temp.both('SELECT id, dlm_score(body) FROM r WHERE k = 0 OR dlm_score(body) > -12');
 -- LIMIT: an error further on is not met, and comes when its row does; a parallel plan, which cannot start subtransactions, meets it when it reads ahead
-SET force_parallel_mode = off;
+SET :force_parallel_mode = off;
 SELECT pg_temp.both('SELECT id FROM r WHERE dlm_score(body, model => CASE WHEN id > 9 THEN ''none'' END) < 0 ORDER BY id LIMIT 9');
 SELECT pg_temp.both('SELECT id FROM r WHERE dlm_score(body, model => CASE WHEN id > 9 THEN ''none'' END) < 0 ORDER BY id LIMIT 10');
 SELECT pg_temp.both('SELECT id FROM r WHERE dlm_score(body) < 0 LIMIT 3');
 SELECT pg_temp.counted('SELECT id FROM r WHERE dlm_score(body) < 0 LIMIT 3');
-RESET force_parallel_mode;
+RESET :force_parallel_mode;
 -- conditions of security barriers and policies stay the first
 CREATE FUNCTION regress_dlm_leak(t text) RETURNS bool LANGUAGE plpgsql COST 0.0001 AS $$
 BEGIN

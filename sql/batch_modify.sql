@@ -109,14 +109,6 @@ ANALYZE regress_dlm_parts;
 SELECT pg_temp.both('SELECT id, dlm_score(body) FROM regress_dlm_parts');
 SELECT pg_temp.changed('UPDATE regress_dlm_parts SET label = dlm_classify(body, ''{sun,rain,wind}'')', 'SELECT tableoid::regclass, * FROM regress_dlm_parts ORDER BY id');
 SELECT pg_temp.changed('INSERT INTO regress_dlm_parts SELECT id + 100, body, dlm_classify(body, ''{sun,rain}'') FROM r', 'SELECT tableoid::regclass, * FROM regress_dlm_parts ORDER BY id');
--- foreign tables
-CREATE EXTENSION file_fdw;
-CREATE SERVER regress_dlm_files FOREIGN DATA WRAPPER file_fdw;
-COPY (SELECT id, body FROM r) TO PROGRAM 'cat > regress_dlm_rows.tsv';
-CREATE FOREIGN TABLE regress_dlm_file (id int, body text) SERVER regress_dlm_files OPTIONS (filename 'regress_dlm_rows.tsv');
-SELECT pg_temp.both('SELECT id, dlm_score(body) FROM regress_dlm_file');
-COPY (SELECT) TO PROGRAM 'cat >/dev/null && rm regress_dlm_rows.tsv';
-DROP EXTENSION file_fdw CASCADE;
 DROP TABLE regress_dlm_parts, regress_dlm_out;
 DROP VIEW labelled, barrier, r;
 DROP TABLE regress_dlm_rows;

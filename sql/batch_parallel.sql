@@ -2,7 +2,7 @@
 \getenv abs_srcdir PG_ABS_SRCDIR
 \set include :abs_srcdir '/sql/include/batch.sql'
 \i :include
-SET force_parallel_mode = off;
+SET :force_parallel_mode = off;
 RESET parallel_setup_cost;
 SET dlm.max_threads = 4;
 SET max_parallel_workers_per_gather = 2;
@@ -58,7 +58,9 @@ SELECT pg_temp.serial('SELECT id, dlm_score(body) FROM regress_dlm_pages ORDER B
 SELECT pg_temp.serial('SELECT k, count(dlm_score(body)), max(dlm_classify(body, ''{sun,rain}'')) FROM regress_dlm_pages GROUP BY k ORDER BY k');
 SELECT pg_temp.serial('SELECT min(dlm_score(body)) FILTER (WHERE k = 1) FROM regress_dlm_pages');
 SELECT pg_temp.serial('SELECT dlm_classify(body, ''{sun,rain}''), count(*) FROM regress_dlm_pages GROUP BY 1 ORDER BY 1');
+SET enable_mergejoin = off;
 SELECT pg_temp.serial('SELECT p.id, dlm_score(p.body || r.id) FROM regress_dlm_pages p JOIN r ON r.id = p.id ORDER BY 1');
+RESET enable_mergejoin;
 SELECT pg_temp.serial('SELECT id, CASE WHEN k = 1 THEN dlm_score(dlm_infill(body || '' [MASK]'')) END FROM regress_dlm_pages ORDER BY id');
 SELECT pg_temp.serial('SELECT id, dlm_classify(upper(body), (SELECT array_agg(DISTINCT l) FROM r, unnest(labels) l)) FROM regress_dlm_pages ORDER BY id');
 SELECT pg_temp.serial('SELECT id, (SELECT dlm_score(body)), (SELECT min(dlm_score(r.body)) FROM r WHERE r.id < p.k + 3) FROM regress_dlm_pages p ORDER BY id');
@@ -101,13 +103,13 @@ RESET enable_mergejoin;
 RESET enable_material;
 RESET enable_memoize;
 -- all of a query in a worker
-SET force_parallel_mode = on;
+SET :force_parallel_mode = on;
 SELECT pg_temp.serial('SELECT id, dlm_score(body), dlm_classify(body, labels) FROM r');
-SET force_parallel_mode = regress;
+SET :force_parallel_mode = regress;
 SELECT pg_temp.serial('SELECT id, dlm_score(body), dlm_classify(body, labels) FROM r');
 SELECT pg_temp.serial('SELECT id, dlm_classify(body, CASE WHEN id = 5 THEN ''{}'' ELSE labels END) FROM r LIMIT 4');
 SELECT pg_temp.serial('SELECT id, dlm_classify(body, CASE WHEN id = 5 THEN ''{}'' ELSE labels END) FROM r');
-RESET force_parallel_mode;
+RESET :force_parallel_mode;
 DROP TABLE regress_dlm_pages, regress_dlm_made;
 DROP VIEW r;
 DROP TABLE regress_dlm_rows;

@@ -8,10 +8,10 @@ ALTER DATABASE :"DBNAME" SET dlm.default_model = 'tiny';
 \c -
 EXPLAIN (COSTS OFF) SELECT dlm_score(body) FROM r;
 \c -
-SET force_parallel_mode = off;
-EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF) SELECT count(dlm_score(body)) FROM r WHERE id < 9;
+SET :force_parallel_mode = off;
+EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF, BUFFERS OFF) SELECT count(dlm_score(body)) FROM r WHERE id < 9 \g :as_15
 \c -
-EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF) UPDATE regress_dlm_rows SET body = dlm_infill(body || ' [MASK]') WHERE id < 9;
+EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF, BUFFERS OFF) UPDATE regress_dlm_rows SET body = dlm_infill(body || ' [MASK]') WHERE id < 9 \g :as_15
 \c -
 SELECT count(dlm_score(body)) FROM r WHERE id < 9;
 \i :include
@@ -54,12 +54,13 @@ $$;
 SELECT pg_temp.both('SELECT id, dlm_score(pg_temp.fails_at(id)) FROM r ORDER BY id LIMIT 8');
 SELECT pg_temp.both('SELECT id, dlm_score(pg_temp.fails_at(id)) FROM r ORDER BY id');
 -- and leave no memory behind
+BEGIN;
+SET LOCAL :force_parallel_mode = off;
 DO $$
 DECLARE
 	before bigint;
 	after bigint;
 BEGIN
-	SET LOCAL force_parallel_mode = off;
 	FOR i IN 1..2000 LOOP
 		PERFORM count(dlm_score(body)) FROM r WHERE id < 3;
 		IF i = 500 THEN
@@ -70,29 +71,7 @@ BEGIN
 	RAISE NOTICE 'grown: %', after > before + 200000;
 END
 $$;
--- what looks into plans while they run can read them
-LOAD 'auto_explain';
-SET auto_explain.log_min_duration = 0;
-SET auto_explain.log_verbose = on;
-SET auto_explain.log_analyze = on;
-SET auto_explain.log_nested_statements = on;
-SET auto_explain.log_level = debug5;
-SELECT pg_temp.both('SELECT id, dlm_score(body), pg_temp.labels(k, labels) FROM r');
-DO $$
-DECLARE
-	row record;
-BEGIN
-	FOR row IN SELECT id, dlm_score(body), (dlm_classify_full(body, labels)).* FROM r LIMIT 3 LOOP
-		RAISE NOTICE '% %', row.id, row.label;
-	END LOOP;
-END
-$$;
-BEGIN;
-DECLARE c SCROLL CURSOR FOR SELECT id, dlm_classify(body, labels), r FROM r WHERE id < 5;
-FETCH 2 FROM c;
-FETCH PRIOR FROM c;
 COMMIT;
-SET auto_explain.log_min_duration = -1;
 -- nothing of a plan is compiled
 SET jit = on;
 SET jit_above_cost = 0;

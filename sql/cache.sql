@@ -3,6 +3,8 @@
 \set llama :root '/test/models/llama'
 \set context :root '/test/models/context'
 \set cache_mem_sql :root '/sql/include/cache_mem.sql'
+\set versions :root '/sql/include/versions.sql'
+\i :versions
 \set VERBOSITY terse
 SET client_min_messages = warning;
 SELECT dlm_load_model('tiny', :'llama') AS digest \gset
@@ -59,8 +61,10 @@ SET dlm.cache_mem = '1MB';
 ALTER ROLE CURRENT_USER SET dlm.cache_mem = '1MB';
 \set VERBOSITY default
 ALTER SYSTEM SET dlm.cache_mem = '63kB';
-\set VERBOSITY terse
+\set VERBOSITY sqlstate
 ALTER SYSTEM SET dlm.cache_mem = -1;
+\set VERBOSITY terse
+SELECT min_val, max_val, unit FROM pg_settings WHERE name = 'dlm.cache_mem';
 
 -- on: the first time all is computed and kept, the second time nothing is computed; the same bits
 \set cache_mem 1MB
@@ -146,10 +150,14 @@ SET parallel_setup_cost = 1000000;
 UPDATE news SET label = dlm_classify(body, '{rain,sun}');
 INSERT INTO news SELECT i, 'day ' || i FROM generate_series(61, 70) AS i;
 SET dlm.batch_size = 16;
-SET force_parallel_mode = off;
-EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF) SELECT id, dlm_classify(body, '{rain,sun}') FROM news ORDER BY id;
-EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF) SELECT id, dlm_classify(body, '{rain,sun}') FROM news ORDER BY id;
-RESET force_parallel_mode;
+SET :force_parallel_mode = off;
+\t on
+\a
+EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF, BUFFERS OFF) SELECT id, dlm_classify(body, '{rain,sun}') FROM news ORDER BY id \g :as_15
+EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF, BUFFERS OFF) SELECT id, dlm_classify(body, '{rain,sun}') FROM news ORDER BY id \g :as_15
+\a
+\t off
+RESET :force_parallel_mode;
 -- an array with two that are new
 SELECT dlm_stats_reset();
 SELECT * FROM asked($$SELECT dlm_classify(array_agg(body || CASE WHEN id IN (7, 70) THEN '!' ELSE '' END ORDER BY id), '{rain,sun}') FROM news$$);

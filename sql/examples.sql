@@ -1,4 +1,7 @@
 -- Rows of a query as examples of the classify functions.
+\getenv root PG_ABS_SRCDIR
+\set versions :root '/sql/include/versions.sql'
+\i :versions
 CREATE TEMP TABLE sample (id int, body text, label text);
 INSERT INTO sample VALUES (3, 'It broke on day "one".', 'bad'), (1, 'I love it.', 'good'), (2, 'no label', NULL),
 	(4, NULL, 'bad'), (5, '', 'good'), (6, E'back\\slash\nand a [MASK]', 'bad');
@@ -32,6 +35,10 @@ SELECT dlm_classify('Great value.', enum_range(NULL::pg_temp.mood)::text[],
 SELECT dlm_classify_full('Great value.', '{good,bad}', examples => (SELECT dlm_examples(body, label) FROM sample WHERE false)) =
 	dlm_classify_full('Great value.', '{good,bad}') AS none;
 -- rows that are classified with the same examples go through the model together
-EXPLAIN (COSTS OFF) SELECT dlm_classify(body, '{good,bad}', examples => (SELECT dlm_examples(body, label ORDER BY id) FROM sample)) FROM sample;
+\t on
+\a
+EXPLAIN (COSTS OFF) SELECT dlm_classify(body, '{good,bad}', examples => (SELECT dlm_examples(body, label ORDER BY id) FROM sample)) FROM sample \g :as_15
+\a
+\t off
 -- more than the model is told of are too many for it, not for the aggregate
 SELECT dlm_classify('Great value.', '{good,bad}', examples => (SELECT dlm_examples('a', 'good') FROM generate_series(1, 1001)));

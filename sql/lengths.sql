@@ -7,8 +7,8 @@ SELECT dlm_load_model('lengths', :'folder') IS NOT NULL AS loaded;
 SELECT name, length_head FROM dlm_model_info('lengths');
 -- the best first, as many as asked for
 SELECT count(*) AS rows, count(DISTINCT length) AS lengths, bool_and(logprob < 0) AS logprobs,
-	array_agg(logprob) = array_agg(logprob ORDER BY logprob DESC) AS best_first
-FROM dlm_predict_length('Hello', model => 'lengths');
+	array_agg(logprob ORDER BY n) = array_agg(logprob ORDER BY logprob DESC) AS best_first
+FROM dlm_predict_length('Hello', model => 'lengths') WITH ORDINALITY AS l (length, logprob, n);
 SELECT count(*) AS rows FROM dlm_predict_length('Hello', 2, 'lengths');
 SELECT a = b AS same FROM dlm_predict_length('Hello', 1, 'lengths') a, dlm_predict_length('Hello', 1, 'lengths') b;
 -- generation takes the length from it

@@ -2,6 +2,8 @@
 \getenv abs_srcdir PG_ABS_SRCDIR
 \set include :abs_srcdir '/sql/include/fails.sql'
 \i :include
+\set versions :abs_srcdir '/sql/include/versions.sql'
+\i :versions
 CREATE FUNCTION pg_temp.dot(a real[], b real[]) RETURNS float8 LANGUAGE sql AS
 	$$SELECT sum(x::float8 * y ORDER BY i) FROM unnest(a, b) WITH ORDINALITY AS u (x, y, i)$$;
 CREATE TABLE judged (id int PRIMARY KEY, body text, label text);
@@ -59,8 +61,12 @@ SELECT dlm_nearest_examples('They lost the final.', e, 7) AS bundled, dlm_neares
 SELECT jsonb_array_length(bundled) AS n, bundled <> loaded AS differ, bundled @> loaded AND loaded @> bundled AS same_set FROM of_both;
 SELECT bundled = dlm_nearest_examples('They lost the final.', e, 7) AS again FROM of_both, examples;
 -- what classification takes; both go through the model in batches
+\t on
+\a
 EXPLAIN (COSTS OFF) SELECT dlm_classify(body, '{bad,good,politics,sports}', examples => dlm_nearest_examples(body, (SELECT e FROM examples), 2))
-FROM asked;
+FROM asked \g :as_15
+\a
+\t off
 RESET max_parallel_workers_per_gather;
 SELECT id, n.label = (dlm_classify_full(body, '{bad,good,politics,sports}', examples => dlm_nearest_examples(body, e, 2))).label AS same
 FROM (SELECT a.*, dlm_classify(body, '{bad,good,politics,sports}', examples => dlm_nearest_examples(body, e, 2)) AS label, e

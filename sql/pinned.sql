@@ -99,10 +99,10 @@ SELECT pg_temp.changed(format('UPDATE r SET body = dlm_classify_pinned(%L, body,
 -- a digest that changes from row to row, one of them unknown, one of them none
 SELECT digest AS bundled FROM dlm_models WHERE name = 'dlm-135m' \gset
 SELECT pg_temp.both(format($$SELECT id, dlm_classify_pinned(CASE id %% 3 WHEN 0 THEN %L WHEN 1 THEN %L END, body, labels) FROM r WHERE id < 9$$, :'digest', :'bundled'));
-SET force_parallel_mode = off;
+SET :force_parallel_mode = off;
 SELECT pg_temp.both(format($$SELECT id, dlm_embed_pinned(CASE WHEN id < 9 THEN %L ELSE 'none' END, body) FROM r ORDER BY id LIMIT 8$$, :'digest'));
 SELECT pg_temp.both(format($$SELECT id, dlm_embed_pinned(CASE WHEN id < 9 THEN %L ELSE 'none' END, body) FROM r ORDER BY id LIMIT 9$$, :'digest'));
-RESET force_parallel_mode;
+RESET :force_parallel_mode;
 -- generated columns
 SELECT * FROM pg_temp.fails($$CREATE TABLE regress_dlm_stable (body text, label text GENERATED ALWAYS AS (dlm_classify(body, '{sun,rain}', model => 'tiny')) STORED)$$);
 SELECT format($$CREATE TABLE regress_dlm_pinned (id int, body text, label text GENERATED ALWAYS AS (dlm_classify_pinned(%L, body, '{sun,rain}')) STORED)$$, :'digest') \gexec
@@ -145,14 +145,6 @@ RESET enable_seqscan;
 RESET min_parallel_table_scan_size;
 RESET max_parallel_maintenance_workers;
 DROP INDEX regress_dlm_index;
--- nearest neighbours by an index, here of contrib's cube
-CREATE EXTENSION cube;
-SELECT format('CREATE INDEX regress_dlm_near ON regress_dlm_rows USING gist (cube(dlm_embed_pinned(%L, body)::float8[]))', :'digest') \gexec
-SET enable_seqscan = off;
-SELECT pg_temp.place(format('SELECT id FROM regress_dlm_rows ORDER BY cube(dlm_embed_pinned(%L, body)::float8[]) <-> cube(dlm_embed_pinned(%1$L, ''rain 8'')::float8[]) LIMIT 1', :'digest'));
-SELECT body FROM regress_dlm_rows ORDER BY cube(dlm_embed_pinned(:'digest', body)::float8[]) <-> cube(dlm_embed_pinned(:'digest', 'rain 8')::float8[]) LIMIT 1;
-RESET enable_seqscan;
-DROP EXTENSION cube CASCADE;
 -- the condition of an index, extended statistics, a partition key, a materialised view
 SELECT format('CREATE UNIQUE INDEX regress_dlm_part ON regress_dlm_rows (id) WHERE dlm_classify_pinned(%L, body, ''{sun,rain}'') = ''sun''', :'digest') \gexec
 SELECT format('CREATE STATISTICS regress_dlm_stats ON (dlm_classify_pinned(%L, body, ''{sun,rain}'')), k FROM regress_dlm_rows', :'digest') \gexec

@@ -1,4 +1,7 @@
 -- What the planner knows: costs, rows, parallel plans, and answers that do not depend on the plan.
+\getenv root PG_ABS_SRCDIR
+\set versions :root '/sql/include/versions.sql'
+\i :versions
 CREATE FUNCTION pg_temp.plan(query text, OUT rows int, OUT cost numeric) LANGUAGE plpgsql AS $$
 DECLARE
 	j json;
@@ -43,9 +46,9 @@ FROM regress_dlm_big b JOIN regress_dlm_parallel p USING (id);
 RESET max_parallel_workers_per_gather;
 RESET parallel_setup_cost;
 -- all of it in a worker
-SET force_parallel_mode = on;
+SET :force_parallel_mode = on;
 SELECT dlm_infill('The sky is [MASK].') = (SELECT dlm_infill('The sky is [MASK].') OFFSET 0) AS same;
-RESET force_parallel_mode;
+RESET :force_parallel_mode;
 DROP TABLE regress_dlm_big, regress_dlm_parallel;
 -- UPDATE
 CREATE TEMP TABLE review (id int, body text, label text);

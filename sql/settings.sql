@@ -19,6 +19,8 @@ SET dlm.batch_size = 8;
 SET dlm.max_threads = 1;
 SET dlm.max_session_memory = '1GB';
 SET dlm.statement_budget_ms = 0;
+\set VERBOSITY sqlstate
 SHOW dlm.model_directory;
+\set VERBOSITY default
 RESET ROLE;
 DROP ROLE regress_dlm_user;

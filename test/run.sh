@@ -2,7 +2,7 @@
 # make check: every test track. Last line "N passed, N failed".
 #
 #   test/run.sh              all tracks
-#   test/run.sh lint engine  only these (build, lint, engine, train, aarch64, avx512-model, regress, tap, sanitize, fuzz)
+#   test/run.sh lint engine  only these (build, lint, engine, train, aarch64, avx512-model, regress, versions, tap, sanitize, fuzz)
 #
 # A track reports each of its checks once; its output goes to build/check/TRACK.log,
 # of which the end is shown when something failed.
@@ -115,7 +115,8 @@ regress_results() {     # regress_results NAME LOG
         "$(grep -cE '\.\.\. FAILED|^not ok' "$2")" "$2"
 }
 
-# pg_regress against private clusters: as installed, and with every query forced into a parallel worker.
+# pg_regress against private clusters: as installed, and with every query forced into a parallel worker. Tests make workers dear, which
+# would have every such plan compiled: that alone was most of this run's time, and batch_session asks for it where it matters.
 regress() {
     local mode home log
     . test/cluster.sh
@@ -125,7 +126,7 @@ regress() {
         case $mode in
             plain) cluster_start "$home" "fsync = off" ;;
             preload) cluster_start "$home" "fsync = off" "shared_preload_libraries = 'dlm'" "dlm.preload_models = 'dlm-135m'" ;;
-            parallel) cluster_start "$home" "fsync = off" "force_parallel_mode = regress" ;;
+            parallel) cluster_start "$home" "fsync = off" "force_parallel_mode = regress" "jit = off" ;;
         esac
         make installcheck >"$log" 2>&1
         if ! grep -q 'tests passed\|tests failed' "$log"; then count "regress $mode did not run" 0 1 "$log"; fi
@@ -134,6 +135,17 @@ regress() {
         cluster_stop "$home"
         rm -rf "$home"
     done
+}
+
+# Other versions of PostgreSQL: the regress files that lean on planner, executor or catalogs; `make check-versions` runs all.
+versions() {
+    local log=$logs/versions.log line
+    HEADERS="17 trixie" test/versions.sh arguments attributes batch_branch batch_errors batch_explain batch_filter batch_modify batch_parallel batch_place \
+        batch_session cache contrib examples finetune infill_row infill_table lengths models options_errors pinned pinned_shards planner \
+        privileges resolution settings >"$log" 2>&1
+    line=$(sed -n 's/^\([0-9]*\) passed, \([0-9]*\) failed$/\1 \2/p' "$log" | tail -n 1)
+    if [ -n "$line" ]; then count versions ${line% *} ${line#* } "$log"; else count "versions died" 0 1 "$log"; fi
+    grep '^PostgreSQL ' "$log" || true
 }
 
 tap() {
@@ -179,7 +191,7 @@ fuzz() {
 }
 
 tracks=("$@")
-[ "${#tracks[@]}" -gt 0 ] || tracks=(build lint engine train aarch64 avx512-model regress tap sanitize fuzz)
+[ "${#tracks[@]}" -gt 0 ] || tracks=(build lint engine train aarch64 avx512-model regress versions tap sanitize fuzz)
 for track in "${tracks[@]}"; do "$track"; done
 cat "$failures"
 printf '%d passed, %d failed\n' "$passed" "$failed"

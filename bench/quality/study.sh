@@ -54,6 +54,7 @@ for seed in ${SEEDS:-1}; do
         pilot=(--init models/dlm-135m)
         case $arm in
             start) mkdir -p "$out/start-$seed"; cp models/dlm-135m/* "$out/start-$seed/" ;;
+            given) mkdir -p "$out/given-$seed"; cp "${ADAPTER:?a folder}"/adapter* "$out/given-$seed/" ;;
             current) train current "$seed" "$data/instruct" "$base" "${pilot[@]}" ;;
             uniform) train uniform "$seed" "$data/instruct" "$base" "${pilot[@]}" --whole 0 --short-target 0 ;;
             canvas) train canvas "$seed" "$data/instruct" "$base" "${pilot[@]}" --row-share 1 ;;

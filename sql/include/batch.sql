@@ -27,7 +27,7 @@ BEGIN
 		name := 'Batch[' || (SELECT string_agg(c, ', ') FROM json_array_elements_text(plan -> 'Calls') c) || ']';
 	END IF;
 	IF plan ->> 'Subplan Name' IS NOT NULL THEN
-		name := (plan ->> 'Subplan Name') || ': ' || name;
+		name := regexp_replace(plan ->> 'Subplan Name', ' \(returns .*\)$', '') || ': ' || name;
 	END IF;
 	RETURN name || CASE cardinality(inner_nodes) WHEN 0 THEN '' WHEN 1 THEN ' > ' || inner_nodes[1]
 		ELSE ' (' || array_to_string(inner_nodes, ', ') || ')' END;
@@ -86,11 +86,12 @@ CREATE FUNCTION pg_temp.counted(query text, figure text = 'Requests') RETURNS te
 DECLARE
 	answer jsonb;
 BEGIN
-	PERFORM set_config('force_parallel_mode', 'off', true);
+	PERFORM set_config(name, 'off', true) FROM pg_settings WHERE name IN ('force_parallel_mode', 'debug_parallel_query');
 	EXECUTE 'EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF, FORMAT JSON) ' || query INTO answer;
 	RETURN (SELECT sum(n::int) FROM jsonb_path_query(answer, ('strict $.**."' || figure || '"')::jsonpath) n) || ' ' || lower(figure);
 END
 $$;
 \pset format unaligned
 \pset tuples_only on
-\set ECHO all
+\set versions :root '/sql/include/versions.sql'
+\i :versions
