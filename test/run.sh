@@ -145,7 +145,7 @@ versions() {
         privileges resolution settings >"$log" 2>&1
     line=$(sed -n 's/^\([0-9]*\) passed, \([0-9]*\) failed$/\1 \2/p' "$log" | tail -n 1)
     if [ -n "$line" ]; then count versions ${line% *} ${line#* } "$log"; else count "versions died" 0 1 "$log"; fi
-    grep '^PostgreSQL ' "$log" || true
+    grep -E '^(PostgreSQL|pg_upgrade)' "$log" || true
 }
 
 tap() {
