@@ -176,7 +176,7 @@ def record(table, result, judgements):
 
 
 def save(path, results):
-    text = json.dumps(results, ensure_ascii=False).replace('{"right"', '\n{"right"')
+    text = json.dumps(results, ensure_ascii=False).replace('{"right"', '\n{"right"').replace(': \n', ':\n')
     path.with_suffix(".part").write_text(text + "\n", encoding="utf-8")
     os.replace(path.with_suffix(".part"), path)
 
