@@ -24,6 +24,8 @@ asan_extension() {
     git ls-files -z Makefile dlm.control src model_loader sql models | xargs -0 cp --parents -pu -t "$tree"
     make -s -C "$tree" SANITIZE="-O1 -fsanitize=address" COPT="-fsanitize=address" with_llvm=no dlm.so
     install -m 755 "$tree/dlm.so" "$bench_prefix$(pg_config --pkglibdir)/dlm.so"
+    gcc -shared -fPIC -Wl,-z,initfirst -o "$bench_home/early.so" bench/soak/early.c
+    chmod a+rX "$bench_home/early.so"
 }
 
 rm -rf build/soak
@@ -38,7 +40,7 @@ if [ -n "$asan" ]; then
     asan_extension
     # no leak check at exit: a backend's caches are never freed. The reports of a process go to a file of its own
     export ASAN_OPTIONS="detect_leaks=0:abort_on_error=1:log_path=$bench_home/asan"
-    LD_PRELOAD=$(gcc -print-file-name=libasan.so) cluster_start "$bench_home" "${conf[@]}"
+    LD_PRELOAD="$(realpath "$(gcc -print-file-name=libasan.so)") $bench_home/early.so" cluster_start "$bench_home" "${conf[@]}"
 else
     cluster_start "$bench_home" "${conf[@]}"
 fi
