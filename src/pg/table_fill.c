@@ -137,22 +137,45 @@ begin_again(Call *call, int64 id)
 
 /* --------------------------------------------------------------------- work */
 
-/* The position and the counts become true together with what was written. */
+/* Write the job's row, and commit it where batches are committed. */
+static void
+store_job(Call *call)
+{
+	if (call->f->commit)
+		dlm_job_store(call->job);
+	else
+		dlm_job_write(call->job);
+	call->stored = call->f->commit;
+}
+
+/*
+ * The position and the counts become true together with what was written: where
+ * that is rolled back, by a cancel before the commit say, the job keeps those of
+ * the batch before, and a later call goes on behind that one.
+ */
 static void
 store(Call *call)
 {
 	DlmJob	   *job = call->job;
+	Jsonb	   *arguments = job->arguments;
+	DlmJobFigures figures = job->figures;
 	MemoryContext before = MemoryContextSwitchTo(job->context);
 
 	job->arguments = dlm_fill_to_job(call->f);
 	job->figures.step = call->f->counts.rows;
 	job->figures.seconds = (double) (GetCurrentTimestamp() - job->started) / USECS_PER_SEC;
 	MemoryContextSwitchTo(before);
-	if (call->f->commit)
-		dlm_job_store(job);
-	else
-		dlm_job_write(job);
-	call->stored = call->f->commit;
+	PG_TRY();
+	{
+		store_job(call);
+	}
+	PG_CATCH();
+	{
+		job->arguments = arguments;
+		job->figures = figures;
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
 }
 
 static void

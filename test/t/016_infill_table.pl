@@ -137,6 +137,21 @@ like($fill->{stderr}, qr/57014.*job_id => $id/s, 'and says how the fill does');
 end_stop('cancelled', $id, 'cancelled');
 $fill->quit;
 
+# between the last row of a batch and its commit: the batch is rolled back, and the job must not have gone past it
+sql(q{SELECT paced('uncommitted', 30); TRUNCATE seen;
+CREATE FUNCTION stop() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+	IF NEW.state = 'running' AND NEW.step = 21 THEN
+		RAISE query_canceled;
+	END IF;
+	RETURN NEW;
+END $$;
+CREATE TRIGGER stop BEFORE UPDATE ON dlm_job FOR EACH ROW EXECUTE FUNCTION stop()});
+fails_with($node, q{CALL dlm_infill_table('uncommitted', '{tone,level}', batch => 7)}, '57014', qr/query_canceled/, 'a stop when the batch is written and not committed');
+$id = newest();
+sql('DROP TRIGGER stop ON dlm_job');
+end_stop('uncommitted', $id, 'cancelled');
+
 ($fill, $id) = begin_stop('timed_out', q{SET statement_timeout = '2s'});
 end_stop('timed_out', $id, 'cancelled');
 $fill->quit;
