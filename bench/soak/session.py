@@ -31,8 +31,10 @@ class Session:
         lines = []
         for line in self.psql.stdout:
             if line.startswith("<end> "):
-                _, state, rows = line.split()
-                return Outcome(state, int(rows), lines)
+                words = line.split()
+                if len(words) != 3:         # no state: the connection is gone
+                    raise Lost(self.name)
+                return Outcome(words[1], int(words[2]), lines)
             lines.append(line.rstrip("\n"))
         raise Lost(self.name)
 

@@ -15,7 +15,7 @@ import calls
 import checks as check
 import machine
 from samples import Sampler
-from session import Session
+from session import Lost, Session
 from trouble import Bench, Canceller, Swapper
 from writer import Writer
 
@@ -127,6 +127,10 @@ def main():
     try:
         checks, states = verify(session, known, *parts, args, args.home)
         report(session, args, *parts[:4], states)
+    except Lost as e:
+        checks = check.Checks()
+        checks.ok(False, "the server lived to the end", f"{e} was lost: {check.log_errors(f'{args.home}/server.log')[1][:5]}")
+        check.reports(checks, args.home)
     finally:
         shutil.copy(f"{args.home}/server.log", args.out)
     with open(f"{args.out}/checks.txt", "w") as out:
