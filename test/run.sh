@@ -140,7 +140,7 @@ regress() {
 # Other versions of PostgreSQL: the regress files that lean on planner, executor or catalogs; `make check-versions` runs all.
 versions() {
     local log=$logs/versions.log line
-    HEADERS="17 trixie" test/versions.sh arguments attributes batch_branch batch_errors batch_explain batch_filter batch_modify batch_parallel batch_place \
+    DLM_HEADERS="17 trixie" test/versions.sh arguments attributes batch_branch batch_errors batch_explain batch_filter batch_modify batch_parallel batch_place \
         batch_session cache contrib examples finetune infill_row infill_table lengths models options_errors pinned pinned_shards planner \
         privileges resolution settings >"$log" 2>&1
     line=$(sed -n 's/^\([0-9]*\) passed, \([0-9]*\) failed$/\1 \2/p' "$log" | tail -n 1)
