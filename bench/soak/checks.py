@@ -2,9 +2,10 @@
 import collections
 import glob
 import re
+import statistics
 
 import calls
-from samples import slope, thirds
+from samples import thirds
 
 # private memory: what the last third may have more than the first
 GROWTH_KB, GROWTH_SHARE = 2048, 0.05
@@ -12,6 +13,8 @@ GROWTH_KB, GROWTH_SHARE = 2048, 0.05
 STATES = {"57014", "57P01", "22023", "42704", "54000", "58P01", "25P02", "3B001", "42710"}
 # a parallel worker that starts when its leader has just been cancelled
 TOO_LATE = re.compile("could not (attach to dynamic shared area|map dynamic shared memory segment)")
+# the canceller's session had ended by then
+OWN_RACE = re.compile(r"canceller WARNING:  PID \d+ is not a PostgreSQL (backend|server) process")
 LOG_LINE = re.compile(r"^([0-9A-Z]{5}) \d+ .*?(ERROR|FATAL|PANIC|WARNING):  (.*)")
 
 
@@ -37,7 +40,7 @@ def log_errors(path):
     states, bad = collections.Counter(), []
     for line in open(path, errors="replace"):
         m = LOG_LINE.match(line)
-        if m and m.group(1) == "25P01":     # a writer's ROLLBACK after a COMMIT
+        if m and (m.group(1) == "25P01" or OWN_RACE.search(line)):      # a writer's ROLLBACK after a COMMIT
             continue
         if m and m.group(2) != "WARNING":
             states[m.group(1)] += 1
@@ -101,7 +104,8 @@ def memory(checks, sampler, bounded):
     for name, rows in sampler.rows.items():
         if name == "all" or not rows:
             continue
-        first, _, last = thirds(rows, 1)
+        # the least, since what a session holds between calls follows dlm.batch_mem and its like, which change all the time; a leak lifts it
+        first, _, last = thirds(rows, 1, min)
         bound = max(GROWTH_KB, GROWTH_SHARE * first)
         if bounded:
             checks.ok(last - first <= bound, f"{name}: private memory does not grow", f"{first / 1024:.1f} to {last / 1024:.1f} MB")
@@ -122,8 +126,8 @@ def reports(checks, home):
 
 
 def memory_table(sampler):
-    print("| process | private MB by thirds | MB/h | shared MB by thirds | files | model mappings |", "|---|---|---|---|---|---|", sep="\n")
+    print("| process | private MB by thirds: least | median | shared MB by thirds | files | model mappings |", "|---|---|---|---|---|---|", sep="\n")
     for name, rows in sampler.rows.items():
         if rows:
-            anon, shared = ([f"{x / 1024:.1f}" for x in thirds(rows, column)] for column in (1, 2))
-            print(f"| {name} | {' / '.join(anon)} | {slope(rows, 1) / 1024:+.2f} | {' / '.join(shared)} | {max(r[3] for r in rows)} | {max(r[4] for r in rows)} |")
+            least, anon, shared = ([f"{x / 1024:.1f}" for x in thirds(rows, column, of)] for column, of in ((1, min), (1, statistics.median), (2, statistics.median)))
+            print(f"| {name} | {' / '.join(least)} | {' / '.join(anon)} | {' / '.join(shared)} | {max(r[3] for r in rows)} | {max(r[4] for r in rows)} |")

@@ -86,18 +86,9 @@ class Sampler(threading.Thread):
             self.wrong.append(f"sampler: {e!r}")
 
 
-def thirds(rows, column):
-    """Medians of the first, second and last third of what comes after the warm-up."""
+def thirds(rows, column, of=statistics.median):
+    """Medians (or least values: of=min) of the first, second and last third of what comes after the warm-up."""
     rows = rows[int(WARM_UP * len(rows)):]
     n = len(rows)
     cuts = [0, max(1, n // 3), max(2, 2 * n // 3), n]
-    return [statistics.median(r[column] for r in rows[a:b] or rows[-1:]) for a, b in zip(cuts, cuts[1:])]
-
-
-def slope(rows, column):
-    """Least squares over what comes after the warm-up, per hour."""
-    part = rows[int(WARM_UP * len(rows)):]
-    if len(part) < 3:
-        return 0.0
-    x, y = [r[0] / 3600 for r in part], [r[column] for r in part]
-    return statistics.linear_regression(x, y).slope
+    return [of([r[column] for r in rows[a:b] or rows[-1:]]) for a, b in zip(cuts, cuts[1:])]
