@@ -272,6 +272,9 @@ SKIP:
 	$node->safe_psql('postgres', "SELECT dlm_job_delete($id)");
 	is_deeply([ glob("$full/jobs/*") ], [], 'nothing is left on the disk');
 	$node->stop;
+	# the next test finds the disk as this one did
+	unlink "$full/$digest.dlm" or die $!;
+	rmdir "$full/jobs" or die $!;
 }
 
 done_testing();
