@@ -3,7 +3,7 @@
 #
 #   test/versions.sh                    every regress file
 #   test/versions.sh batch_place cache  only these
-#   DLM_HEADERS="17 trixie"                 versions that are compiled alone, and the releases of Debian that have them
+#   DLM_HEADERS="17 trixie"             versions that are compiled alone, and the releases of Debian that have them
 #
 # 16 and 18 come as wheels from PyPI (test/versions/requirements.txt): src/pg is compiled against each, installed into
 # the unpacked copy and tested on a private cluster, with pgvector too. For the versions of `headers` Debian's packages

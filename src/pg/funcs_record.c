@@ -59,7 +59,7 @@ read_record(Jsonb *record, const DlmRowOptions *o)
 			continue;
 		m->name = pnstrdup(key.val.string.val, key.val.string.len);
 		JsonbIteratorNext(&iterator, &m->value, true);
-		m->gap = m->value.type == jbvNull && (!o->columns || dlm_is_listed(o->columns, o->n_columns, m->name));
+		m->gap = m->value.type == jbvNull && dlm_row_fills(o, m->name);
 		job->n_gaps += m->gap;
 		job->n++;
 	}

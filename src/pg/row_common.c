@@ -66,7 +66,7 @@ dlm_row_common_values(DlmRowType *t, const DlmRowOptions *o)
 	{
 		DlmColumn  *c = &t->columns[i];
 
-		if (!is_open(c) || (o && o->columns && !dlm_is_listed(o->columns, o->n_columns, c->name)))
+		if (!is_open(c) || !dlm_row_fills(o, c->name))
 			continue;
 		if (dlm_column_statistics(t, c, "most_common_vals::pg_catalog.text::pg_catalog.text[]",
 								  psprintf("AND n_distinct > 0 AND pg_catalog.cardinality(most_common_freqs) BETWEEN 2 AND %d "

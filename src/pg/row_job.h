@@ -33,6 +33,9 @@ extern DlmRowOptions *dlm_row_options(NullableDatum options);
 /* Is it one of the names? */
 extern bool dlm_is_listed(char **names, int n, const char *name);
 
+/* Do the options want a column of this name, or member of a record, to be filled? options NULL: any is. */
+extern bool dlm_row_fills(const DlmRowOptions *options, const char *name);
+
 /* Append a text to a template of dlm_infill so that nothing of it opens a gap. */
 extern void dlm_append_quoted(StringInfo out, dlm_text text);
 

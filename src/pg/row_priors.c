@@ -137,7 +137,7 @@ dlm_row_priors(DlmRowType *t, const DlmRowOptions *o)
 	{
 		DlmColumn  *c = &t->columns[i];
 
-		if (c->n_values > 1 && !c->computed && (o->columns == NULL || dlm_is_listed(o->columns, o->n_columns, c->name)))
+		if (c->n_values > 1 && !c->computed && dlm_row_fills(o, c->name))
 			read_shares(t, c, rows);
 	}
 	AtEOXact_GUC(true, level);

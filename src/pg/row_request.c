@@ -30,11 +30,17 @@ dlm_is_listed(char **names, int n, const char *name)
 	return false;
 }
 
+bool
+dlm_row_fills(const DlmRowOptions *o, const char *name)
+{
+	return o == NULL || o->columns == NULL || dlm_is_listed(o->columns, o->n_columns, name);
+}
+
 /* Is this NULL column to be filled? */
 static bool
 is_gap(const DlmRowOptions *o, const DlmRowType *t, const DlmColumn *c)
 {
-	if (c->dropped || c->computed || (o->columns && !dlm_is_listed(o->columns, o->n_columns, c->name)))
+	if (c->dropped || c->computed || !dlm_row_fills(o, c->name))
 		return false;
 	if (c->unfillable)
 		ereport(ERROR,
