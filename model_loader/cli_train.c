@@ -21,7 +21,7 @@
 
 #define MAX_FILES		512
 #define MAX_FLAGS		64
-#define OWN_FLAGS		16
+#define OWN_FLAGS		17
 #define SAVE_SECONDS	300.0	/* between two checkpoints */
 #define SHOW_SECONDS	30.0	/* between two lines where there is no terminal */
 
@@ -33,6 +33,7 @@ typedef struct dl_trainer
 	const char *objective,
 			   *out,
 			   *adapter,
+			   *adapter_weights,
 			   *init,
 			   *checkpoint,
 			   *validation,
@@ -87,6 +88,7 @@ parse(dl_trainer *r, int argc, char **argv, bool *help)
 		{"--objective", DL_CLI_STRING, &r->objective, "instruction (default), text or length"},
 		{"--out", DL_CLI_STRING, &r->out, "the model to write"},
 		{"--adapter", DL_CLI_STRING, &r->adapter, "a folder for LoRA's factors"},
+		{"--adapter-weights", DL_CLI_STRING, &r->adapter_weights, "f32 (default) or bf16, half the size"},
 		{"--init", DL_CLI_STRING, &r->init, "begin from the LoRA adapter in this folder"},
 		{"--checkpoint", DL_CLI_STRING, &r->checkpoint, "written every five minutes and at the end"},
 		{"--resume", DL_CLI_FLAG, &r->resume, "go on from --checkpoint, if it is there"},
@@ -389,6 +391,12 @@ check_places(const dl_trainer *r, dlm_error *err)
 	return st;
 }
 
+static bool
+adapter_bf16(const dl_trainer *r)
+{
+	return r->adapter_weights != NULL && strcmp(r->adapter_weights, "bf16") == 0;
+}
+
 /* dlm_train_write names files by digest; here the user does. In a folder of its own, so that no file of that name is touched. */
 static dlm_status
 write_out(dl_trainer *r, dlm_error *err)
@@ -465,7 +473,7 @@ train(dl_trainer *r, dlm_error *err)
 	announce(r);
 	st = run_steps(r, err);
 	if (st == DLM_OK && r->adapter != NULL)
-		st = dlm_train_write_adapter(r->train, r->adapter, err);
+		st = dlm_train_write_adapter(r->train, r->adapter, adapter_bf16(r), err);
 	if (st == DLM_OK && r->out != NULL)
 		st = write_out(r, err);
 	if (st == DLM_OK && r->log_failed != 0)
@@ -479,6 +487,7 @@ check_command(const dl_trainer *r)
 {
 	const char *wrong = r->n_files < 2 ? "train needs a base model and at least one file of rows" :
 		r->out == NULL && r->adapter == NULL && r->checkpoint == NULL ? "train needs --out, --adapter or --checkpoint" :
+		r->adapter_weights != NULL && !adapter_bf16(r) && strcmp(r->adapter_weights, "f32") != 0 ? "--adapter-weights is f32 or bf16" :
 		r->resume && r->checkpoint == NULL ? "--resume needs --checkpoint" : NULL;
 
 	if (wrong != NULL)

@@ -163,7 +163,7 @@ dlm_status	dlm_train_resume(dlm_train *run, const char *path, dlm_error *err);
  */
 dlm_status	dlm_train_write(dlm_train *run, const char *folder, uint8_t digest[32], dlm_error *err);
 
-/* LoRA runs: the factors as a PEFT adapter, folder/adapter_model.safetensors and adapter_config.json. */
-dlm_status	dlm_train_write_adapter(dlm_train *run, const char *folder, dlm_error *err);
+/* LoRA runs: the factors as a PEFT adapter, folder/adapter_model.safetensors and adapter_config.json, in f32 or rounded to bf16. */
+dlm_status	dlm_train_write_adapter(dlm_train *run, const char *folder, bool bf16, dlm_error *err);
 
 #endif							/* DLM_TRAIN_H */

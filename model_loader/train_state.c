@@ -208,8 +208,8 @@ dlm_train_resume(dlm_train *run, const char *path, dlm_error *err)
 
 /* The weights that a run has come to stand in the parameters while `write` runs. */
 static dlm_status
-with_result(dlm_train *run, dlm_status (*write) (dlm_train *run, const char *folder, uint8_t *digest, dlm_error *err),
-			const char *folder, uint8_t *digest, dlm_error *err)
+with_result(dlm_train *run, dlm_status (*write) (dlm_train *run, const char *folder, void *arg, dlm_error *err),
+			const char *folder, void *arg, dlm_error *err)
 {
 	bool		judged = run->stands_in;
 	dl_real    *result;
@@ -222,7 +222,7 @@ with_result(dlm_train *run, dlm_status (*write) (dlm_train *run, const char *fol
 		run->average != NULL && run->state.averaged > 0 ? run->average : NULL;
 	if (result != NULL)
 		dl_train_exchange(run->p, result);
-	st = write(run, folder, digest, err);
+	st = write(run, folder, arg, err);
 	if (result != NULL)
 		dl_train_exchange(run->p, result);
 	dl_train_stand_in(run, judged);
@@ -242,7 +242,7 @@ taught_labels(const dlm_train *run)
 }
 
 static dlm_status
-write_model(dlm_train *run, const char *folder, uint8_t *digest, dlm_error *err)
+write_model(dlm_train *run, const char *folder, void *digest, dlm_error *err)
 {
 	dl_write_options options = {.env = &run->env, .calibrate = taught_labels(run) ? DLM_CALIBRATE_NONE : DLM_CALIBRATE_DEFAULT};
 
@@ -250,9 +250,9 @@ write_model(dlm_train *run, const char *folder, uint8_t *digest, dlm_error *err)
 }
 
 static dlm_status
-write_adapter(dlm_train *run, const char *folder, uint8_t *digest, dlm_error *err)
+write_adapter(dlm_train *run, const char *folder, void *bf16, dlm_error *err)
 {
-	return dl_adapter_write(run->p, folder, false, err);
+	return dl_adapter_write(run->p, folder, *(bool *) bf16, err);
 }
 
 dlm_status
@@ -262,9 +262,9 @@ dlm_train_write(dlm_train *run, const char *folder, uint8_t digest[32], dlm_erro
 }
 
 dlm_status
-dlm_train_write_adapter(dlm_train *run, const char *folder, dlm_error *err)
+dlm_train_write_adapter(dlm_train *run, const char *folder, bool bf16, dlm_error *err)
 {
-	return with_result(run, write_adapter, folder, NULL, err);
+	return with_result(run, write_adapter, folder, &bf16, err);
 }
 
 dlm_status

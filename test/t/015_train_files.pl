@@ -209,6 +209,19 @@ SKIP:
 	refuses('a file of others', 1, qr/could not open ".*secret\.jsonl": Permission denied/, path('secret.jsonl'));
 }
 
+# -------------------------------------------------------------------- adapters
+my %bytes;
+
+foreach my $weights ('f32', 'bf16')
+{
+	trains("an adapter in $weights", qr/rows/, '--mode', 'lora', '--adapter', path($weights), '--adapter-weights', $weights, $jsonl);
+	$bytes{$weights} = -s path("$weights/adapter_model.safetensors");
+	# it is a start, and leads from the base to a model of its own
+	trains("from the adapter in $weights", qr/rows/, '--mode', 'lora', '--init', path($weights), $jsonl);
+}
+cmp_ok($bytes{bf16}, '<', 0.75 * $bytes{f32}, 'bf16 takes less');
+refuses('an adapter in eight bits', 2, qr/--adapter-weights is f32 or bf16/, '--adapter', path('adapter'), '--adapter-weights', 'int8', $jsonl);
+
 # ---------------------------------------------------------------- bad options
 refuses('an unknown option', 2, qr/unknown option "--no-such"/, '--no-such', '1', $jsonl);
 refuses('out of range', 1, qr/option "rank" must be an integer from 1 to 4096/, '--rank', '0', $jsonl);

@@ -544,7 +544,7 @@ calls_out_of_order_are_refused(void)
 	CHECK(dlm_train_step(run, &err) == DLM_EINVAL && dlm_train_save(run, "x", &err) == DLM_EINVAL &&
 		  dlm_train_resume(run, "x", &err) == DLM_EINVAL && dlm_train_init(run, "x", &err) == DLM_EINVAL &&
 		  dlm_train_write(run, b.folder, digest, &err) == DLM_EINVAL &&
-		  dlm_train_write_adapter(run, b.folder, &err) == DLM_EINVAL, "before start: %s", err.message);
+		  dlm_train_write_adapter(run, b.folder, false, &err) == DLM_EINVAL, "before start: %s", err.message);
 	CHECK(dlm_train_weigh(run, 7, 1, &err) == DLM_EINVAL && dlm_train_weigh(run, -1, 1, &err) == DLM_EINVAL, "%s", err.message);
 	dlm_train_threads(run, 4);
 	CHECK(dlm_train_source(run, "empty", 1, &source, &err) == DLM_OK && source == 3, "%s", err.message);
