@@ -94,6 +94,7 @@ dlm_sql_fdw_validator(PG_FUNCTION_ARGS)
 	List	   *options = untransformRelOptions(PG_GETARG_DATUM(0));
 	Oid			catalog = PG_GETARG_OID(1);
 	DlmServerOptions model;
+	const char *bundled;
 	ListCell   *cell;
 
 	/*
@@ -126,8 +127,8 @@ dlm_sql_fdw_validator(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_FDW_OPTION_NAME_NOT_FOUND),
 				 errmsg("a model needs the options file and digest"),
 				 errhint("dlm_load_model(name, path) writes them.")));
-	if (strncmp(model.file, DLM_BUNDLED_PREFIX, strlen(DLM_BUNDLED_PREFIX)) == 0 &&
-		strcmp(model.file + strlen(DLM_BUNDLED_PREFIX), model.digest) != 0)
+	bundled = dlm_bundled_digest(model.file);
+	if (bundled != NULL && strcmp(bundled, model.digest) != 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE),
 				 errmsg("the options file and digest name different models")));

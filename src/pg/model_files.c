@@ -98,8 +98,8 @@ dlm_file_option_problem(const char *file)
 {
 	uint8		digest[32];
 
-	if (strncmp(file, DLM_BUNDLED_PREFIX, strlen(DLM_BUNDLED_PREFIX)) == 0)
-		return dlm_parse_hex(file + strlen(DLM_BUNDLED_PREFIX), digest) ? NULL :
+	if (dlm_bundled_digest(file) != NULL)
+		return dlm_parse_hex(dlm_bundled_digest(file), digest) ? NULL :
 			"\"bundled:\" must be followed by a digest of 64 hexadecimal digits";
 	if (file[0] == '\0' || file[0] == '.')
 		return "it must not be empty or start with a dot";
@@ -121,8 +121,8 @@ dlm_model_path(const char *file)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("\"%s\" cannot be the file of a model: %s", file, problem)));
-	if (strncmp(file, DLM_BUNDLED_PREFIX, strlen(DLM_BUNDLED_PREFIX)) == 0)
-		return psprintf("%s/%s" FILE_SUFFIX, dlm_bundled_directory_path(), file + strlen(DLM_BUNDLED_PREFIX));
+	if (dlm_bundled_digest(file) != NULL)
+		return psprintf("%s/%s" FILE_SUFFIX, dlm_bundled_directory_path(), dlm_bundled_digest(file));
 	return psprintf("%s/%s", dlm_model_directory_path(), file);
 }
 

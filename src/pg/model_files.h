@@ -12,6 +12,15 @@
 
 #define DLM_BUNDLED_PREFIX	"bundled:"
 
+/* The digest of a `file` option that names a bundled file, else NULL. */
+static inline const char *
+dlm_bundled_digest(const char *file)
+{
+	Size		length = strlen(DLM_BUNDLED_PREFIX);
+
+	return strncmp(file, DLM_BUNDLED_PREFIX, length) == 0 ? file + length : NULL;
+}
+
 /* Lower-case hex of a digest, palloc'd; and back: false unless it is exactly 64 hex digits. */
 extern char *dlm_hex(const uint8 digest[32]);
 extern bool dlm_parse_hex(const char *hex, uint8 digest[32]);

@@ -329,6 +329,9 @@ raise_attach(const DlmModelRef *ref, const char *path, const dlm_error *err)
 				(errcode(ERRCODE_UNDEFINED_FILE),
 				 errmsg("the file of model \"%s\" is not on this node", ref->name),
 				 errdetail("Digest %s, expected at \"%s\".", ref->digest_hex, shown),
+				 ref->bundled ?
+				 errhint("It comes with a release of dlm. If another release is installed now, "
+						 "ALTER EXTENSION dlm UPDATE names that release's model; else install it again.") :
 				 errhint("Copy the file from a node that has it, or make it again from its source: "
 						 "dlm-model convert SOURCE \"%s\".", shown)));
 	snprintf(named.message, sizeof(named.message), "model \"%.*s\" cannot be used: %s",
@@ -356,6 +359,7 @@ attach(const ForeignServer *server, const DlmServerOptions *options, DlmModelRef
 	ref->serverid = server->serverid;
 	strlcpy(ref->name, server->servername, sizeof(ref->name));
 	strlcpy(ref->digest_hex, options->digest, sizeof(ref->digest_hex));
+	ref->bundled = dlm_bundled_digest(options->file) != NULL;
 	*path = dlm_model_path(options->file);
 	ref->mapping = dlm_attach(ref->digest, *path, err);
 	if (ref->mapping == NULL)

@@ -24,6 +24,7 @@ typedef struct DlmModelRef
 	char		name[NAMEDATALEN];
 	uint8		digest[32];
 	char		digest_hex[DLM_DIGEST_HEX + 1];
+	bool		bundled;		/* its file comes with a release */
 	dlm_model  *model;
 	dlm_model_info info;		/* of model */
 	struct DlmMapping *mapping; /* attach.c's */

@@ -27,6 +27,11 @@ fails_with($node, $label, '58P01', qr/the file of model "tiny" is not on this no
 is($node->safe_psql('postgres', q{SELECT problem IS NOT NULL FROM dlm_models WHERE name = 'tiny'}),
 	't', 'deleted: dlm_models says that there is a problem');
 
+# what a release of dlm brings is not a user's to copy
+my $none = '0' x 64;
+fails_with($node, "CREATE SERVER gone FOREIGN DATA WRAPPER dlm OPTIONS (file 'bundled:$none', digest '$none'); SELECT dlm_count_tokens('a', model => 'gone')",
+	'58P01', qr/the file of model "gone" is not on this node.*HINT:  It comes with a release of dlm.*ALTER EXTENSION dlm UPDATE/s, 'of another release');
+
 # ------------------------------------------------------------------ replaced
 copy("$dir/$other.dlm", "$file.new") or die $!;
 rename("$file.new", $file) or die $!;

@@ -41,6 +41,10 @@ my $fresh = $node->safe_psql('postgres', $objects);
 cmp_ok(scalar(split /\n/, $fresh), '>', 60, 'the objects of a new database');
 $node->safe_psql('postgres', 'CREATE ROLE guest');
 
+# What an update sets for the default model, and what it leaves: one that the database's owner has exchanged.
+my $default = q{SELECT srvoptions FROM pg_foreign_server WHERE srvname = 'dlm-135m'};
+my $exchanged = qq{ALTER SERVER "dlm-135m" OPTIONS (SET file '$digest.dlm', SET digest '$digest')};
+
 # ------------------------------------------------------------ ALTER EXTENSION
 my $source = tiny('llama');
 
@@ -63,13 +67,13 @@ CREATE VIEW problems AS SELECT name, problem FROM dlm_models;
 CREATE FUNCTION label(t text) RETURNS text LANGUAGE sql AS $$SELECT dlm_classify(t, ARRAY['wet', 'dry'], model => 'mine')$$;
 CREATE TABLE r AS SELECT 'rain'::text AS body;});
 	is($node->safe_psql($db, $answers), $expected, "$version: the same answers as today's objects give");
-	is($node->safe_psql($db, q{SELECT count(*) FROM problems WHERE problem IS NOT NULL}), '0', "$version: dlm_models");
+	is($node->safe_psql($db, q{SELECT count(*) FROM problems WHERE name = 'mine' AND problem IS NULL}), '1', "$version: dlm_models");
 	is($node->safe_psql($db, q{SELECT count(*) FROM dlm_model_info('mine') WHERE architecture = 'llama' AND problem IS NULL}), '1', "$version: dlm_model_info");
 	is($node->safe_psql($db, q{SELECT count(*) FROM dlm_model_files() WHERE used_by = '{mine}'}), '1', "$version: dlm_model_files");
 	is($node->safe_psql($db, q{SELECT count(*) > 0, bool_and(errors = 0) FROM errors}), 't|t', "$version: dlm_stats");
 	is($node->safe_psql($db, q{SELECT count(*) FROM running}), '0', "$version: dlm_activity");
 	is($node->safe_psql($db, q{SELECT shared FROM dlm_stats_info()}), 't', "$version: dlm_stats_info");
-	fails_with($node, q{SELECT dlm_classify('rain', ARRAY['wet', 'dry'], options => '{"calibration": "none such"}')},
+	fails_with($node, q{SELECT dlm_classify('rain', ARRAY['wet', 'dry'], options => '{"calibration": "none such"}', model => 'mine')},
 		$version eq '0.1' ? ('42P01', qr/ALTER EXTENSION dlm UPDATE brings it/) : ('42704', qr/none such/),
 		"$version: what needs a table of a later version", dbname => $db);
 
@@ -84,6 +88,10 @@ CREATE TABLE r AS SELECT 'rain'::text AS body;});
 	is($node->safe_psql($db, q{SELECT obj_description(oid, 'pg_foreign_server'), srvacl FROM pg_foreign_server WHERE srvname = 'mine'}),
 		"kept|" . $node->safe_psql($db, q{SELECT '{' || r || '=U/' || r || ',guest=U/' || r || '}' FROM (SELECT current_user::text AS r) AS q}),
 		"$version: comment and rights of a model");
+	is($node->safe_psql($db, q{SELECT dlm_classify('I lost my card', ARRAY['card', 'loan'])}), 'card', "$version: the default model of today");
+	$node->safe_psql('postgres', "CREATE DATABASE own_$db");
+	$node->safe_psql("own_$db", "CREATE EXTENSION dlm VERSION '$version'; $exchanged; ALTER EXTENSION dlm UPDATE");
+	like($node->safe_psql("own_$db", $default), qr/digest=$digest/, "$version: a default model that was exchanged stays");
 	# what an updated database dumps, a new one takes
 	my $dump = "$node->{_basedir}/$db.sql";
 
