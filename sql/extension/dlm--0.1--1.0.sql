@@ -467,3 +467,15 @@ AS 'MODULE_PATHNAME', 'dlm_sql_cache_reset';
 COMMENT ON FUNCTION dlm_cache_reset() IS
 	'forget all answers of the cache, and what dlm_cache_info has counted';
 REVOKE EXECUTE ON FUNCTION dlm_cache_reset() FROM PUBLIC;
+
+-- The default model of this version, where the database has not exchanged that of 0.1.
+DO $$
+BEGIN
+	IF EXISTS (SELECT FROM pg_catalog.pg_foreign_server WHERE srvname OPERATOR(pg_catalog.=) 'dlm-135m'
+			AND srvoptions OPERATOR(pg_catalog.@>) '{digest=8056345f83f838ebf355250edd54c0755c020ae1f22bd1f2a45d55a852cab14c}') THEN
+		ALTER SERVER "dlm-135m" OPTIONS (
+			SET file 'bundled:8056345f83f838ebf355250edd54c0755c020ae1f22bd1f2a45d55a852cab14c',
+			SET digest '8056345f83f838ebf355250edd54c0755c020ae1f22bd1f2a45d55a852cab14c');
+	END IF;
+END
+$$;

@@ -102,6 +102,8 @@ def complaints(s, names, earlier):
             yield "%s in an aggregate" % m.group(1)
     elif re.fullmatch(r"SELECT pg_catalog\.pg_extension_config_dump\(''(::pg_catalog\.regclass)?, ''\)", s, re.I):
         pass                    # the table is found in the script's search path, where our own schema stands first
+    elif exchange := re.fullmatch(r'DO BEGIN IF EXISTS (\(.*\)) THEN ALTER SERVER "[\w-]+" OPTIONS \([^()]*\)', s, re.I):
+        yield from complaints_of_code(exchange.group(1), names)     # what follows its first semicolon is looked at as statements are
     elif re.match(r"(DO|SELECT|INSERT|UPDATE|DELETE|CREATE (RULE|TRIGGER|CAST|OPERATOR|EVENT|TABLE|INDEX))\b", s, re.I):
         yield "a kind of statement that this check does not know"
 
@@ -136,6 +138,8 @@ BAD = [
     "CREATE FUNCTION f(a int) RETURNS int LANGUAGE sql AS $$ SELECT abs(a) $$;",
     "CREATE FUNCTION f(a int) RETURNS int LANGUAGE C SECURITY DEFINER AS 'x', 'f';",
     "DO $$ BEGIN PERFORM 1; END $$;",
+    "DO $$ BEGIN IF EXISTS (SELECT FROM pg_foreign_server) THEN ALTER SERVER \"s\" OPTIONS (SET a 'b'); END IF; END $$;",
+    "DO $$ BEGIN IF EXISTS (SELECT FROM pg_catalog.pg_foreign_server WHERE srvname = 's') THEN ALTER SERVER \"s\" OPTIONS (SET a 'b'); END IF; END $$;",
     "CREATE TABLE t (a int DEFAULT f());",
     "CREATE TABLE t (a int, CHECK (a > 1));",
     "CREATE TABLE t (a int, b int GENERATED ALWAYS AS (a + 1) STORED);",
@@ -148,6 +152,8 @@ GOOD = [
     "CREATE FUNCTION f(a int DEFAULT NULL, b text DEFAULT '=') RETURNS TABLE (c int) LANGUAGE C AS 'x', 'f';",
     "CREATE PROCEDURE f(a int, INOUT b bigint DEFAULT NULL) LANGUAGE C AS 'x', 'f';",
     "CREATE TABLE t (a bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, b text NOT NULL);",
+    "DO $$ BEGIN IF EXISTS (SELECT FROM pg_catalog.pg_foreign_server WHERE srvname OPERATOR(pg_catalog.=) 's') THEN "
+    "ALTER SERVER \"s\" OPTIONS (SET a 'b'); END IF; END $$;",
 ]
 
 wrong = ["not found: " + s for s in BAD if not check(OURS + s)]
