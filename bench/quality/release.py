@@ -2,7 +2,7 @@
 
     python release.py DIR > table.md
 
-DIR: heldout.json, seen.json, heldout_gen.json, infill.json (`dlm-model eval --json`), base_heldout.json, infill_base.json (base.py, infill.py); a missing one is left out.
+DIR: heldout.json, heldout_before.json (the model of before), seen.json, heldout_gen.json, infill.json (`dlm-model eval --json`), base_heldout.json, infill_base.json (base.py, infill.py); a missing one is left out.
 Differences to the base are paired row by row; intervals are of rows.py.
 """
 import json
@@ -73,6 +73,23 @@ def heldout(report, base):
     print("Over the baseline: " + verdict(100 * over[0], BAR_BASELINE) + ".\n")
 
 
+def before(report, earlier):
+    """The held-out tasks by the model of before and by this one, on the same rows."""
+    old = {e["task"]: e for e in earlier if e["kind"] == "labels" and e["task"] != "mean"}
+    tasks = [e for e in report if e["task"] in old]
+    if not tasks:
+        return
+    print("| task | before | now | now - before |\n|---|---|---|---|")
+    pairs = []
+    for e in tasks:
+        theirs = digits(old[e["task"]]["right"], old[e["task"]]["lines"], e["lines"])
+        pairs.append([int(d) - t for d, t in zip(e["right"], theirs)])
+        print(f"| {e['task']} | {sum(theirs) / len(theirs):.3f} | {e['accuracy']['value']:.3f} | {signed(rows.interval(pairs[-1:]))} |")
+    now = sum(e["accuracy"]["value"] for e in tasks) / len(tasks)
+    difference = rows.interval(pairs)
+    print(f"| **mean** | {now - difference[0]:.3f} | **{now:.3f}** | {signed(difference)} |\n")
+
+
 def seen(report):
     tasks = [e for e in report if e["kind"] == "labels" and e["task"] != "mean"]
     if not tasks:
@@ -121,6 +138,7 @@ def infill(report, base):
 def main():
     folder = pathlib.Path(sys.argv[1])
     heldout(lines(folder / "heldout.json"), document(folder / "base_heldout.json"))
+    before(lines(folder / "heldout.json"), lines(folder / "heldout_before.json"))
     seen(lines(folder / "seen.json"))
     generation(lines(folder / "heldout_gen.json"))
     infill(lines(folder / "infill.json"), document(folder / "infill_base.json"))

@@ -9,6 +9,7 @@
 #   PYTHON=...     with torch, transformers, tokenizers, safetensors, gguf, accelerate (default python3)
 #   BASE=FILE      base weights (default models/base/SmolLM2-135M-Instruct.Q4_1.gguf)
 #   THREADS=N      (default: all)
+#   BEFORE=FILE    the model that this one takes the place of, on the held-out tasks
 #
 # What is there already is not computed again, so an interrupted run goes on; the base's answers do not depend on the model and are copied from
 # bench/quality/results where they are whole. Last: OUT_FOLDER/table.md.
@@ -23,10 +24,10 @@ threads=${THREADS:-$(nproc)}
 here=bench/quality
 mkdir -p "$out"
 
-# evaluate NAME ROWS FILE...
+# evaluate MODEL NAME ROWS FILE...
 evaluate() {
-    local name=$1 rows=$2
-    shift 2
+    local model=$1 name=$2 rows=$3
+    shift 3
     [ -s "$out/$name.json" ] && return
     echo "== $name"
     # shellcheck disable=SC2086
@@ -47,9 +48,10 @@ done
 "$python" "$here/base.py" --folder models/dlm-135m --base "$base" --data "$data/eval/heldout" --rows "${ROWS:-0}" --threads "$threads" --out "$out/base_heldout.json"
 "$python" "$here/infill.py" base --folder models/dlm-135m --base "$base" --data "$out/gaps" --rows "${ROWS:-0}" --threads "$threads" --out "$out/infill_base.json"
 
-evaluate heldout "${ROWS:-0}" "$data"/eval/heldout/*.jsonl.gz
-evaluate infill "${ROWS:-0}" "$out"/gaps/infill_*.jsonl
-evaluate heldout_gen "${ROWS:-60}" "$data"/eval/heldout_gen/*.jsonl.gz
-evaluate seen "${ROWS:-60}" "${seen[@]}"
+evaluate "$model" heldout "${ROWS:-0}" "$data"/eval/heldout/*.jsonl.gz
+if [ -n "${BEFORE:-}" ]; then evaluate "$BEFORE" heldout_before "${ROWS:-0}" "$data"/eval/heldout/*.jsonl.gz; fi
+evaluate "$model" infill "${ROWS:-0}" "$out"/gaps/infill_*.jsonl
+evaluate "$model" heldout_gen "${ROWS:-60}" "$data"/eval/heldout_gen/*.jsonl.gz
+evaluate "$model" seen "${ROWS:-60}" "${seen[@]}"
 "$python" "$here/release.py" "$out" >"$out/table.md"
 cat "$out/table.md"
