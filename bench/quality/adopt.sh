@@ -16,6 +16,8 @@ old=$(cat "$model/DIGEST")
 grep -q '"BF16"' <(head -c 100000 "$adapter/adapter_model.safetensors") || { echo "$adapter: not in bf16" >&2; exit 1; }
 grep -q "$old" "$full" || { echo "$full does not declare $old" >&2; exit 1; }
 cp "$adapter/adapter_model.safetensors" "$adapter/adapter_config.json" "$model/"
+# the trainer names the file it began from; a PEFT adapter is known by the base's name
+sed -i -E 's|("base_model_name_or_path":\s*)"[^"]*"|\1"HuggingFaceTB/SmolLM2-135M-Instruct"|' "$model/adapter_config.json"
 make -s build/dlm-model
 build/dlm-model convert "${MODEL_BASE:-models/base/SmolLM2-135M-Instruct.Q4_1.gguf}" build/adopted.dlm --lora "$model" --weights "$(cat "$model/WEIGHTS")"
 new=$(build/dlm-model inspect build/adopted.dlm | awk '$1 == "digest" {print $2}')

@@ -67,9 +67,9 @@ def heldout(report, base):
     print(f"| **mean** | **{mean:.3f}** | {f'{mean - difference[0]:.3f}' if whole else ''} | {mean - over[0]:.3f} | {signed(difference) if whole else ''} | {signed(over)} | "
           f"{sum(e['ece'] for e in tasks) / len(tasks):.3f} |\n")
     if whole:
-        print("Over the base: " + verdict(100 * difference[0], BAR_BASE) + ".  ")
+        print("Over the base: " + verdict(100 * difference[0], BAR_BASE) + ".")
     elif base:
-        print(f"The base's figures cover {len(pairs)} of {len(tasks)} tasks.  ")
+        print(f"The base's figures cover {len(pairs)} of {len(tasks)} tasks.")
     print("Over the baseline: " + verdict(100 * over[0], BAR_BASELINE) + ".\n")
 
 
@@ -131,7 +131,7 @@ def infill(report, base):
         mine = sum(every) / len(every)
         best = max(rate["two_sided"], rate["following"])
         print(f"| **all** | {len(every)} | **{mine:.3f}** | " + " | ".join(f"{rate[k]:.3f}" for k in kinds) + " |\n")
-        print("Times the left-only base: " + (verdict(mine / rate["left"], BAR_LEFT, "{:.2f}") if rate["left"] else "the base has none right") + ".  ")
+        print("Times the left-only base: " + (verdict(mine / rate["left"], BAR_LEFT, "{:.2f}") if rate["left"] else "the base has none right") + ".")
         print("Share of the two-sided reference (the better of the two): " + (verdict(mine / best, BAR_TWO_SIDED, "{:.2f}") if best else "it has none right") + ".\n")
 
 

@@ -474,8 +474,8 @@ BEGIN
 	IF EXISTS (SELECT FROM pg_catalog.pg_foreign_server WHERE srvname OPERATOR(pg_catalog.=) 'dlm-135m'
 			AND srvoptions OPERATOR(pg_catalog.@>) '{digest=8056345f83f838ebf355250edd54c0755c020ae1f22bd1f2a45d55a852cab14c}') THEN
 		ALTER SERVER "dlm-135m" OPTIONS (
-			SET file 'bundled:8056345f83f838ebf355250edd54c0755c020ae1f22bd1f2a45d55a852cab14c',
-			SET digest '8056345f83f838ebf355250edd54c0755c020ae1f22bd1f2a45d55a852cab14c');
+			SET file 'bundled:ddaa9caf70dc5e6a2a5fb1e47f1a9ebf03674135ee76884c232b3315a156abcd',
+			SET digest 'ddaa9caf70dc5e6a2a5fb1e47f1a9ebf03674135ee76884c232b3315a156abcd');
 	END IF;
 END
 $$;

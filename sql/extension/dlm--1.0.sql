@@ -545,7 +545,7 @@ COMMENT ON FOREIGN DATA WRAPPER dlm IS
 	'its servers are the models of dlm';
 
 CREATE SERVER "dlm-135m" FOREIGN DATA WRAPPER dlm
-	OPTIONS (file 'bundled:8056345f83f838ebf355250edd54c0755c020ae1f22bd1f2a45d55a852cab14c', digest '8056345f83f838ebf355250edd54c0755c020ae1f22bd1f2a45d55a852cab14c');
+	OPTIONS (file 'bundled:ddaa9caf70dc5e6a2a5fb1e47f1a9ebf03674135ee76884c232b3315a156abcd', digest 'ddaa9caf70dc5e6a2a5fb1e47f1a9ebf03674135ee76884c232b3315a156abcd');
 COMMENT ON SERVER "dlm-135m" IS
 	'the default model: SmolLM2-135M-Instruct adapted to masked diffusion';
 GRANT USAGE ON FOREIGN SERVER "dlm-135m" TO PUBLIC;
