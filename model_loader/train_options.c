@@ -111,6 +111,7 @@ static const dl_option options[] = {
 	{"text_share", OPT_NUMBER, M(text_share), 0, 0, 1, NULL, "share of instruction rows trained as text"},
 	{"row_share", OPT_NUMBER, M(row_share), 0, 0, 1, NULL, "share of text rows that are masked as a whole"},
 	{"spans", OPT_INT, M(spans), 0, 1, 1000, NULL, "1 to so many spans of a text row"},
+	{"fields", OPT_NUMBER, M(fields), 0, 0, 1, NULL, "share of text rows of lines \"name: value\" whose last values are masked"},
 	{"cover_least", OPT_NUMBER, M(cover_least), ABOVE, 0, 1, NULL, "share of a text row that its spans cover: least"},
 	{"cover_most", OPT_NUMBER, M(cover_most), ABOVE, 0, 1, NULL, "and most"},
 	{"distill", OPT_NUMBER, M(distill), 0, 0, 1, NULL, "share of the target that is the base's own, where nothing is shown behind it"}

@@ -9,6 +9,7 @@
 
 #include <string.h>
 
+#include "fields.h"
 #include "fmath.h"
 #include "status.h"
 #include "stream.h"
@@ -83,7 +84,8 @@ dl_masking_check(const dl_masking *m, dlm_error *err)
 {
 	if (m->timesteps < 1)
 		return dl_fail(err, DLM_EINVAL, "", "masking needs at least one timestep");
-	if (!is_share(m->whole) || !is_share(m->text_share) || !is_share(m->row_share) || !is_share(m->distill))
+	if (!is_share(m->whole) || !is_share(m->text_share) || !is_share(m->row_share) || !is_share(m->fields) ||
+		!is_share(m->distill))
 		return dl_fail(err, DLM_EINVAL, "", "shares of masking must be in [0, 1]");
 	if (!is_share(m->cover_least) || !is_share(m->cover_most) || m->cover_least > m->cover_most)
 		return dl_fail(err, DLM_EINVAL, "", "the share of a row that spans cover must be in [0, 1], least before most");
@@ -265,7 +267,9 @@ choose_spans(const dl_masking *k, dl_stream *s, int32_t *list, int n)
 static int
 choose_canvas(const dl_masker *m, const dl_data_row *row, shape *s, const int32_t *ids, int32_t *list)
 {
+	const dl_masking *k = m->masking;
 	int			n = 0;
+	int			fields;
 
 	if (!s->as_text)
 	{
@@ -274,9 +278,12 @@ choose_canvas(const dl_masker *m, const dl_data_row *row, shape *s, const int32_
 		return n;
 	}
 	n = list_text_positions(m, row, ids, s->n, list);
-	if (dl_stream_uniform(&s->stream) < m->masking->row_share)
+	if (dl_stream_uniform(&s->stream) < k->row_share)
 		return n;
-	return choose_spans(m->masking, &s->stream, list, n);
+	if (k->fields > 0 && dl_stream_uniform(&s->stream) < k->fields &&
+		(fields = dl_choose_fields(m->ds->model->tok, &s->stream, k->spans, ids, list, n)) > 0)
+		return fields;
+	return choose_spans(k, &s->stream, list, n);
 }
 
 /* The engine's rule (dl_canvas_build): canvas, masked or not, and what predicts each run's first token. */

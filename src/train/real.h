@@ -137,6 +137,7 @@ typedef double dl_real;
 #define dl_mask_view		dl_mask_view_f64
 #define dl_mask_validation	dl_mask_validation_f64
 #define dl_mask_question	dl_mask_question_f64
+#define dl_choose_fields	dl_choose_fields_f64
 #define dl_batches_limits	dl_batches_limits_f64
 #define dl_batches_epoch_steps	dl_batches_epoch_steps_f64
 #define dl_batches_bytes	dl_batches_bytes_f64

@@ -25,7 +25,8 @@ typedef struct dl_masking
 	int			end_tokens;		/* instruction rows: 1 .. so many stop tokens follow the target in the canvas; 0: none */
 	double		text_share;		/* instruction rows trained as text rows instead, so that infilling survives */
 	double		row_share;		/* text rows: share whose whole row is the canvas; the others have spans */
-	int			spans;			/* 1 .. so many spans a row */
+	int			spans;			/* 1 .. so many spans a row, or fields */
+	double		fields;			/* of the others, share whose canvas is the values of their last lines, if all lines are "name: value" (fields.h) */
 	double		cover_least,	/* share of the row that the spans cover, uniform between the two */
 				cover_most;
 	double		distill;		/* share of the target that is the base's own, where a left-to-right model knows as much (mask.h) */

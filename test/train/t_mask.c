@@ -616,6 +616,89 @@ small_rows(const char *name)
 	bed_close(&b);
 }
 
+/* ------------------------------------------------------------------ fields */
+
+/* The targets of an example, as text. */
+static bool
+asks_for(const bed *b, const dl_example *e, const char *text)
+{
+	char		got[200];
+	size_t		n = 0;
+
+	for (int i = 0; i < e->n_ask && n < sizeof(got); i++)
+		n += dl_tok_bytes(b->f.model->tok, e->target[i], i > 0 ? e->target[i - 1] : e->ids[e->ask[0] - 1], got + n, sizeof(got) - n);
+	return n == strlen(text) && memcmp(got, text, n) == 0;
+}
+
+/* Known lines in front, the values of the last ones as canvas; names and line ends are shown. */
+static void
+last_values_are_canvas(void)
+{
+	bed			b;
+	int			one = 0;
+	dl_row_text row = data_plain("the boat: red\nsea: cold: and red\ntoday: a boat");
+
+	if (!bed_open(&b, "context", &(dl_dataset_options) {.row_tokens = 100}))
+		return;
+	data_add(b.ds, 0, &row);
+	b.masking = (dl_masking) {.timesteps = 1, .spans = 4, .cover_least = 0.1, .cover_most = 0.2, .fields = 1};
+	for (uint64_t draw = 0; draw < DRAWS; draw++)
+	{
+		dl_example	e = view(&b, 0, draw, 0);
+		bool		last = asks_for(&b, &e, " a boat");
+
+		check_example(&b, &b.ds->rows[0], &e, true);
+		one += last;
+		CHECK(last || asks_for(&b, &e, " cold: and red a boat"), "draw %d: %d tokens", (int) draw, e.n_ask);
+	}
+	CHECK(near(one, DRAWS / 2.0, DRAWS / 50.0), "one value in %d draws", one);
+	b.masking.spans = 1;
+	for (uint64_t draw = 0; draw < 100; draw++)
+	{
+		dl_example	e = view(&b, 0, draw, 0);
+
+		CHECK(asks_for(&b, &e, " a boat"), "no more than spans says");
+	}
+	b.masking.fields = 0.25;
+	one = 0;
+	for (uint64_t draw = 0; draw < DRAWS; draw++)
+	{
+		dl_example	e = view(&b, 0, draw, 0);
+
+		/* a span of ten to twenty in a hundred is shorter than the last value, or stands elsewhere nearly always */
+		one += asks_for(&b, &e, " a boat");
+	}
+	CHECK(near(one, DRAWS / 4.0, DRAWS / 25.0), "%d of %d are fields", one, DRAWS);
+	bed_close(&b);
+}
+
+/* Texts that are no rows of a table have spans as ever: at least one token, and not more than they may cover. */
+static void
+other_texts_have_spans(void)
+{
+	static const char *const texts[] = {"the boat: red", "the boat is red\nsea: cold", "the boat: red\n\nsea: cold", "the boat:\nsea: cold",
+		"\nthe boat: red\nsea: cold", "the boat: red\nsea", "the boat: red\nsea:"};
+	bed			b;
+
+	if (!bed_open(&b, "context", &(dl_dataset_options) {.row_tokens = 100}))
+		return;
+	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
+	{
+		dl_row_text row = data_plain(texts[i]);
+
+		data_add(b.ds, 0, &row);
+	}
+	b.masking = (dl_masking) {.timesteps = 1, .spans = 1, .fields = 1};
+	for (int r = 0; r < b.ds->n; r++)
+		for (uint64_t draw = 0; draw < 100; draw++)
+		{
+			dl_example	e = view(&b, r, draw, 0);
+
+			CHECK(e.n_ask == 1, "row %d: %d tokens", r, e.n_ask);
+		}
+	bed_close(&b);
+}
+
 /* --------------------------------------------------------------- functions */
 
 static bool
@@ -696,8 +779,8 @@ static void
 refusals(void)
 {
 	const dl_masking good = {.timesteps = 1, .spans = 1};
-	dl_masking	m[12];
-	static const char *const words[12] = {
+	dl_masking	m[13];
+	static const char *const words[13] = {
 		NULL, "masking needs at least one timestep", "shares of masking must be in [0, 1]",
 		"shares of masking must be in [0, 1]",
 		"shares of masking must be in [0, 1]",
@@ -706,10 +789,11 @@ refusals(void)
 		"masking needs at least one span, and no negative numbers of tokens",
 		"masking needs at least one span, and no negative numbers of tokens",
 		"masking needs at least one span, and no negative numbers of tokens",
-		"the power of a canvas' length must be at least 0", "the power of a canvas' length must be at least 0"
+		"the power of a canvas' length must be at least 0", "the power of a canvas' length must be at least 0",
+		"shares of masking must be in [0, 1]"
 	};
 
-	for (int i = 0; i < 12; i++)
+	for (int i = 0; i < 13; i++)
 		m[i] = good;
 	m[1].timesteps = 0;
 	m[2].whole = NAN;
@@ -722,8 +806,9 @@ refusals(void)
 	m[9].short_target = -1;
 	m[10].row_norm = -1;
 	m[11].row_norm = INFINITY;
+	m[12].fields = 2;
 	CHECK(dl_masking_check(&m[0], NULL) == DLM_OK, "good choices");
-	for (int i = 1; i < 12; i++)
+	for (int i = 1; i < 13; i++)
 		REFUSED(dl_masking_check(&m[i], &why), DLM_EINVAL, words[i]);
 }
 
@@ -750,6 +835,8 @@ main(void)
 	small_rows("context");
 	small_rows("llada");
 	small_rows("bert");
+	last_values_are_canvas();
+	other_texts_have_spans();
 	views_are_functions();
 	refusals();
 	return harness_end("t_mask");

@@ -244,7 +244,7 @@ command_line(const dlm_model *m)
 			  err.message);
 		n++;
 	}
-	CHECK(n == 45, "%d options", n);
+	CHECK(n == 46, "%d options", n);
 	free(o);
 	free(same);
 }
