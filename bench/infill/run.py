@@ -30,6 +30,7 @@ import rows  # noqa: E402
 
 METHODS = ("joint", "columns", "frequent", "nearest")
 EXAMPLES = 5                    # refusals of a column that the results file keeps
+SURROGATE_KEYS = ("id", "Id No")  # they say nothing of a row; a key that is a name does
 ZOO = ("number", "moment", "choice", "words", "device", "rule")
 
 
@@ -133,8 +134,7 @@ def fill_frequent(table, keys, state):
 
 def fill_nearest(table, keys, state):
     if "embeddings" not in state:
-        # a surrogate key says nothing; a key that is a name does
-        shown = [c for c in [table.key] + table.columns if c not in ("id", "Id No")]
+        shown = [c for c in [table.key] + table.columns if c not in SURROGATE_KEYS]
         text = "concat_ws(E'\\n', " + ", ".join(f"{literal(c.replace('_', ' ') + ': ')} || t.{name(c)}::text" for c in shown) + ")"
         lines = psql(WARM + BEGIN + f"SELECT json_build_array(t.{name(table.key)}::text, to_jsonb(t), dlm_embed({text})) FROM {table.sql} t "
                      f"WHERE t.{name(table.key)}::text IN ({', '.join(map(literal, table.pool))});\n" + END)

@@ -14,14 +14,22 @@ import time
 import run
 
 
+def shown(column):
+    """SQL of a cell as dlm_infill_row shows it."""
+    cell = f"t.{run.name(column)}"
+    return f"CASE WHEN pg_typeof({cell}) = 'boolean'::regtype THEN CASE {cell}::text WHEN 'true' THEN 'yes' ELSE 'no' END ELSE {cell}::text END"
+
+
 def text_of_rows(table, rows, copies):
     """SQL of a query with the column `text`: so many rows of the table, none of those that are judged."""
-    cells = ", ".join(f"({i}, {run.literal(c.replace('_', ' '))}, CASE WHEN pg_typeof(t.{run.name(c)}) = 'boolean'::regtype THEN CASE t.{run.name(c)}::text WHEN 'true' THEN 'yes' ELSE 'no' END ELSE t.{run.name(c)}::text END)" for i, c in enumerate([table.key] + table.columns)
-                      if c in table.fills or (i == 0 and c not in ("id", "Id No")))
+    key = f"t.{run.name(table.key)}"
+    columns = [(i, c) for i, c in enumerate([table.key] + table.columns) if c in table.fills or (i == 0 and c not in run.SURROGATE_KEYS)]
+    cells = ", ".join(f"({i}, {run.literal(c.replace('_', ' '))}, {shown(c)})" for i, c in columns)
     judged = ", ".join(map(run.literal, table.pool))
-    return (f"SELECT string_agg(v.label || ': ' || v.value, E'\\n' ORDER BY v.i > 0, md5(v.label || t.{run.name(table.key)}::text || copy)) AS text "
-            f"FROM (SELECT * FROM {table.sql} t WHERE t.{run.name(table.key)}::text NOT IN ({judged}) ORDER BY md5(t.{run.name(table.key)}::text) LIMIT {rows}) t, generate_series(1, {copies}) AS copy, LATERAL (VALUES {cells}) AS v (i, label, value) "
-            f"WHERE v.value IS NOT NULL GROUP BY t.{run.name(table.key)}, copy HAVING count(*) > 1")
+    chosen = f"SELECT * FROM {table.sql} t WHERE {key}::text NOT IN ({judged}) ORDER BY md5({key}::text) LIMIT {rows}"
+    return (f"SELECT string_agg(v.label || ': ' || v.value, E'\\n' ORDER BY v.i > 0, md5(v.label || {key}::text || copy)) AS text "
+            f"FROM ({chosen}) t, generate_series(1, {copies}) AS copy, LATERAL (VALUES {cells}) AS v (i, label, value) "
+            f"WHERE v.value IS NOT NULL GROUP BY {key}, copy HAVING count(*) > 1")
 
 
 def main():

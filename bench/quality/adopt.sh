@@ -19,8 +19,7 @@ cp "$adapter/adapter_model.safetensors" "$adapter/adapter_config.json" "$model/"
 # the trainer names the file it began from; a PEFT adapter is known by the base's name
 sed -i -E 's|("base_model_name_or_path":\s*)"[^"]*"|\1"HuggingFaceTB/SmolLM2-135M-Instruct"|' "$model/adapter_config.json"
 make -s build/dlm-model
-build/dlm-model convert "${MODEL_BASE:-models/base/SmolLM2-135M-Instruct.Q4_1.gguf}" build/adopted.dlm --lora "$model" --weights "$(cat "$model/WEIGHTS")"
-new=$(build/dlm-model inspect build/adopted.dlm | awk '$1 == "digest" {print $2}')
+read -r new _ < <(build/dlm-model convert "${MODEL_BASE:-models/base/SmolLM2-135M-Instruct.Q4_1.gguf}" build/adopted.dlm --lora "$model" --weights "$(cat "$model/WEIGHTS")")
 rm build/adopted.dlm
 echo "$new" >"$model/DIGEST"
 sed -i "s/$old/$new/g" "$full"

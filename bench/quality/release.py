@@ -32,6 +32,10 @@ def digits(right, own_lines, wanted):
     return [int(by_line[i]) for i in wanted]
 
 
+def of_kind(report, kind):
+    return [e for e in report if e["kind"] == kind and e["task"] != "mean"]
+
+
 def signed(values, scale=100):
     return f"{scale * values[0]:+.1f} ({scale * values[1]:+.1f} to {scale * values[2]:+.1f})"
 
@@ -41,7 +45,7 @@ def verdict(value, bar, form="{:.1f}"):
 
 
 def heldout(report, base):
-    tasks = [e for e in report if e["kind"] == "labels" and e["task"] != "mean"]
+    tasks = of_kind(report, "labels")
     if not tasks:
         return
     rule = base["best"] if base else None
@@ -75,7 +79,7 @@ def heldout(report, base):
 
 def before(report, earlier):
     """The held-out tasks by the model of before and by this one, on the same rows."""
-    old = {e["task"]: e for e in earlier if e["kind"] == "labels" and e["task"] != "mean"}
+    old = {e["task"]: e for e in of_kind(earlier, "labels")}
     tasks = [e for e in report if e["task"] in old]
     if not tasks:
         return
@@ -91,7 +95,7 @@ def before(report, earlier):
 
 
 def seen(report):
-    tasks = [e for e in report if e["kind"] == "labels" and e["task"] != "mean"]
+    tasks = of_kind(report, "labels")
     if not tasks:
         return
     over = rows.interval([[int(d) - e["baseline"] for d in e["right"]] for e in tasks])
@@ -101,7 +105,7 @@ def seen(report):
 
 
 def generation(report):
-    tasks = [e for e in report if e["kind"] == "generation" and e["task"] != "mean"]
+    tasks = of_kind(report, "generation")
     if tasks:
         print("| generation, held out | rows | chrF | ROUGE-L | exact |\n|---|---|---|---|---|")
         for e in tasks:
@@ -110,7 +114,7 @@ def generation(report):
 
 
 def infill(report, base):
-    tasks = [e for e in report if e["kind"] == "infill" and e["task"] != "mean"]
+    tasks = of_kind(report, "infill")
     if not tasks:
         return
     kinds = ("left", "two_sided", "following")
