@@ -2,7 +2,7 @@
 # make check: every test track. Last line "N passed, N failed".
 #
 #   test/run.sh              all tracks
-#   test/run.sh lint engine  only these (build, lint, engine, train, aarch64, avx512-model, regress, versions, tap, sanitize, fuzz)
+#   test/run.sh lint engine  only these (build, lint, engine, train, aarch64, avx512-model, regress, docs, versions, tap, sanitize, fuzz)
 #
 # A track reports each of its checks once; its output goes to build/check/TRACK.log,
 # of which the end is shown when something failed.
@@ -148,6 +148,19 @@ versions() {
     grep -E '^(PostgreSQL|pg_upgrade)' "$log" || true
 }
 
+# The documents' examples, on the default model: what they say is what is printed.
+docs() {
+    local home log=$logs/docs.log line
+    . test/cluster.sh
+    home=$(cluster_home "${TMPDIR:-/tmp}/dlm-docs-$$")
+    cluster_start "$home" "fsync = off"
+    python3 test/docs/examples.py >"$log" 2>&1
+    line=$(sed -n 's/^\([0-9]*\) passed, \([0-9]*\) failed$/\1 \2/p' "$log")
+    if [ -n "$line" ]; then count docs ${line% *} ${line#* } "$log"; else count "docs died" 0 1 "$log"; fi
+    cluster_stop "$home"
+    rm -rf "$home"
+}
+
 tap() {
     local log=$logs/tap.log
     if test/t/run.sh >"$log" 2>&1; then status=0; else status=1; fi
@@ -191,7 +204,7 @@ fuzz() {
 }
 
 tracks=("$@")
-[ "${#tracks[@]}" -gt 0 ] || tracks=(build lint engine train aarch64 avx512-model regress versions tap sanitize fuzz)
+[ "${#tracks[@]}" -gt 0 ] || tracks=(build lint engine train aarch64 avx512-model regress docs versions tap sanitize fuzz)
 for track in "${tracks[@]}"; do "$track"; done
 cat "$failures"
 printf '%d passed, %d failed\n' "$passed" "$failed"

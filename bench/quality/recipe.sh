@@ -2,23 +2,27 @@
 #
 # Development tasks (development.txt) and the last 5 % of each corpus file are left out. Files are mixed by the square root of
 # their rows. What is judged are labels and gaps of a word: label tasks count twice and the other tasks half, so that labels
-# are six of ten draws; texts, four times, are nearly two of ten, and three of ten tokens.
+# are half of the draws; texts, four times, are nearly two of ten. Rows of tables (records.py) are two of ten, with their last
+# values masked together, as a fill shows a row.
 
 tool=${TOOL:-build/dlm-model}
 gguf=${MODEL_BASE:-models/base/SmolLM2-135M-Instruct.Q4_1.gguf}
 
 # shellcheck disable=SC2034
 recipe=(--split train --part 0:0.95 --rows 4500 --row-tokens 128 --skip-long --rank 32 --alpha 64 --validation-share 0
-    --learning-rate 3e-4 --whole 0.5 --short-target 4 --row-norm 0.5 --end-tokens 6 --text-share 0.05)
+    --learning-rate 3e-4 --whole 0.5 --short-target 4 --row-norm 0.5 --end-tokens 6 --text-share 0.05
+    --fields 1)
 
-# mixture INSTRUCT CORPUS: the files with their weights, a line each
+# mixture INSTRUCT CORPUS RECORDS: the files with their weights, a line each; RECORDS is made of INSTRUCT where it is missing
 mixture() {
     local f
+    [ -e "$3" ] || { python3 bench/quality/records.py --data "$1" --out "$3.part" >&2 && mv "$3.part" "$3"; }
     for f in "$1"/*.jsonl.gz; do
         if grep -qx "$(basename "$f" .jsonl.gz)" bench/quality/development.txt; then continue; fi
         if [[ $(zcat "$f" 2>/dev/null | head -n 1) == *'"labels": ['* ]]; then echo "$f:2"; else echo "$f:0.5"; fi
     done
     for f in "$2"/*.txt.gz; do echo "$f:4"; done
+    printf '%s\n' "$3/records_labels.jsonl:26" "$3/records_tables.jsonl:13" "$3/records_words.jsonl:9"
 }
 
 # make_base FOLDER OUT.dlm [ATTENTION]: the base in f32 with the mask's embedding and nothing else of the adapter, made in FOLDER

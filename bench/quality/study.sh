@@ -30,7 +30,7 @@ train() {
     shift 4
     [ -e "$out/$name/adapter_config.json" ] && return
     echo "== $name: train"
-    mapfile -t files < <(mixture "$folder" "$data/corpus")
+    mapfile -t files < <(mixture "$folder" "$data/corpus" "$out/records_$(basename "$folder")")
     "$tool" train "$model" "${files[@]}" "${recipe[@]}" --steps "${STEPS:-40}" --batch-tokens "${TOKENS:-1024}" --schedule cosine --warmup 0.05 \
         --seed "$seed" --log "$out/$name.csv" --adapter "$out/$name" --quiet "$@"
 }

@@ -15,7 +15,7 @@ shift 2
 . bench/quality/recipe.sh
 
 if [ ! -e "$out/base.dlm" ]; then make_base "$out/mask" "$out/base.dlm"; fi
-mapfile -t files < <(mixture "$data/instruct" "$data/corpus")
+mapfile -t files < <(mixture "$data/instruct" "$data/corpus" "$out/records")
 
 exec "$tool" train "$out/base.dlm" "${files[@]}" "${recipe[@]}" --init models/dlm-135m --average 0.99 \
     --steps 3000 --batch-tokens 2048 --schedule constant --warmup 0.02 --seed 1 \
