@@ -31,7 +31,7 @@ typedef struct Attempt
 	DlmRowJob  *job;
 	int			gap;			/* being cast; n_gaps: the checks */
 	int			failed_check;	/* -1 */
-	const DlmRowReference *failed_reference;
+	const DlmRowKey *failed_key;
 } Attempt;
 
 /* ------------------------------------------------------------------- checks */
@@ -110,51 +110,6 @@ failing_check(DlmRowJob *job)
 	return failed;
 }
 
-/* A column's value in the row with its gaps filled. */
-static Datum
-value_of(const DlmRowJob *job, AttrNumber attnum, bool *isnull)
-{
-	for (int g = 0; g < job->n_gaps; g++)
-	{
-		if (job->gap[g].column->attnum != attnum)
-			continue;
-		*isnull = job->gap[g].text == NULL;
-		return job->gap[g].value;
-	}
-	*isnull = job->nulls[attnum - 1];
-	return job->values[attnum - 1];
-}
-
-/* A foreign key of several columns, none of them NULL, that refers to no row; NULL: there is none. */
-static const DlmRowReference *
-failing_reference(const DlmRowJob *job)
-{
-	const DlmRowReference *failed = NULL;
-	ListCell   *cell;
-
-	foreach(cell, job->type->references)
-	{
-		const DlmRowReference *r = lfirst(cell);
-		Oid			types[INDEX_MAX_KEYS];
-		Datum		values[INDEX_MAX_KEYS];
-		bool		isnull = false;
-
-		for (int i = 0; i < r->n && !isnull; i++)
-		{
-			types[i] = getBaseType(TupleDescAttr(job->type->desc, r->attnum[i] - 1)->atttypid);
-			values[i] = value_of(job, r->attnum[i], &isnull);
-		}
-		if (isnull || failed)
-			continue;
-		SPI_connect();
-		if (SPI_execute_with_args(r->exists, r->n, types, values, NULL, true, 1) != SPI_OK_SELECT)
-			elog(ERROR, "could not check foreign key \"%s\"", r->name);
-		failed = SPI_processed == 0 ? r : NULL;
-		SPI_finish();
-	}
-	return failed;
-}
-
 /* ----------------------------------------------------------------- attempts */
 
 static void
@@ -180,7 +135,7 @@ try_row(void *arg)
 	}
 	a->failed_check = failing_check(job);
 	if (a->failed_check < 0)
-		a->failed_reference = failing_reference(job);
+		a->failed_key = dlm_row_failing_key(job);
 	AtEOXact_GUC(false, level);
 	SetUserIdAndSecContext(user, security);
 	MemoryContextSwitchTo(before);
@@ -237,12 +192,12 @@ columns_of_check(const DlmRowJob *job, int check)
 }
 
 static Bitmapset *
-columns_of_reference(const DlmRowReference *r)
+columns_of_key(const DlmRowKey *key)
 {
 	Bitmapset  *vars = NULL;
 
-	for (int i = 0; i < r->n; i++)
-		vars = bms_add_member(vars, r->attnum[i] - FirstLowInvalidHeapAttributeNumber);
+	for (int i = 0; i < key->n; i++)
+		vars = bms_add_member(vars, key->attnum[i] - FirstLowInvalidHeapAttributeNumber);
 	return vars;
 }
 
@@ -282,16 +237,6 @@ check_error(const DlmRowJob *job, int check)
 	return why;
 }
 
-static ErrorData *
-reference_error(const DlmRowJob *job, const DlmRowReference *r)
-{
-	ErrorData  *why = palloc0(sizeof(ErrorData));
-
-	why->sqlerrcode = ERRCODE_FOREIGN_KEY_VIOLATION;
-	why->message = psprintf("the row violates foreign key constraint \"%s\" of \"%s\"", r->name, get_rel_name(job->type->relid));
-	return why;
-}
-
 DlmTry
 dlm_row_try(DlmRowJob *job)
 {
@@ -308,9 +253,9 @@ dlm_row_try(DlmRowJob *job)
 		job->n_blamed = 1;
 		return DLM_TRY_CAST;
 	}
-	if (a.failed_check < 0 && a.failed_reference == NULL)
+	if (a.failed_check < 0 && a.failed_key == NULL)
 		return DLM_TRY_LEGAL;
-	blame(job, a.failed_reference ? columns_of_reference(a.failed_reference) : columns_of_check(job, a.failed_check));
-	job->why = a.failed_reference ? reference_error(job, a.failed_reference) : check_error(job, a.failed_check);
+	blame(job, a.failed_key ? columns_of_key(a.failed_key) : columns_of_check(job, a.failed_check));
+	job->why = a.failed_key ? dlm_row_key_error(job, a.failed_key) : check_error(job, a.failed_check);
 	return DLM_TRY_CHECK;
 }

@@ -116,6 +116,13 @@ extern bool dlm_row_settle(DlmRowJob *job);
 /* The row with its gaps filled, in the CurrentMemoryContext. */
 extern Datum dlm_row_datum(const DlmRowJob *job);
 
+/* -- row_keys.c -- */
+
+/* The first key that the row with its gaps filled does not keep, as the current user; NULL: there is none. */
+extern const DlmRowKey *dlm_row_failing_key(const DlmRowJob *job);
+
+extern ErrorData *dlm_row_key_error(const DlmRowJob *job, const DlmRowKey *key);
+
 /* -- row_check.c -- */
 
 /* What one try came to. */

@@ -53,12 +53,6 @@ text_column(Relation rel, AttrNumber key)
 	return NULL;
 }
 
-static char *
-qualified(Oid table)
-{
-	return quote_qualified_identifier(get_namespace_name(get_rel_namespace(table)), get_rel_name(table));
-}
-
 static void
 set_reference(Oid table, AttrNumber key, bool whole, Reference *out)
 {
@@ -96,39 +90,6 @@ find_reference(const DlmRowType *t, const DlmColumn *c, Reference *out)
 	}
 	relation_close(rel, AccessShareLock);
 	return keys <= INDEX_MAX_KEYS;
-}
-
-/* Keys of one column are closed sets; what several columns say together is asked for (row_check.c). */
-void
-dlm_row_references(DlmRowType *t)
-{
-	Relation	rel = relation_open(t->relid, AccessShareLock);
-	ListCell   *cell;
-
-	foreach(cell, RelationGetFKeyList(rel))
-	{
-		ForeignKeyCacheInfo *key = lfirst(cell);
-		DlmRowReference *r;
-		StringInfoData exists;
-
-		if (key->nkeys < 2)
-			continue;
-		r = palloc0(sizeof(DlmRowReference));
-		r->name = get_constraint_name(key->conoid);
-		r->n = key->nkeys;
-		initStringInfo(&exists);
-		appendStringInfo(&exists, "SELECT 1 FROM %s WHERE ", qualified(key->confrelid));
-		for (int i = 0; i < key->nkeys; i++)
-		{
-			r->attnum[i] = key->conkey[i];
-			appendStringInfo(&exists, "%s%s %s $%d", i > 0 ? " AND " : "",
-							 quote_identifier(get_attname(key->confrelid, key->confkey[i], false)),
-							 dlm_operator(getBaseType(get_atttype(key->confrelid, key->confkey[i])), true), i + 1);
-		}
-		r->exists = exists.data;
-		t->references = lappend(t->references, r);
-	}
-	relation_close(rel, AccessShareLock);
 }
 
 /* ------------------------------------------------------------------ queries */
@@ -199,12 +160,12 @@ read_candidates(const DlmRowType *t, DlmColumn *c, const Reference *r)
 	{
 		initStringInfo(&command);
 		appendStringInfo(&command, "SELECT %s FROM unnest($1) WITH ORDINALITY AS f(v, i), %s AS k WHERE k.%s %s f.v ORDER BY f.i LIMIT %d",
-						 columns, qualified(r->table), key, dlm_operator(r->type, true), DLM_CANDIDATES);
+						 columns, dlm_row_relation(r->table), key, dlm_operator(r->type, true), DLM_CANDIDATES);
 		query(c, t->context, command.data, 1, &array, &frequent);
 	}
 	initStringInfo(&command);
 	appendStringInfo(&command, "SELECT DISTINCT ON (k.%s) %s FROM %s AS k WHERE k.%s IS NOT NULL ORDER BY k.%s LIMIT %d",
-					 key, columns, qualified(r->table), key, key, DLM_CANDIDATES);
+					 key, columns, dlm_row_relation(r->table), key, key, DLM_CANDIDATES);
 	query(c, t->context, command.data, 0, NULL, NULL);
 }
 

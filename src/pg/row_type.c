@@ -220,7 +220,7 @@ fill_columns(DlmRowType *t, Relation rel)
 		set_column(t, i);
 	learn_from_table(t, t->desc->constr);
 	if (t->table)
-		dlm_row_references(t);
+		dlm_row_keys(t);
 	for (int i = 0; i < t->desc->natts; i++)
 	{
 		DlmColumn  *c = &t->columns[i];

@@ -12,6 +12,7 @@
  *	row_constraints.c	sets, bounds and expressions that CHECKs give
  *	row_patterns.c		types and bounds as patterns
  *	row_references.c	candidates of foreign keys
+ *	row_keys.c			keys that only other rows can judge
  *	row_common.c		texts that are one of few
  *	row_priors.c		how common values are
  *	row_values.c		values as text and back
@@ -73,14 +74,18 @@ typedef struct DlmColumn
 	bool		by_reference;
 } DlmColumn;
 
-/* A foreign key of several columns: each has candidates of its own, and the row must be one that is there. */
-typedef struct DlmRowReference
+/*
+ * A foreign key of several columns: each has candidates of its own, and the row must be one that is there. Or a unique
+ * one of the row's own table, that no other row may have.
+ */
+typedef struct DlmRowKey
 {
-	char	   *name;			/* of the constraint */
+	char	   *name;			/* of the constraint or index */
+	bool		unique;
 	char	   *exists;			/* query that gives a row if there is one; $1 .. $n are the columns */
 	int			n;
 	AttrNumber	attnum[INDEX_MAX_KEYS];
-} DlmRowReference;
+} DlmRowKey;
 
 typedef struct DlmRowType
 {
@@ -95,7 +100,7 @@ typedef struct DlmRowType
 	int			n_checks;
 	struct ExprState **generated;	/* [desc->natts], NULL: not a generated column; NULL: there is none */
 	struct EState *estate;
-	List	   *references;		/* of DlmRowReference */
+	List	   *keys;			/* of DlmRowKey */
 } DlmRowType;
 
 /*
@@ -133,8 +138,13 @@ extern void dlm_column_pattern(DlmColumn *c);
 /* Candidates of the column where it is a foreign key of its own, as the current user sees them. */
 extern void dlm_column_reference(const DlmRowType *t, DlmColumn *c);
 
-/* The foreign keys of several columns. */
-extern void dlm_row_references(DlmRowType *t);
+/* -- row_keys.c -- */
+
+/* Foreign keys of several columns, and unique ones. */
+extern void dlm_row_keys(DlmRowType *t);
+
+/* schema.table, quoted */
+extern char *dlm_row_relation(Oid relid);
 
 /* -- row_values.c -- */
 

@@ -79,11 +79,14 @@ from_clause(const DlmFill *f)
 	return psprintf(" FROM %s AS \"dlm row\"", f->table);
 }
 
-/* Run a query whose arguments from $first on are the texts of a key. */
+/*
+ * The rows as they are by now: in the caller's own transaction what has been written there too, so that no unique value is
+ * taken twice.
+ */
 static void
-select_rows(const char *command, int nargs, Oid *types, Datum *values, const char *nulls)
+select_rows(const DlmFill *f, const char *command, int nargs, Oid *types, Datum *values, const char *nulls)
 {
-	if (SPI_execute_with_args(command, nargs, types, values, nulls, true, 0) != SPI_OK_SELECT)
+	if (SPI_execute_with_args(command, nargs, types, values, nulls, f->commit, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not read the rows of a fill");
 }
 
@@ -114,7 +117,7 @@ dlm_fill_count(const DlmFill *f)
 		n = put_key(f, f->position, types, values, nulls, 0);
 	}
 	SPI_connect();
-	select_rows(command.data, n, types, values, nulls);
+	select_rows(f, command.data, n, types, values, nulls);
 	rows = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
 	SPI_finish();
 	return rows;
@@ -182,7 +185,7 @@ read_rows(DlmFill *f, char **key, bool one)
 		appendStringInfo(&command, "%s\"dlm row\".%s", i > 0 ? ", " : " ORDER BY ", quote_identifier(f->key[i]));
 	appendStringInfo(&command, " LIMIT %d", f->batch);
 	SPI_connect();
-	select_rows(command.data, n, types, values, nulls);
+	select_rows(f, command.data, n, types, values, nulls);
 	rows = take_rows(f, context);
 	SPI_finish();
 	return rows;

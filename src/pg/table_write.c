@@ -34,7 +34,7 @@ typedef struct Cell
 	double		confidence;
 } Cell;
 
-typedef enum Written { WRITTEN, NOT_THERE } Written;
+typedef enum Written { WRITTEN, NOT_THERE, TAKEN } Written;
 
 typedef struct Writer
 {
@@ -209,13 +209,20 @@ write_row(void *arg)
 
 /* False: the row failed, and its error is f->last_error; what ends the statement is raised. */
 static bool
-attempt(Writer *w)
+attempt(Writer *w, bool again)
 {
 	ErrorData  *error = dlm_subtransaction(write_row, w);
 	int			category = error ? ERRCODE_TO_CATEGORY(error->sqlerrcode) : 0;
 
 	if (error == NULL)
 		return true;
+	/* another row of the batch, or another session, was there first: the row is computed again, and sees it */
+	if (error->sqlerrcode == ERRCODE_UNIQUE_VIOLATION && !again)
+	{
+		FreeErrorData(error);
+		w->outcome = TAKEN;
+		return true;
+	}
 	if (category == ERRCODE_OPERATOR_INTERVENTION || category == ERRCODE_SYSTEM_ERROR ||
 		category == ERRCODE_INSUFFICIENT_RESOURCES || category == ERRCODE_SYNTAX_ERROR_OR_ACCESS_RULE_VIOLATION ||
 		category == ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE)
@@ -255,9 +262,9 @@ dlm_fill_write(DlmFill *f, const DlmJob *job, DlmFillRow *row, bool again)
 		if (f->last_error == NULL)
 			f->last_error = MemoryContextStrdup(job->context, "no legal value was found");
 	}
-	else if (!attempt(&w))
+	else if (!attempt(&w, again))
 		f->counts.failed++;
-	else if (w.outcome == NOT_THERE)
+	else if (w.outcome != WRITTEN)
 	{
 		f->counts.skipped++;
 		if (!again)
