@@ -3,7 +3,8 @@
     python3 test/docs/examples.py [--write] [FILE.md ...]          README.md and docs/*.md
 
 On the server that PG* names, each document in a new database with the extension. Checked are fenced blocks without a language whose lines begin with "=# ",
-a statement to its semicolon and what it prints. A document's blocks share the database. Comments, which no reader sees, say the rest:
+a statement to its semicolon and what it prints; and blocks of the language sql that one of the language text follows. A document's blocks share the database. Comments,
+which no reader sees, say the rest:
 
     <!-- before: SQL -->                what has to be there before the next block
     <!-- not run: why -->               the next block is not run
@@ -26,10 +27,11 @@ ENDS = re.compile(r";\s*(--.*)?$")
 COMMENT = re.compile(r"<!-- (before|not run|file [^:]+):\s(.*?) *-->", re.S)
 
 
-def psql(database, sql, options=()):
-    """What psql prints of a statement, messages first."""
-    done = subprocess.run(["psql", "-Xq", "-d", database, *options, "-c", sql], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT)
-    return done.stdout
+def psql(database, sql, options=(), script=False):
+    """What psql prints of a statement, or of each of several (script), messages first."""
+    command = ["psql", "-Xq", "-d", database, *options, *(["-f", "-"] if script else ["-c", sql])]
+    done = subprocess.run(command, input=sql if script else None, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT)
+    return re.sub(r"^psql:<stdin>:\d+: ", "", done.stdout, flags=re.M)
 
 
 class Example:
@@ -70,23 +72,28 @@ def examples_of(lines, first, last):
 
 
 def blocks_of(lines):
-    """Each block without a language that has a prompt: the comments above it, its first line and the line behind its last."""
-    comments, open_at, i = [], None, 0
+    """
+    Each block with a prompt, and each of text behind one of sql: the comments above it, its first line, the line behind its last, and
+    its statements where they stand before it.
+    """
+    comments, open_at, sql, i = [], None, None, 0
     while i < len(lines):
-        if lines[i].startswith("<!-- ") and open_at is None:
+        line = lines[i]
+        if line.startswith("<!-- ") and open_at is None:
             end = next(k for k in range(i, len(lines)) if "-->" in lines[k])
             comments += COMMENT.findall("\n".join(lines[i:end + 1]))
             i = end
-        elif lines[i].startswith("```"):
-            if open_at is None:
-                open_at, plain = i + 1, lines[i].strip() == "```"
-            else:
-                if plain and any(line.startswith(PROMPT) for line in lines[open_at:i]):
-                    yield comments, open_at, i
-                    comments = []
-                open_at = None
+        elif line.startswith("```") and open_at is None:
+            open_at, language = i + 1, line[3:].strip()
+        elif line.startswith("```"):
+            prompted = language == "" and any(text.startswith(PROMPT) for text in lines[open_at:i])
+            if prompted or (language == "text" and sql is not None):
+                yield comments, open_at, i, None if prompted else sql
+                comments = []
+            sql, open_at = "\n".join(lines[open_at:i]) if language == "sql" else None, None
+        elif line and open_at is None:
+            sql = None
         i += 1
-    yield comments, i, i
 
 
 class Document:
@@ -117,13 +124,18 @@ class Document:
         if "ERROR:" in printed:
             self.compare(f"{self.path.name}: before line {line}", [], printed.split("\n"))
 
-    def block(self, comments, lines, first, last):
-        """Run a block; the lines that replace it."""
+    def block(self, comments, lines, first, last, sql):
+        """Run a block, or the statements whose output it is; the lines that replace it."""
         new = list(lines[first:last])
         if any(kind == "not run" for kind, _ in comments):
             return new
-        for kind, sql in comments:
-            self.prepare(kind, sql, first + 1)
+        for kind, what in comments:
+            self.prepare(kind, what, first + 1)
+        if sql is not None:
+            said = [line.rstrip() for line in new]
+            got = [line.rstrip() for line in psql(self.database, sql, script=True).rstrip("\n").split("\n")]
+            self.compare(f"{self.path.name}, line {first + 1}: {sql}", said, got)
+            return got
         for example, printed in reversed([(e, self.run(e, lines)) for e in examples_of(lines, first, last)]):
             new[example.first - first:example.last - first] = printed
         return new
@@ -142,8 +154,8 @@ class Document:
         subprocess.run(["createdb", self.database], check=True)
         psql(self.database, "CREATE EXTENSION dlm")
         lines = self.path.read_text().split("\n")
-        blocks = [(c, f, l, self.block(c, lines, f, l)) for c, f, l in blocks_of(lines)]
-        for _, first, last, new in reversed(blocks):
+        blocks = [(first, last, self.block(comments, lines, first, last, sql)) for comments, first, last, sql in blocks_of(lines)]
+        for first, last, new in reversed(blocks):
             lines[first:last] = new
         if self.write:
             self.path.write_text("\n".join(lines))
@@ -157,7 +169,7 @@ def main():
     args = p.parse_args()
     passed = failed = 0
     for path in args.files or [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
-        if PROMPT not in path.read_text():
+        if not list(blocks_of(path.read_text().split("\n"))):
             continue
         document = Document(path, args.write)
         document.check()
