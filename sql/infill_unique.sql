@@ -54,5 +54,15 @@ SELECT count(DISTINCT medal) AS medals, count(DISTINCT room) AS rooms FROM guest
 ROLLBACK;
 SELECT count(medal) AS medals FROM guest;
 
+-- an owner that may not read its own table: the table decides
+CREATE ROLE regress_dlm_owner;
+GRANT USAGE, CREATE ON SCHEMA regress_unique TO regress_dlm_owner;
+ALTER TABLE guest OWNER TO regress_dlm_owner;
+UPDATE guest SET medal = 'gold' WHERE id = 1;
+REVOKE SELECT ON guest FROM regress_dlm_owner;
+SELECT (dlm_infill_row(g, '{"columns": ["medal"]}')).medal IS NOT NULL AS medal FROM guest AS g WHERE id = 2;
+DROP OWNED BY regress_dlm_owner;
+DROP ROLE regress_dlm_owner;
+
 DROP SCHEMA regress_unique CASCADE;
 SELECT dlm_drop_model('tiny unique');

@@ -135,10 +135,12 @@ extern bool pq_check_connection(void);
 #define dlm_wrapper_aclcheck(wrapper, role) \
 	object_aclcheck(ForeignDataWrapperRelationId, (wrapper), (role), ACL_USAGE)
 #define dlm_server_ownercheck(server, role)	object_ownercheck(ForeignServerRelationId, (server), (role))
+#define dlm_schema_aclcheck(schema, role)	object_aclcheck(NamespaceRelationId, (schema), (role), ACL_USAGE)
 #else
 #define dlm_server_aclcheck(server, role)	pg_foreign_server_aclcheck((server), (role), ACL_USAGE)
 #define dlm_wrapper_aclcheck(wrapper, role) pg_foreign_data_wrapper_aclcheck((wrapper), (role), ACL_USAGE)
 #define dlm_server_ownercheck(server, role)	pg_foreign_server_ownercheck((server), (role))
+#define dlm_schema_aclcheck(schema, role)	pg_namespace_aclcheck((schema), (role), ACL_USAGE)
 #endif
 
 /* Names of wait events of extensions exist from 17 on; before, all are "Extension". `cache` is a static uint32, 0 at first. */

@@ -12,8 +12,10 @@
 
 #include "access/genam.h"
 #include "access/relation.h"
+#include "catalog/pg_namespace.h"
 #include "executor/spi.h"
 #include "lib/stringinfo.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
@@ -93,6 +95,10 @@ add_unique_keys(DlmRowType *t, Relation rel)
 {
 	ListCell   *cell;
 
+	/* an owner may have taken these rights from itself: then the table decides */
+	if (pg_class_aclcheck(t->relid, t->owner, ACL_SELECT) != ACLCHECK_OK ||
+		dlm_schema_aclcheck(RelationGetNamespace(rel), t->owner) != ACLCHECK_OK)
+		return;
 	foreach(cell, RelationGetIndexList(rel))
 	{
 		Relation	index = index_open(lfirst_oid(cell), AccessShareLock);
