@@ -161,7 +161,7 @@ dlm_load_check_name(const char *name, bool replace)
 		ereport(ERROR,
 				(errcode(ERRCODE_NAME_TOO_LONG),
 				 errmsg("the name of a model must be shorter than %d bytes", NAMEDATALEN)));
-	server = GetForeignServerByName(name, true);
+	server = dlm_registry_server_by_name(name);
 	if (server != NULL && !(replace && server->fdwid == dlm_registry_wrapper()))
 		ereport(ERROR,
 				(errcode(ERRCODE_DUPLICATE_OBJECT),

@@ -229,10 +229,12 @@ users_of(const uint8 digest[32], List *servers)
 
 	foreach(cell, servers)
 	{
-		ForeignServer *server = GetForeignServer(lfirst_oid(cell));
+		ForeignServer *server = GetForeignServerExtended(lfirst_oid(cell), FSV_MISSING_OK);
 		DlmServerOptions options;
 		uint8		other[32];
 
+		if (server == NULL)
+			continue;			/* dropped since the list was made */
 		dlm_registry_options(server->options, &options);
 		if (options.digest != NULL && dlm_parse_hex(options.digest, other) && memcmp(other, digest, 32) == 0)
 			names = accumArrayResult(names, CStringGetTextDatum(server->servername), false, TEXTOID,

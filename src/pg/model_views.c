@@ -160,12 +160,16 @@ dlm_sql_model_info(PG_FUNCTION_ARGS)
 	Datum		values[N_COLS];
 	bool		nulls[N_COLS];
 	DlmModelRef *ref;
+	ForeignServer *server;
 	TupleDesc	desc;
 
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
 	ref = dlm_registry_resolve(PG_ARGISNULL(0) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(0)));
-	put_server(values, nulls, GetForeignServer(ref->serverid));
+	server = GetForeignServerExtended(ref->serverid, FSV_MISSING_OK);
+	if (server == NULL)			/* dropped meanwhile: say so as for any name */
+		server = dlm_registry_server(ref->name, false);
+	put_server(values, nulls, server);
 	put_info(values, nulls, ref);
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
 }

@@ -292,12 +292,20 @@ unknown_model(const char *name)
 }
 
 ForeignServer *
+dlm_registry_server_by_name(const char *name)
+{
+	Oid			oid = get_foreign_server_oid(name, true);
+
+	return OidIsValid(oid) ? GetForeignServerExtended(oid, FSV_MISSING_OK) : NULL;
+}
+
+ForeignServer *
 dlm_registry_server(const char *name, bool missing_ok)
 {
 	ForeignServer *server = NULL;
 
 	if (strlen(name) < NAMEDATALEN)
-		server = GetForeignServerByName(name, true);
+		server = dlm_registry_server_by_name(name);
 	if (server != NULL && server->fdwid == dlm_registry_wrapper())
 		return server;
 	if (!missing_ok)

@@ -77,6 +77,9 @@ extern void dlm_registry_options(List *options, DlmServerOptions *out);
 /* The server of a model's name; NULL or 42704 when it is none of ours. No rights are checked. */
 extern ForeignServer *dlm_registry_server(const char *name, bool missing_ok);
 
+/* A server, of whatever wrapper; NULL where there is none, also if it is dropped between the look at its name and the one at it. */
+extern ForeignServer *dlm_registry_server_by_name(const char *name);
+
 /*
  * Map the model of a server into *ref, pinned as by resolve; *path is where
  * its file should lie. False with *err filled when the file cannot be used.
