@@ -6,9 +6,9 @@ On the server that PG* names, each document in a new database with the extension
 a statement to its semicolon and what it prints; and blocks of the language sql that one of the language text follows. A document's blocks share the database. Comments,
 which no reader sees, say the rest:
 
-    <!-- before: SQL -->                what has to be there before the next block
-    <!-- not run: why -->               the next block is not run
-    <!-- file PATH: SQL -->             what the SQL returns is the file's text
+    <!-- before: SQL -->                right above a block: what has to be there before it
+    <!-- not run: why -->               right above a block: it is not run
+    <!-- file PATH: SQL -->             right above a block: what the SQL returns is the file's text
 
 What is compared are the lines: a document may leave out column names and "(2 rows)", and the job's number that a CALL returns. --write puts what came out in the
 place of what the document says, in the same form. The last line is "N passed, N failed".
@@ -68,6 +68,8 @@ def examples_of(lines, first, last):
         if found and sql is None:
             found[-1].last = i + 1
         i += 1
+    if sql is not None:
+        sys.exit(f"line {last}: the statement has no end: {sql}")
     return found
 
 
@@ -89,10 +91,11 @@ def blocks_of(lines):
             prompted = language == "" and any(text.startswith(PROMPT) for text in lines[open_at:i])
             if prompted or (language == "text" and sql is not None):
                 yield comments, open_at, i, None if prompted else sql
+            if language != "sql":
                 comments = []
             sql, open_at = "\n".join(lines[open_at:i]) if language == "sql" else None, None
         elif line and open_at is None:
-            sql = None
+            comments, sql = [], None
         i += 1
 
 
@@ -111,7 +114,7 @@ class Document:
 
     def compare_file(self, path, sql):
         got = psql(self.database, sql, ("-At",))
-        if self.write:
+        if self.write and "ERROR:" not in got:
             (ROOT / path).write_text(got)
         self.compare(f"{self.path.name}: {path}", [] if (ROOT / path).read_text() == got else ["another text"], [])
 
