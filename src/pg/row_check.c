@@ -2,9 +2,9 @@
  * row_check.c - is a filled row legal? The real casts and the real checks say.
  *
  * Input functions of domains, and the checks of tables, are code of the
- * table's owner. It runs as that role, in a security-restricted operation, as
- * PostgreSQL runs the functions of an index: a superuser who fills a hostile
- * table lends it no rights. What it raises is caught in a subtransaction; a
+ * table's owner. It runs in a security-restricted operation, as that role where
+ * the caller may do more (owner.h): a superuser who fills a hostile table lends
+ * it no rights. What it raises is caught in a subtransaction; a
  * parallel plan cannot begin one, so the functions that fill rows are parallel
  * unsafe, and below another that is not, what it raises ends the statement.
  */
@@ -24,6 +24,7 @@
 #include "utils/rel.h"
 
 #include "errors.h"
+#include "owner.h"
 #include "row_job.h"
 
 typedef struct Attempt
@@ -123,7 +124,7 @@ try_row(void *arg)
 	MemoryContext before = MemoryContextSwitchTo(job->context);
 
 	GetUserIdAndSecContext(&user, &security);
-	SetUserIdAndSecContext(job->type->owner, security | SECURITY_RESTRICTED_OPERATION);
+	SetUserIdAndSecContext(dlm_role_of_code(job->type->owner), security | SECURITY_RESTRICTED_OPERATION);
 	level = NewGUCNestLevel();
 	for (a->gap = 0; a->gap < job->n_gaps; a->gap++)
 	{
@@ -134,10 +135,10 @@ try_row(void *arg)
 		gap->value = InputFunctionCall(&gap->column->input, gap->text, gap->column->ioparam, gap->column->typmod);
 	}
 	a->failed_check = failing_check(job);
-	if (a->failed_check < 0)
-		a->failed_key = dlm_row_failing_key(job);
 	AtEOXact_GUC(false, level);
 	SetUserIdAndSecContext(user, security);
+	if (a->failed_check < 0)
+		a->failed_key = dlm_row_failing_key(job);
 	MemoryContextSwitchTo(before);
 }
 

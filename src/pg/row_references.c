@@ -159,8 +159,8 @@ read_candidates(const DlmRowType *t, DlmColumn *c, const Reference *r)
 	if (frequent_values(t, c, r, &array, &frequent))
 	{
 		initStringInfo(&command);
-		appendStringInfo(&command, "SELECT %s FROM unnest($1) WITH ORDINALITY AS f(v, i), %s AS k WHERE k.%s %s f.v ORDER BY f.i LIMIT %d",
-						 columns, dlm_row_relation(r->table), key, dlm_operator(r->type, true), DLM_CANDIDATES);
+		appendStringInfo(&command, "SELECT %s FROM unnest($1) WITH ORDINALITY AS f(v, i), %s AS k WHERE %s %s f.v ORDER BY f.i LIMIT %d",
+						 columns, dlm_row_relation(r->table), dlm_plain_column(r->type, psprintf("k.%s", key)), dlm_operator(r->type, true), DLM_CANDIDATES);
 		query(c, t->context, command.data, 1, &array, &frequent);
 	}
 	initStringInfo(&command);

@@ -217,8 +217,13 @@ dlm_row_settle(DlmRowJob *job)
 {
 	MemoryContext before = MemoryContextSwitchTo(job->context);
 	bool		legal = false;
+	int			most = MOST_TRIES;
 
-	for (int i = 0; i < MOST_TRIES; i++)
+	/* one gap after the other, all its choices if need be: a unique column may leave the last one alone */
+	for (int g = 0; g < job->n_gaps; g++)
+		most += job->gap[g].choice >= 0 ? job->gap[g].column->n_values : 0;
+	job->hopeless = true;
+	for (int i = 0; i < most; i++)
 	{
 		DlmTry		outcome = dlm_row_try(job);
 		DlmRowGap  *gap = &job->gap[job->at];

@@ -82,9 +82,10 @@ typedef struct DlmRowKey
 {
 	char	   *name;			/* of the constraint or index */
 	bool		unique;
-	char	   *exists;			/* query that gives a row if there is one; $1 .. $n are the columns */
-	int			n;
-	AttrNumber	attnum[INDEX_MAX_KEYS];
+	char	   *exists;			/* query that gives a row if there is one */
+	int			n;				/* columns of the key: $1 .. $n */
+	int			n_args;			/* with the primary key that tells another row from this one: $n + 1 .. $n_args */
+	AttrNumber	attnum[2 * INDEX_MAX_KEYS];
 } DlmRowKey;
 
 typedef struct DlmRowType
@@ -140,7 +141,7 @@ extern void dlm_column_reference(const DlmRowType *t, DlmColumn *c);
 
 /* -- row_keys.c -- */
 
-/* Foreign keys of several columns, and unique ones. */
+/* Foreign keys of several columns, and unique ones, as far as the current user may look rows up by them. */
 extern void dlm_row_keys(DlmRowType *t);
 
 /* schema.table, quoted */
@@ -160,6 +161,12 @@ extern Datum dlm_value_input(Oid type, const char *text);
 
 /* Does reading a value of the type run no code but that of types that a superuser made? */
 extern bool dlm_value_is_plain(Oid type);
+
+/*
+ * SQL of a column as a value of the type, which is no domain. An operator beside it is found by this type alone: of a
+ * domain's column another one might be nearer, that somebody has put into the operator's schema.
+ */
+extern char *dlm_plain_column(Oid type, const char *column);
 
 /* "OPERATOR(schema.=)" of the type's own order, or "...>"; 42883 where it has none. */
 extern char *dlm_operator(Oid type, bool equal);

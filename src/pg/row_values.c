@@ -76,6 +76,12 @@ dlm_value_is_plain(Oid type)
 }
 
 char *
+dlm_plain_column(Oid type, const char *column)
+{
+	return psprintf("CAST(%s AS %s)", column, format_type_extended(type, -1, FORMAT_TYPE_TYPEMOD_GIVEN | FORMAT_TYPE_FORCE_QUALIFY));
+}
+
+char *
 dlm_operator(Oid type, bool equal)
 {
 	TypeCacheEntry *entry = lookup_type_cache(type, equal ? TYPECACHE_EQ_OPR : TYPECACHE_GT_OPR);

@@ -436,6 +436,7 @@ dlm_fill_from_job(const DlmJob *job)
 	f->counts.written = (int64) dlm_json_number(json, "written");
 	f->counts.unsure = (int64) dlm_json_number(json, "unsure");
 	f->counts.skipped = (int64) dlm_json_number(json, "skipped");
+	f->forgotten = f->counts.skipped > 0;
 	f->counts.failed = (int64) dlm_json_number(json, "failed");
 	f->counts.cells = (int64) dlm_json_number(json, "cells");
 	return f;
@@ -443,11 +444,17 @@ dlm_fill_from_job(const DlmJob *job)
 
 /* ---------------------------------------------------------------------- key */
 
+char *
+dlm_fill_key_column(const DlmFill *f, int i)
+{
+	return dlm_plain_column(f->key_type[i], psprintf("\"dlm row\".%s", quote_identifier(f->key[i])));
+}
+
 void
 dlm_fill_key_condition(const DlmFill *f, StringInfo out, int first)
 {
 	for (int i = 0; i < f->n_key; i++)
-		appendStringInfo(out, "%s\"dlm row\".%s %s $%d", i > 0 ? " AND " : "", quote_identifier(f->key[i]),
+		appendStringInfo(out, "%s%s %s $%d", i > 0 ? " AND " : "", dlm_fill_key_column(f, i),
 						 dlm_operator(f->key_type[i], true), first + i);
 }
 

@@ -227,22 +227,35 @@ do_batch(Call *call)
 	}
 }
 
+/* A batch, committed; false: it was the last one. */
+static bool
+do_and_store(Call *call)
+{
+	bool		more;
+
+	do_batch(call);
+	more = list_length(call->rows) == call->f->batch;
+	call->f->retrying = call->f->retrying || !more;
+	store(call);
+	call->rows = NIL;
+	MemoryContextReset(call->batch);
+	return more;
+}
+
 static void
 walk(Call *call)
 {
-	DlmFill    *f = call->f;
+	while (!call->f->retrying)
+		(void) do_and_store(call);
+}
 
-	while (!f->retrying)
-	{
-		int			n;
-
-		do_batch(call);
-		n = list_length(call->rows);
-		f->retrying = n < f->batch;
-		store(call);
-		call->rows = NIL;
-		MemoryContextReset(call->batch);
-	}
+/* Once more over all rows that still have gaps: a job that was stopped has forgotten which of them were skipped. */
+static void
+walk_again(Call *call)
+{
+	call->f->position = NULL;
+	call->f->late = true;
+	while (do_and_store(call));
 }
 
 /* Once more over the rows that were locked or had changed; they have been counted as skipped. */
@@ -257,9 +270,9 @@ visit_again(Call *call)
 	foreach(cell, keys)
 	{
 		call->key = lfirst(cell);
-		f->counts.skipped--;
+		f->counts.skipped -= !f->late;
 		do_batch(call);
-		if (call->rows == NIL)	/* it has no gap any more, or is gone */
+		if (call->rows == NIL && !f->late)	/* it has no gap any more, or is gone */
 			f->counts.skipped++;
 		store(call);
 		call->rows = NIL;
@@ -278,6 +291,8 @@ work(Call *call)
 	job->state = DLM_JOB_RUNNING;
 	store(call);
 	walk(call);
+	if (f->forgotten)
+		walk_again(call);
 	visit_again(call);
 	job->state = DLM_JOB_DONE;
 	job->finished = GetCurrentTimestamp();

@@ -56,7 +56,9 @@ typedef struct DlmFill
 	DlmFillCounts counts;
 	char	   *digest;			/* of the model in this batch, in hex */
 	char	   *last_error;		/* of a row that failed, or NULL */
-	List	   *again;			/* keys (char **) of rows to visit again; lost where the work is stopped: they count as skipped */
+	List	   *again;			/* keys (char **) of rows to visit again; they count as skipped until then */
+	bool		forgotten;		/* such keys of a job that was stopped */
+	bool		late;			/* so all rows that still have gaps are visited once more; they have been counted */
 } DlmFill;
 
 /* A row that was computed. */
@@ -86,11 +88,14 @@ extern void dlm_fill_hold_table(DlmFill *f);
 extern List *dlm_fill_read(DlmFill *f);
 extern List *dlm_fill_read_key(DlmFill *f, char **key);
 
-/* Write a row, and count it; one that is locked or has changed goes to f->again, if it may. */
+/* Write a row, and count it; one that is locked, has changed, or has come too late for a unique value goes to f->again, unless it is from there. */
 extern void dlm_fill_write(DlmFill *f, const DlmJob *job, DlmFillRow *row, bool again);
 
 /* Execute a statement on a table without lending its owner the caller's rights; SPI's result and SPI_processed. */
 extern int	dlm_fill_execute(Oid relid, const char *command, int nargs, Oid *types, Datum *values);
+
+/* SQL of a column of the key. */
+extern char *dlm_fill_key_column(const DlmFill *f, int i);
 
 /* "t.k1 = $1 AND ..." from argument `first` on, and the arguments themselves; the number behind the last. */
 extern void dlm_fill_key_condition(const DlmFill *f, StringInfo out, int first);

@@ -268,7 +268,7 @@ clear_cell(Oid provenance, const Note *note)
 
 			if (n == lengthof(types) || !OidIsValid(types[n] = type_of(note->table, column)))
 				return 0;
-			appendStringInfo(&command, " AND %s %s $%d", quote_identifier(column), dlm_operator(types[n], true), n + 1);
+			appendStringInfo(&command, " AND %s %s $%d", dlm_plain_column(types[n], quote_identifier(column)), dlm_operator(types[n], true), n + 1);
 		}
 		else if (token == WJB_VALUE)
 		{

@@ -41,7 +41,7 @@ append_position(const DlmFill *f, StringInfo out, int first)
 		common = common && strcmp(dlm_operator(f->key_type[i], false), dlm_operator(f->key_type[0], false)) == 0;
 	appendStringInfoString(out, common ? " AND ROW(" : " AND (");
 	for (int i = 0; i < f->n_key && common; i++)
-		appendStringInfo(out, "%s\"dlm row\".%s", i > 0 ? ", " : "", quote_identifier(f->key[i]));
+		appendStringInfo(out, "%s%s", i > 0 ? ", " : "", dlm_fill_key_column(f, i));
 	if (common)
 		appendStringInfo(out, ") %s ROW(", dlm_operator(f->key_type[0], false));
 	for (int i = 0; i < f->n_key && common; i++)
@@ -51,9 +51,8 @@ append_position(const DlmFill *f, StringInfo out, int first)
 		/* the columns before it are equal, and it is greater */
 		appendStringInfoString(out, i > 0 ? " OR (" : "(");
 		for (int k = 0; k < i; k++)
-			appendStringInfo(out, "\"dlm row\".%s %s $%d AND ", quote_identifier(f->key[k]), dlm_operator(f->key_type[k], true),
-							 first + k);
-		appendStringInfo(out, "\"dlm row\".%s %s $%d)", quote_identifier(f->key[i]), dlm_operator(f->key_type[i], false), first + i);
+			appendStringInfo(out, "%s %s $%d AND ", dlm_fill_key_column(f, k), dlm_operator(f->key_type[k], true), first + k);
+		appendStringInfo(out, "%s %s $%d)", dlm_fill_key_column(f, i), dlm_operator(f->key_type[i], false), first + i);
 	}
 	appendStringInfoChar(out, ')');
 }

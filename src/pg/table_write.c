@@ -23,6 +23,7 @@
 #include "utils/syscache.h"
 
 #include "errors.h"
+#include "owner.h"
 #include "row_type.h"
 #include "table_fill.h"
 
@@ -122,7 +123,7 @@ dlm_fill_execute(Oid relid, const char *command, int nargs, Oid *types, Datum *v
 	owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
 	ReleaseSysCache(tuple);
 	GetUserIdAndSecContext(&user, &security);
-	if (!has_privs_of_role(user, owner) || has_privs_of_role(owner, user))
+	if (dlm_role_of_code(owner) == user)
 		return SPI_execute_with_args(command, nargs, types, values, NULL, false, 0);
 	check_at_once();
 	level = NewGUCNestLevel();
@@ -209,7 +210,7 @@ write_row(void *arg)
 
 /* False: the row failed, and its error is f->last_error; what ends the statement is raised. */
 static bool
-attempt(Writer *w, bool again)
+attempt(Writer *w, bool first)
 {
 	ErrorData  *error = dlm_subtransaction(write_row, w);
 	int			category = error ? ERRCODE_TO_CATEGORY(error->sqlerrcode) : 0;
@@ -217,7 +218,7 @@ attempt(Writer *w, bool again)
 	if (error == NULL)
 		return true;
 	/* another row of the batch, or another session, was there first: the row is computed again, and sees it */
-	if (error->sqlerrcode == ERRCODE_UNIQUE_VIOLATION && !again)
+	if (error->sqlerrcode == ERRCODE_UNIQUE_VIOLATION && first)
 	{
 		FreeErrorData(error);
 		w->outcome = TAKEN;
@@ -248,33 +249,60 @@ keep_for_later(DlmFill *f, const DlmJob *job, char **key)
 	MemoryContextSwitchTo(before);
 }
 
+/* Count a row by what came of it. */
+static void
+count_row(Writer *w, bool done)
+{
+	DlmFill    *f = w->f;
+
+	if (!done)
+		f->counts.failed++;
+	else if (w->outcome != WRITTEN)
+		f->counts.skipped++;
+	else if (w->n_sure == 0)
+		f->counts.unsure++;
+	else
+		f->counts.written++;
+}
+
+/* Of rows that have been counted, nobody knows as what, only one that is written now is news. */
+static void
+count_late_row(Writer *w, bool done)
+{
+	DlmFill    *f = w->f;
+
+	if (!done || w->outcome != WRITTEN)
+		return;
+	f->counts.written++;
+	if (f->counts.skipped > 0)
+		f->counts.skipped--;
+	else
+		f->counts.rows++;
+}
+
 void
 dlm_fill_write(DlmFill *f, const DlmJob *job, DlmFillRow *row, bool again)
 {
 	Writer		w = {.f = f, .job = job, .row = row};
+	bool		done;
 
 	sort_cells(&w);
-	if (!again)
+	if (!again && !f->late)
 		f->counts.rows++;
-	if (w.n_sure + w.n_unsure == 0)
-	{
-		f->counts.failed++;
-		if (f->last_error == NULL)
-			f->last_error = MemoryContextStrdup(job->context, "no legal value was found");
-	}
-	else if (!attempt(&w, again))
-		f->counts.failed++;
-	else if (w.outcome != WRITTEN)
-	{
-		f->counts.skipped++;
-		if (!again)
-			keep_for_later(f, job, row->key);
-	}
-	else if (w.n_sure == 0)
-		f->counts.unsure++;
-	else
-	{
-		f->counts.written++;
+	/* what is unsure has its note from the first visit */
+	if (f->late && w.n_sure == 0)
+		return;
+	done = w.n_sure + w.n_unsure > 0;
+	if (!done && f->last_error == NULL)
+		f->last_error = MemoryContextStrdup(job->context, "no legal value was found");
+	if (done)
+		done = attempt(&w, !again);
+	if (done && w.outcome != WRITTEN && !again)
+		keep_for_later(f, job, row->key);
+	if (done && w.outcome == WRITTEN)
 		f->counts.cells += w.n_sure;
-	}
+	if (f->late)
+		count_late_row(&w, done);
+	else
+		count_row(&w, done);
 }
