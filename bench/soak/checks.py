@@ -13,8 +13,8 @@ GROWTH_KB, GROWTH_SHARE = 2048, 0.05
 STATES = {"57014", "57P01", "22023", "42704", "54000", "58P01", "25P02", "3B001", "42710"}
 # a parallel worker that starts when its leader has just been cancelled
 TOO_LATE = re.compile("could not (attach to dynamic shared area|map dynamic shared memory segment)")
-# the canceller's session had ended by then
-OWN_RACE = re.compile(r"canceller WARNING:  PID \d+ is not a PostgreSQL (backend|server) process")
+# the canceller's session had ended by then; pgbench goes on after a PREPARE of its own that was cancelled
+OWN_RACE = re.compile(r"canceller WARNING:  PID \d+ is not a PostgreSQL (backend|server) process|pgbench ERROR:  prepared statement \"P_\d+\" does not exist")
 LOG_LINE = re.compile(r"^([0-9A-Z]{5}) \d+ .*?(ERROR|FATAL|PANIC|WARNING):  (.*)")
 
 
