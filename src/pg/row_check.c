@@ -3,7 +3,7 @@
  *
  * Input functions of domains, and the checks of tables, are code of the
  * table's owner. It runs in a security-restricted operation, as that role where
- * the caller may do more (owner.h): a superuser who fills a hostile table lends
+ * the caller may do more (rights.h): a superuser who fills a hostile table lends
  * it no rights. What it raises is caught in a subtransaction; a
  * parallel plan cannot begin one, so the functions that fill rows are parallel
  * unsafe, and below another that is not, what it raises ends the statement.
@@ -24,7 +24,7 @@
 #include "utils/rel.h"
 
 #include "errors.h"
-#include "owner.h"
+#include "rights.h"
 #include "row_job.h"
 
 typedef struct Attempt

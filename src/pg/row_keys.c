@@ -29,6 +29,7 @@
 #include "utils/syscache.h"
 #include "utils/typcache.h"
 
+#include "rights.h"
 #include "row_job.h"
 
 char *
@@ -56,8 +57,7 @@ may_ask(Oid table, AttrNumber attnum)
 
 	return OidIsValid(type->eq_opr) && dlm_schema_aclcheck(schema_of_operator(type->eq_opr), GetUserId()) == ACLCHECK_OK &&
 		dlm_schema_aclcheck(get_rel_namespace(table), GetUserId()) == ACLCHECK_OK &&
-		(pg_class_aclcheck(table, GetUserId(), ACL_SELECT) == ACLCHECK_OK ||
-		 pg_attribute_aclcheck(table, attnum, GetUserId(), ACL_SELECT) == ACLCHECK_OK);
+		dlm_column_right(table, attnum, GetUserId(), ACL_SELECT);
 }
 
 /* "column = $n" for a column of the row, and the one of the table that is asked which it is compared with. */

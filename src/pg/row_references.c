@@ -16,7 +16,6 @@
 #include "miscadmin.h"
 #include "parser/parse_coerce.h"
 #include "lib/stringinfo.h"
-#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
@@ -25,6 +24,7 @@
 #include "utils/relcache.h"
 
 #include "encoding.h"
+#include "rights.h"
 #include "row_type.h"
 
 typedef struct Reference
@@ -173,9 +173,8 @@ read_candidates(const DlmRowType *t, DlmColumn *c, const Reference *r)
 static bool
 may_read(const Reference *r)
 {
-	return pg_class_aclcheck(r->table, GetUserId(), ACL_SELECT) == ACLCHECK_OK ||
-		(pg_attribute_aclcheck(r->table, r->attnum, GetUserId(), ACL_SELECT) == ACLCHECK_OK &&
-		 (r->shown == NULL || pg_attribute_aclcheck(r->table, get_attnum(r->table, r->shown), GetUserId(), ACL_SELECT) == ACLCHECK_OK));
+	return dlm_column_right(r->table, r->attnum, GetUserId(), ACL_SELECT) &&
+		(r->shown == NULL || dlm_column_right(r->table, get_attnum(r->table, r->shown), GetUserId(), ACL_SELECT));
 }
 
 /* Are the texts shown for the candidates distinct? Else the keys themselves are shown. */

@@ -13,7 +13,6 @@
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
 #include "parser/parser.h"
-#include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
@@ -25,6 +24,7 @@
 #include "utils/varlena.h"
 
 #include "registry.h"
+#include "rights.h"
 #include "row_job.h"
 #include "table_fill.h"
 
@@ -162,8 +162,7 @@ check_rights(const DlmFill *f)
 {
 	for (int i = 0; i < f->n_columns; i++)
 	{
-		if (pg_class_aclcheck(f->target, GetUserId(), ACL_UPDATE) != ACLCHECK_OK &&
-			pg_attribute_aclcheck(f->target, get_attnum(f->target, f->columns[i]), GetUserId(), ACL_UPDATE) != ACLCHECK_OK)
+		if (!dlm_column_right(f->target, get_attnum(f->target, f->columns[i]), GetUserId(), ACL_UPDATE))
 			ereport(ERROR,
 					(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 					 errmsg("permission denied to update column \"%s\" of %s", f->columns[i], f->table)));

@@ -12,7 +12,6 @@
 #include "funcapi.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
-#include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
@@ -22,6 +21,7 @@
 #include "utils/syscache.h"
 
 #include "encoding.h"
+#include "rights.h"
 #include "row_job.h"
 #include "table_fill.h"
 
@@ -227,8 +227,7 @@ check_keeper(Oid provenance, const Note *note)
 		elog(ERROR, "cache lookup failed for relation %u", provenance);
 	keeper = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
 	ReleaseSysCache(tuple);
-	if (pg_class_aclcheck(note->table, keeper, ACL_UPDATE) != ACLCHECK_OK &&
-		pg_attribute_aclcheck(note->table, get_attnum(note->table, note->column), keeper, ACL_UPDATE) != ACLCHECK_OK)
+	if (!dlm_column_right(note->table, get_attnum(note->table, note->column), keeper, ACL_UPDATE))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("role \"%s\", which owns \"%s\", may not update column \"%s\" of \"%s\"", GetUserNameFromId(keeper, false),

@@ -13,7 +13,6 @@
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
-#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/guc.h"
@@ -23,7 +22,7 @@
 #include "utils/syscache.h"
 
 #include "errors.h"
-#include "owner.h"
+#include "rights.h"
 #include "row_type.h"
 #include "table_fill.h"
 
