@@ -32,12 +32,6 @@
 #include "rights.h"
 #include "row_job.h"
 
-char *
-dlm_row_relation(Oid relid)
-{
-	return quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)), get_rel_name(relid));
-}
-
 static Oid
 schema_of_operator(Oid oid)
 {
@@ -82,7 +76,7 @@ new_key(const char *name, bool unique, const AttrNumber *columns, Oid table, con
 	initStringInfo(exists);
 	/* children have keys of their own, partitions none */
 	appendStringInfo(exists, "SELECT 1 FROM %s%s WHERE ", get_rel_relkind(table) == RELKIND_PARTITIONED_TABLE ? "" : "ONLY ",
-					 dlm_row_relation(table));
+					 dlm_relation_name(table));
 	for (int i = 0; i < n; i++)
 	{
 		appendStringInfoString(exists, i > 0 ? " AND " : "");

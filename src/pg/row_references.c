@@ -160,12 +160,12 @@ read_candidates(const DlmRowType *t, DlmColumn *c, const Reference *r)
 	{
 		initStringInfo(&command);
 		appendStringInfo(&command, "SELECT %s FROM unnest($1) WITH ORDINALITY AS f(v, i), %s AS k WHERE %s %s f.v ORDER BY f.i LIMIT %d",
-						 columns, dlm_row_relation(r->table), dlm_plain_column(r->type, psprintf("k.%s", key)), dlm_operator(r->type, true), DLM_CANDIDATES);
+						 columns, dlm_relation_name(r->table), dlm_plain_column(r->type, psprintf("k.%s", key)), dlm_operator(r->type, true), DLM_CANDIDATES);
 		query(c, t->context, command.data, 1, &array, &frequent);
 	}
 	initStringInfo(&command);
 	appendStringInfo(&command, "SELECT DISTINCT ON (k.%s) %s FROM %s AS k WHERE k.%s IS NOT NULL ORDER BY k.%s LIMIT %d",
-					 key, columns, dlm_row_relation(r->table), key, key, DLM_CANDIDATES);
+					 key, columns, dlm_relation_name(r->table), key, key, DLM_CANDIDATES);
 	query(c, t->context, command.data, 0, NULL, NULL);
 }
 

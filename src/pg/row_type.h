@@ -144,9 +144,6 @@ extern void dlm_column_reference(const DlmRowType *t, DlmColumn *c);
 /* Foreign keys of several columns, and unique ones, as far as the current user may look rows up by them. */
 extern void dlm_row_keys(DlmRowType *t);
 
-/* schema.table, quoted */
-extern char *dlm_row_relation(Oid relid);
-
 /* -- row_values.c -- */
 
 /* Dates, intervals and floats are written and read the same way in every session, until AtEOXact_GUC(true, what this returns). */
@@ -161,6 +158,9 @@ extern Datum dlm_value_input(Oid type, const char *text);
 
 /* Does reading a value of the type run no code but that of types that a superuser made? */
 extern bool dlm_value_is_plain(Oid type);
+
+/* "schema.table", quoted, of a table that there is. */
+extern char *dlm_relation_name(Oid relid);
 
 /*
  * SQL of a column as a value of the type, which is no domain. An operator beside it is found by this type alone: of a

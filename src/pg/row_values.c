@@ -76,6 +76,12 @@ dlm_value_is_plain(Oid type)
 }
 
 char *
+dlm_relation_name(Oid relid)
+{
+	return quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)), get_rel_name(relid));
+}
+
+char *
 dlm_plain_column(Oid type, const char *column)
 {
 	return psprintf("CAST(%s AS %s)", column, format_type_extended(type, -1, FORMAT_TYPE_TYPEMOD_GIVEN | FORMAT_TYPE_FORCE_QUALIFY));

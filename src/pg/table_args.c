@@ -318,7 +318,7 @@ look_up_table(DlmFill *f, ArrayType *columns, Jsonb *options)
 				(errcode(ERRCODE_UNDEFINED_TABLE),
 				 errmsg("table %u does not exist", f->target)));
 	rel = relation_open(f->target, AccessShareLock);
-	f->table = quote_qualified_identifier(get_namespace_name(RelationGetNamespace(rel)), RelationGetRelationName(rel));
+	f->table = dlm_relation_name(f->target);
 	check_kind(rel);
 	find_key(f, rel);
 	type = rel->rd_rel->reltype;

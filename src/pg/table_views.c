@@ -299,7 +299,7 @@ dlm_sql_infill_undo(PG_FUNCTION_ARGS)
 		PG_RETURN_NULL();
 	PreventCommandIfReadOnly("dlm_infill_undo");
 	dlm_fill_check_provenance(PG_GETARG_OID(0));
-	provenance = quote_qualified_identifier(get_namespace_name(get_rel_namespace(PG_GETARG_OID(0))), get_rel_name(PG_GETARG_OID(0)));
+	provenance = dlm_relation_name(PG_GETARG_OID(0));
 	SPI_connect();
 	foreach(cell, read_notes(provenance, PG_ARGISNULL(1), PG_ARGISNULL(1) ? 0 : PG_GETARG_INT64(1), context))
 	{

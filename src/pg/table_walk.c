@@ -61,15 +61,12 @@ append_position(const DlmFill *f, StringInfo out, int first)
 void
 dlm_fill_hold_table(DlmFill *f)
 {
-	char	   *name;
-
 	LockRelationOid(f->target, AccessShareLock);
-	name = get_rel_name(f->target);
-	if (name == NULL)
+	if (get_rel_name(f->target) == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_TABLE),
 				 errmsg("table %s was dropped", f->table)));
-	f->table = quote_qualified_identifier(get_namespace_name(get_rel_namespace(f->target)), name);
+	f->table = dlm_relation_name(f->target);
 }
 
 static char *
