@@ -179,25 +179,30 @@ add_unique_key(DlmRowType *t, Relation index, const AttrNumber *primary, int n_p
 	t->keys = lappend(t->keys, key);
 }
 
+/* The columns of the primary key, to out; how many. After RelationGetIndexList. */
+static int
+primary_columns(Relation rel, AttrNumber *out)
+{
+	Relation	index;
+	int			n;
+
+	if (!OidIsValid(rel->rd_pkindex))
+		return 0;
+	index = index_open(rel->rd_pkindex, AccessShareLock);
+	n = index->rd_index->indnkeyatts;
+	memcpy(out, index->rd_index->indkey.values, n * sizeof(AttrNumber));
+	index_close(index, AccessShareLock);
+	return n;
+}
+
 static void
 add_unique_keys(DlmRowType *t, Relation rel)
 {
 	List	   *indexes = RelationGetIndexList(rel);
 	AttrNumber	primary[INDEX_MAX_KEYS];
-	int			n_primary = 0;
+	int			n_primary = primary_columns(rel, primary);
 	ListCell   *cell;
 
-	foreach(cell, indexes)
-	{
-		Relation	index = index_open(lfirst_oid(cell), AccessShareLock);
-
-		if (index->rd_index->indisprimary)
-		{
-			n_primary = index->rd_index->indnkeyatts;
-			memcpy(primary, index->rd_index->indkey.values, n_primary * sizeof(AttrNumber));
-		}
-		index_close(index, AccessShareLock);
-	}
 	foreach(cell, indexes)
 	{
 		Relation	index = index_open(lfirst_oid(cell), AccessShareLock);

@@ -226,7 +226,7 @@ dlm_row_settle(DlmRowJob *job)
 	for (int i = 0; i < most; i++)
 	{
 		DlmTry		outcome = dlm_row_try(job);
-		DlmRowGap  *gap = &job->gap[job->at];
+		DlmRowGap  *gap;
 
 		legal = outcome == DLM_TRY_LEGAL;
 		if (legal || (outcome == DLM_TRY_CHECK && job->n_blamed > 1 && (legal = search_combinations(job))))
@@ -243,7 +243,6 @@ dlm_row_settle(DlmRowJob *job)
 			break;
 		}
 		/* several gaps, of which no combination of choices will do: an open one must be written anew */
-		job->hopeless = true;
 		for (int k = 0; k < job->n_blamed && job->hopeless; k++)
 		{
 			if (job->gap[job->blamed[k]].choice >= 0)

@@ -258,7 +258,7 @@ walk_again(Call *call)
 	while (do_and_store(call));
 }
 
-/* Once more over the rows that were locked or had changed; they have been counted as skipped. */
+/* Once more over the rows that were locked, had changed, or came too late for a unique value; they have been counted as skipped. */
 static void
 visit_again(Call *call)
 {
