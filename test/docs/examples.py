@@ -73,30 +73,37 @@ def examples_of(lines, first, last):
     return found
 
 
+def fences(lines):
+    """Each fenced block: its language, its first line and the line behind its last."""
+    open_at = None
+    for i, line in enumerate(lines):
+        if not line.startswith("```"):
+            continue
+        if open_at is None:
+            open_at, language = i + 1, line[3:].strip()
+        else:
+            yield language, open_at, i
+            open_at = None
+
+
 def blocks_of(lines):
     """
     Each block with a prompt, and each of text behind one of sql: the comments above it, its first line, the line behind its last, and
     its statements where they stand before it.
     """
-    comments, open_at, sql, i = [], None, None, 0
-    while i < len(lines):
-        line = lines[i]
-        if line.startswith("<!-- ") and open_at is None:
-            end = next(k for k in range(i, len(lines)) if "-->" in lines[k])
-            comments += COMMENT.findall("\n".join(lines[i:end + 1]))
-            i = end
-        elif line.startswith("```") and open_at is None:
-            open_at, language = i + 1, line[3:].strip()
-        elif line.startswith("```"):
-            prompted = language == "" and any(text.startswith(PROMPT) for text in lines[open_at:i])
-            if prompted or (language == "text" and sql is not None):
-                yield comments, open_at, i, None if prompted else sql
-            if language != "sql":
-                comments = []
-            sql, open_at = "\n".join(lines[open_at:i]) if language == "sql" else None, None
-        elif line and open_at is None:
+    comments, sql, end = [], None, 0
+    for language, first, last in fences(lines):
+        between = "\n".join(lines[end:first - 1])
+        above = re.search(r"(<!--(?:(?!-->).)*-->\s*)*\Z", between, re.S).group()
+        if between[:-len(above) or None].strip():       # prose: what stood before it is not of this block
             comments, sql = [], None
-        i += 1
+        comments = comments + COMMENT.findall(above)
+        prompted = language == "" and any(text.startswith(PROMPT) for text in lines[first:last])
+        if prompted or (language == "text" and sql is not None):
+            yield comments, first, last, None if prompted else sql
+        if language != "sql":
+            comments = []
+        sql, end = "\n".join(lines[first:last]) if language == "sql" else None, last + 1
 
 
 class Document:

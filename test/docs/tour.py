@@ -41,15 +41,6 @@ def statements(lines, first, last):
         at = out + 1 if out < last and not lines[out] else out
 
 
-def blocks(lines):
-    open_at = None
-    for i, line in enumerate(lines):
-        if line.startswith("```"):
-            if open_at is not None and plain:
-                yield open_at, i
-            open_at, plain = (i + 1, line.strip() == "```") if open_at is None else (None, False)
-
-
 def plain_of(lines):
     """Without what differs from run to run: numbers of jobs and durations."""
     lines = [re.sub(r"\d\d:\d\d:\d\d[.\d]*", "TIME", line) for line in lines]
@@ -70,7 +61,7 @@ def main():
             args.output.write_text(text)
     printed, at, passed, failed, new = text.split("\n"), 0, 0, 0, []
     lines = TOUR.read_text().split("\n")
-    for first, last in blocks(lines):
+    for first, last in ((f, l) for language, f, l in examples.fences(lines) if language == ""):
         for start, end, out in statements(lines, first, last):
             sql = lines[start:end]
             at = next((i for i in range(at, len(printed)) if printed[i:i + len(sql)] == sql), None)
