@@ -34,9 +34,12 @@ SURROGATE_KEYS = ("id", "Id No")  # they say nothing of a row; a key that is a n
 ZOO = ("number", "moment", "choice", "words", "device", "rule")
 
 
+MORE_OPTIONS = {}               # --options
+
+
 def options(columns):
     """The options of a call that fills these columns; other gaps of the row are not shown, and a row without a legal value stays as it is."""
-    return {"columns": columns, "on_error": "null"}
+    return {"columns": columns, "on_error": "null", **MORE_OPTIONS}
 
 
 def psql(script, cwd=None, variables=()):
@@ -194,9 +197,12 @@ def load(args):
 
 
 def fill(args):
-    results = json.loads(args.out.read_text(encoding="utf-8")) if args.out.exists() else {"rows": args.rows, "seed": args.seed, "tables": {}}
+    results = json.loads(args.out.read_text(encoding="utf-8")) if args.out.exists() else {"rows": args.rows, "seed": args.seed, "options": args.options, "tables": {}}
     if (results["rows"], results["seed"]) != (args.rows, args.seed):
         sys.exit(f"{args.out} has other rows: --rows {results['rows']} --seed {results['seed']}")
+    if results.get("options", {}) != args.options:
+        sys.exit(f"{args.out} was filled with --options '{json.dumps(results['options'])}'")
+    MORE_OPTIONS.update(args.options)
     real = psql("SELECT relname FROM pg_class WHERE relnamespace = 'infill'::regnamespace AND relkind = 'r' AND EXISTS (SELECT FROM infill.truth WHERE tab = relname) ORDER BY relname")
     for label in args.only.split(",") if args.only else real + [f"zoo.{t}" for t in ZOO]:
         table = Table(label, args.rows, args.seed)
@@ -286,6 +292,7 @@ def main():
     filling.add_argument("--rows", type=int, default=600, help="of each table (0: all)")
     filling.add_argument("--seed", type=int, default=0)
     filling.add_argument("--chunk", type=int, default=100)
+    filling.add_argument("--options", type=json.loads, default={}, help="more options of the fills, as JSON")
     table = verbs.add_parser("table")
     table.add_argument("results", type=pathlib.Path, nargs="+")
     table.add_argument("--least-gaps", type=int, default=1, help="count only the cells of rows with so many gaps: one call a row and one a gap differ from two on")
