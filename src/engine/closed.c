@@ -153,11 +153,13 @@ best_choice(const dl_closed_gap *g)
 static void
 soften(const dl_closed *c, dl_closed_gap *g)
 {
+	const dlm_gap_rule *rule = c->all->rule[g->gap];
+	double		trust = rule->trust != 0 ? rule->trust : 1;
 	double		max;
 	double		sum = 0;
 
 	for (int i = 0; i < g->answers.n; i++)
-		g->score[i] = g->logprob[i] + dl_alone_offset(c, g, i);
+		g->score[i] = trust * (g->logprob[i] - dl_alone_score(g, i)) + (rule->bias ? rule->bias[i] : 0);
 	max = g->score[best_choice(g)];
 	for (int i = 0; i < g->answers.n; i++)
 		sum += g->probability[i] = dl_exp(g->score[i] - max);

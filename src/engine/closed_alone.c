@@ -124,14 +124,11 @@ dl_alone_absorb(dl_closed *c)
 }
 
 double
-dl_alone_offset(const dl_closed *c, const dl_closed_gap *g, int choice)
+dl_alone_score(const dl_closed_gap *g, int choice)
 {
-	const dlm_gap_rule *rule = c->all->rule[g->gap];
-	double		offset = rule->bias ? rule->bias[choice] : 0;
+	double		score = g->alone ? g->alone->shared->score[choice] : 0;
 
-	if (g->alone != NULL && isfinite(g->alone->shared->score[choice]))
-		offset -= g->alone->shared->score[choice];
-	return offset;
+	return isfinite(score) ? score : 0;
 }
 
 void

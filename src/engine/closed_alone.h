@@ -23,8 +23,8 @@ dlm_status	dl_alone_plan(dl_closed *c, dlm_error *err);
 /* The round is computed. False: some scores are not known yet, since the request that was to compute them failed. */
 bool		dl_alone_absorb(dl_closed *c);
 
-/* What is added to a choice's score: its bias, less its score where nothing is known. */
-double		dl_alone_offset(const dl_closed *c, const dl_closed_gap *g, int choice);
+/* A choice's score where nothing is known; 0 where that is not asked for. */
+double		dl_alone_score(const dl_closed_gap *g, int choice);
 
 /* Give the rows back. */
 void		dl_alone_close(dl_closed *c);

@@ -19,7 +19,7 @@ typedef struct dl_closed_gap
 	int		   *length;			/* [n_lengths] distinct numbers of tokens, ascending */
 	int			n_lengths;
 	double	   *logprob;		/* [n] of each choice, mean or sum */
-	double	   *score;			/* [n] what decides: logprob and offset (closed_alone.c) */
+	double	   *score;			/* [n] what decides: trust * (logprob - that where nothing is known) + bias */
 	double	   *probability;	/* [n] */
 	int			choice;			/* taken; -1: not decided */
 	bool		revised;		/* is scored again when everything else is known */

@@ -253,6 +253,7 @@ typedef struct dlm_gap_rule
 	dlm_text	gap;			/* its name; of one without a name, its number among all gaps, from 1 */
 	const dlm_text *choices;	/* [n_choices], distinct; n_choices 0 = any text */
 	int			n_choices;
+	double		trust;			/* of choices, finite: what the model says of a choice counts so much; 0 = 1 */
 	const double *bias;			/* of choices [n_choices], finite: is added to a choice's score; NULL = 0 */
 	dlm_text	alone;			/* of choices: text that stands before them in a row that says nothing; their scores there
 								 * are subtracted. len 0 = none */

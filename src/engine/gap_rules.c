@@ -98,6 +98,8 @@ check_rule(const dlm_gap_rule *rule, int g, dlm_error *err)
 	for (int i = 0; rule->bias != NULL && i < rule->n_choices; i++)
 		if (!isfinite(rule->bias[i]))
 			return dl_fail(err, DLM_EINVAL, "", "a bias of gap %d is not finite", g + 1);
+	if (!isfinite(rule->trust))
+		return dl_fail(err, DLM_EINVAL, "", "the trust of gap %d is not finite", g + 1);
 	if (rule->n_choices > 0 && (rule->pattern.len > 0 || rule->n_reject > 0))
 		return dl_fail(err, DLM_EINVAL, "", "gap %d has both choices and a pattern", g + 1);
 	return DLM_OK;

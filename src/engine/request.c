@@ -152,6 +152,7 @@ dl_gap_rule_hash(dl_sha256 *sha, const dlm_gap_rule *rule)
 	dl_hash_int(sha, rule->bias != NULL);
 	for (int i = 0; rule->bias != NULL && i < rule->n_choices; i++)
 		hash_double(sha, rule->bias[i]);
+	hash_double(sha, rule->trust);
 	dl_hash_text(sha, rule->alone);
 	dl_hash_text(sha, rule->pattern);
 	hash_texts(sha, rule->reject, rule->n_reject);

@@ -174,27 +174,32 @@ choices_are_labels(const tiny_model *m, const char *family)
 	}
 }
 
-/* With a text that says nothing and a bias: the same probabilities as content-free labels under that bias, for each of equal requests. */
+/*
+ * With a text that says nothing, a bias and a trust in the model: the same probabilities as content-free labels under that scale and
+ * bias, for each of equal requests.
+ */
 static void
-alone_is_content_free(const tiny_model *m, const char *family)
+alone_is_content_free(const tiny_model *m, const char *family, double trust)
 {
 	static const double bias[5] = {0.5, -1, 0, 2, 0.25};
-	static const double minus[5] = {-0.5, 1, 0, -2, -0.25};
+	double		minus[5];
 	dlm_options fill = {.has_template = true, .tmpl = tiny_text("{text}")},
 				label = {.has_template = true, .tmpl = tiny_text("{input} {label}"), .scoring = DLM_SCORING_GROUPED,
 				.calibrate = DLM_CALIBRATE_CONTENT_FREE};
 	dlm_text	nothing = m->model->settings.content_free.len > 0 ? m->model->settings.content_free : tiny_text("N/A");
 	char		alone[64];
-	dlm_gap_rule rule = {.gap = {"1", 1}, .choices = animals, .n_choices = 5, .bias = bias, .alone = {alone, 0}};
+	dlm_gap_rule rule = {.gap = {"1", 1}, .choices = animals, .n_choices = 5, .trust = trust, .bias = bias, .alone = {alone, 0}};
 	dlm_request r[4];
 	dlm_error	err = {0};
 	dlm_session *s;
 
 	rule.alone.len = (size_t) snprintf(alone, sizeof(alone), "%.*s ", (int) nothing.len, nothing.data);
+	for (int i = 0; i < 5; i++)
+		minus[i] = -bias[i] / (trust != 0 ? trust : 1);
 	for (int i = 0; i < 3; i++)
 		r[i] = (dlm_request) {.task = DLM_INFILL, .input = tiny_text(i == 1 ? "I see no [MASK]" : "I see a [MASK]"), .rules = &rule,
 			.n_rules = 1, .options = &fill};
-	r[3] = (dlm_request) {.task = DLM_CLASSIFY, .input = tiny_text("I see a"), .labels = animals, .n_labels = 5, .label_bias = minus,
+	r[3] = (dlm_request) {.task = DLM_CLASSIFY, .input = tiny_text("I see a"), .labels = animals, .n_labels = 5, .label_bias = minus, .label_scale = trust,
 		.options = &label};
 	s = tiny_run(m, r, 4, NULL, &err);
 	CHECK(s != NULL, "%s: %s", family, err.message);
@@ -370,11 +375,12 @@ wrong_rules_are_errors(const tiny_model *m)
 	dlm_gap_rule both = {.gap = {"1", 1}, .choices = animals, .n_choices = 2, .pattern = tiny_text("a")},
 				twice = {.gap = {"1", 1}, .choices = (const dlm_text[]) {{"cat", 3}, {"cat", 3}}, .n_choices = 2},
 				many = {.gap = {"1", 1}, .choices = calloc(DLM_MAX_CHOICES + 1, sizeof(dlm_text)), .n_choices = DLM_MAX_CHOICES + 1};
+	dlm_gap_rule no_number = {.gap = {"1", 1}, .choices = animals, .n_choices = 2, .trust = NAN};
 	dlm_gap_rule doubled[2] = {{.gap = {"2", 1}}, {.gap = {"2", 1}}};
-	const dlm_gap_rule *rules[] = {&both, &twice, &many, doubled, doubled};
-	const char *const messages[] = {"both choices and a pattern", "same tokens", "at most 1000", "two rules", "no gap \"2\""};
+	const dlm_gap_rule *rules[] = {&both, &twice, &many, doubled, doubled, &no_number};
+	const char *const messages[] = {"both choices and a pattern", "same tokens", "at most 1000", "two rules", "no gap \"2\"", "trust of gap 1"};
 
-	for (int i = 0; i < 5; i++)
+	for (int i = 0; i < 6; i++)
 	{
 		dlm_request r = {.task = DLM_INFILL, .input = tiny_text(i == 3 ? "a [MASK] b [MASK]" : "a [MASK]"), .rules = rules[i],
 			.n_rules = i == 3 ? 2 : 1};
@@ -404,7 +410,8 @@ main(void)
 		choices_are_labels(&m, families[i]);
 		rows_hold_all_kinds(&m, families[i]);
 		many_choices(&m, families[i]);
-		alone_is_content_free(&m, families[i]);
+		alone_is_content_free(&m, families[i], 0);
+		alone_is_content_free(&m, families[i], 0.5);
 		batch_is_single(&m, families[i]);
 		if (i == 0)
 		{

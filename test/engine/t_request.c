@@ -79,6 +79,7 @@ every_field_changes_it(void)
 	CHANGES(v.rule.choices = texts + 2);
 	CHANGES(v.rule.bias = NULL);
 	CHANGES(v.rule.bias = bias + 1);
+	CHANGES(v.rule.trust = 0.5);
 	CHANGES(v.rule.alone = texts[1]);
 	CHANGES(v.rule.pattern = texts[1]);
 	CHANGES(v.rule.n_reject = 0);
@@ -149,7 +150,7 @@ no_field_was_added(void)
 {
 	CHECK(sizeof(dlm_request) == 136, "dlm_request has %zu bytes", sizeof(dlm_request));
 	CHECK(sizeof(dlm_options) == 208, "dlm_options has %zu bytes", sizeof(dlm_options));
-	CHECK(sizeof(dlm_gap_rule) == 88, "dlm_gap_rule has %zu bytes", sizeof(dlm_gap_rule));
+	CHECK(sizeof(dlm_gap_rule) == 96, "dlm_gap_rule has %zu bytes", sizeof(dlm_gap_rule));
 	CHECK(sizeof(dlm_example) == 32 && sizeof(dlm_sampler) == 24, "%zu, %zu", sizeof(dlm_example), sizeof(dlm_sampler));
 }
 
