@@ -50,6 +50,20 @@ RESET ROLE;
 DROP ROLE regress_dlm_other;
 SELECT dlm_calibration_drop('tone');
 
+-- without targets: what a label has in the mean over the rows is taken away
+\set unlabelled 'SELECT body AS input, ARRAY[''positive'', ''negative''] AS labels FROM review'
+SELECT dlm_calibrate('mean', :'unlabelled');
+SELECT scale, rows, abs(bias[1] - ln(positive)) < 1e-9 AND abs(bias[2] - ln(1 - positive)) < 1e-9 AS of_the_mean
+	FROM dlm_calibration, (SELECT avg(p.probability) FILTER (WHERE p.label = 'positive') AS positive
+		FROM review AS r, dlm_classify_scores(r.body, ARRAY['positive', 'negative']) AS p WHERE r.body IS NOT NULL) AS m;
+SELECT count(*) FILTER (WHERE dlm_classify(body, ARRAY['positive', 'negative'], options => '{"calibration": "mean"}') = 'positive') BETWEEN 3 AND 9 AS both
+	FROM review WHERE body IS NOT NULL;
+\x on
+SELECT * FROM pg_temp.fails($$SELECT dlm_calibrate('mean', 'SELECT ''a'' AS input, ARRAY[''a'', ''b''] AS labels FROM generate_series(1, 9)')$$);
+SELECT * FROM pg_temp.fails($$SELECT dlm_calibrate('mean', 'SELECT NULL::text AS input, ARRAY[''a'', ''b''] AS labels')$$);
+\x off
+SELECT dlm_calibration_drop('mean');
+
 -- dlm_repair: given spans, characters from 1; or what is improbable
 SELECT r LIKE 'Ü: The capital of France is %, a city in Europe.' AS kept, r
 	FROM dlm_repair('Ü: The capital of France is Berlin, a city in Europe.', '{"[29,35)"}') AS r;

@@ -1,6 +1,6 @@
 /*
  * calibration.c - dlm_calibrate: biases of labels and a temperature, fitted on
- * labelled rows, and their use by classification.
+ * the rows of a query, and their use by classification.
  *
  * With s_l a label's score, probabilities are softmax(a (s_l - b_l)). On the
  * rows of a query a and c_l = -a b_l maximise the likelihood of the targets,
@@ -8,9 +8,14 @@
  * where they were. It is concave, and gradient ascent with backtracking finds
  * it. (Platt scaling with one slope for all labels; Zhao et al. 2021 fit the
  * biases from a content-free text instead.)
+ *
+ * Without targets b_l is the logarithm of the probability that the label has
+ * in the mean over the rows (batch calibration, Zhou et al. 2023): what the
+ * model says of every row alike says nothing of one of them.
  */
 #include "dlm_pg.h"
 
+#include <float.h>
 #include <math.h>
 
 #include "catalog/pg_type.h"
@@ -33,6 +38,7 @@ PG_FUNCTION_INFO_V1(dlm_sql_calibrate);
 PG_FUNCTION_INFO_V1(dlm_sql_calibration_drop);
 
 #define MOST_ROWS		20000
+#define LEAST_ROWS		10			/* without targets: the mean over one row is that row */
 #define ROUNDS			2000
 #define LEAST_SCALE		1e-3
 
@@ -42,7 +48,7 @@ typedef struct Fit
 	int			n;				/* rows */
 	int			labels;
 	double	   *score;			/* [n, labels] */
-	int		   *target;			/* [n] */
+	int		   *target;			/* [n], NULL: not known */
 	double		scale;			/* a */
 	double	   *shift;			/* c [labels] */
 	dlm_text   *label;			/* [labels] */
@@ -54,7 +60,7 @@ typedef struct Fit
 typedef struct Rows
 {
 	Datum	   *input;			/* [n] text */
-	char	  **target;			/* [n] */
+	char	  **target;			/* [n], NULL: the query has no such column */
 	Datum		labels;			/* text[], the same in every row */
 	int			n;
 } Rows;
@@ -68,7 +74,7 @@ column_of(TupleDesc desc, const char *name)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_COLUMN),
 				 errmsg("the query has no column \"%s\"", name),
-				 errhint("It has the columns input, target and labels (all labels, the same text[] in every row).")));
+				 errhint("It has the columns input, labels (all labels, the same text[] in every row) and, where the right ones are known, target.")));
 	return column;
 }
 
@@ -91,7 +97,7 @@ read_rows(const char *query, Rows *rows, MemoryContext context)
 				 SPI_processed == 0 ? 0 : errhint("A few hundred are enough; %d are the most.", MOST_ROWS)));
 	desc = SPI_tuptable->tupdesc;
 	input = column_of(desc, "input");
-	target = column_of(desc, "target");
+	target = SPI_fnumber(desc, "target");
 	labels = column_of(desc, "labels");
 	if (SPI_gettypeid(desc, input) != TEXTOID || SPI_gettypeid(desc, labels) != TEXTARRAYOID)
 		ereport(ERROR,
@@ -99,7 +105,7 @@ read_rows(const char *query, Rows *rows, MemoryContext context)
 				 errmsg("the column input must be text, and labels text[]")));
 	MemoryContextSwitchTo(context);
 	rows->input = palloc(SPI_processed * sizeof(Datum));
-	rows->target = palloc(SPI_processed * sizeof(char *));
+	rows->target = target > 0 ? palloc(SPI_processed * sizeof(char *)) : NULL;
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
 		HeapTuple	tuple = SPI_tuptable->vals[i];
@@ -107,9 +113,9 @@ read_rows(const char *query, Rows *rows, MemoryContext context)
 					no_labels;
 		Datum		text = SPI_getbinval(tuple, desc, input, &no_input);
 		Datum		array = SPI_getbinval(tuple, desc, labels, &no_labels);
-		char	   *value = SPI_getvalue(tuple, desc, target);
+		char	   *value = target > 0 ? SPI_getvalue(tuple, desc, target) : NULL;
 
-		if (no_input || value == NULL)
+		if (no_input || (target > 0 && value == NULL))
 			continue;
 		if (no_labels || (rows->n > 0 && !datumIsEqual(PointerGetDatum(PG_DETOAST_DATUM(array)), rows->labels, false, -1)))
 			ereport(ERROR,
@@ -118,7 +124,9 @@ read_rows(const char *query, Rows *rows, MemoryContext context)
 		if (rows->n == 0)
 			rows->labels = PointerGetDatum(DatumGetArrayTypePCopy(array));
 		rows->input[rows->n] = PointerGetDatum(PG_DETOAST_DATUM_COPY(text));
-		rows->target[rows->n++] = value;
+		if (rows->target)
+			rows->target[rows->n] = value;
+		rows->n++;
 	}
 }
 
@@ -165,14 +173,47 @@ score_rows(DlmCall *call, const DlmArgs *args, const Rows *rows, Fit *fit)
 	fit->label = palloc(fit->labels * sizeof(dlm_text));
 	memcpy(fit->label, request->labels, fit->labels * sizeof(dlm_text));
 	fit->score = MemoryContextAllocHuge(CurrentMemoryContext, (Size) fit->n * fit->labels * sizeof(double));
-	fit->target = palloc(fit->n * sizeof(int));
+	fit->target = rows->target ? palloc(fit->n * sizeof(int)) : NULL;
 	fit->shift = palloc0(fit->labels * sizeof(double));
-	for (int i = 0; i < fit->n; i++)
+	for (int i = 0; i < fit->n && fit->target; i++)
 		fit->target[i] = index_of(fit, rows->target[i]);
 	dlm_run(call, take_scores, NULL, fit);
 }
 
 /* ----------------------------------------------------------------------- fit */
+
+/* p = softmax(scale * s + shift) [n] */
+static void
+soften(const double *s, int n, double scale, const double *shift, double *p)
+{
+	double		max = -INFINITY,
+				sum = 0;
+
+	for (int l = 0; l < n; l++)
+		max = Max(max, p[l] = scale * s[l] + shift[l]);
+	for (int l = 0; l < n; l++)
+		sum += p[l] = exp(p[l] - max);
+	for (int l = 0; l < n; l++)
+		p[l] /= sum;
+}
+
+/* Take away what the labels have in the mean over the rows. */
+static void
+balance(Fit *fit)
+{
+	double	   *p = palloc(fit->labels * sizeof(double));
+	double	   *mean = palloc0(fit->labels * sizeof(double));
+
+	for (int i = 0; i < fit->n; i++)
+	{
+		soften(fit->score + (Size) i * fit->labels, fit->labels, 1, fit->shift, p);
+		for (int l = 0; l < fit->labels; l++)
+			mean[l] += p[l] / fit->n;
+	}
+	for (int l = 0; l < fit->labels; l++)
+		fit->shift[l] = -log(Max(mean[l], DBL_MIN));
+	fit->scale = 1;
+}
 
 /* The objective, and its gradient where that is asked for: [labels] of the shifts, then of the scale. */
 static double
@@ -193,17 +234,12 @@ objective(const Fit *fit, double scale, const double *shift, double *gradient)
 	for (int i = 0; i < fit->n; i++)
 	{
 		const double *s = fit->score + (Size) i * n;
-		double		max = -INFINITY,
-					sum = 0;
 
-		for (int l = 0; l < n; l++)
-			max = Max(max, p[l] = scale * s[l] + shift[l]);
-		for (int l = 0; l < n; l++)
-			sum += p[l] = exp(p[l] - max);
-		value += log(p[fit->target[i]] / sum);
+		soften(s, n, scale, shift, p);
+		value += log(p[fit->target[i]]);
 		for (int l = 0; gradient && l < n; l++)
 		{
-			double		d = (l == fit->target[i]) - p[l] / sum;
+			double		d = (l == fit->target[i]) - p[l];
 
 			gradient[l] += d;
 			gradient[n] += d * s[l];
@@ -338,7 +374,7 @@ store(Datum name, const DlmModelRef *model, const Rows *rows, const Fit *fit)
 			SPI_OK_INSERT);
 }
 
-/* {"rows": n, "temperature": T, "accuracy_before": x, "accuracy_after": y} */
+/* {"rows": n, "temperature": T, "accuracy_before": x, "accuracy_after": y}, the last two where targets are known */
 static Jsonb *
 summary(const Fit *fit)
 {
@@ -347,8 +383,11 @@ summary(const Fit *fit)
 	initStringInfo(&json);
 	dlm_json_add_int(&json, "rows", fit->n);
 	dlm_json_add_float(&json, "temperature", 1 / fit->scale);
-	dlm_json_add_float(&json, "accuracy_before", accuracy(fit, 1, NULL));
-	dlm_json_add_float(&json, "accuracy_after", accuracy(fit, fit->scale, fit->shift));
+	if (fit->target)
+	{
+		dlm_json_add_float(&json, "accuracy_before", accuracy(fit, 1, NULL));
+		dlm_json_add_float(&json, "accuracy_after", accuracy(fit, fit->scale, fit->shift));
+	}
 	return dlm_json_end(&json);
 }
 
@@ -373,7 +412,12 @@ dlm_sql_calibrate(PG_FUNCTION_ARGS)
 	if (rows.n == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_NO_DATA_FOUND),
-				 errmsg("no row of the query has both an input and a target")));
+				 errmsg(rows.target ? "no row of the query has both an input and a target" : "no row of the query has an input")));
+	if (rows.target == NULL && rows.n < LEAST_ROWS)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("without targets a calibration needs at least %d rows", LEAST_ROWS),
+				 errdetail("The query gives %d.", rows.n)));
 	MemoryContextSwitchTo(context);
 	dlm_args_init(&args);
 	args.labels.value = rows.labels;
@@ -382,7 +426,10 @@ dlm_sql_calibrate(PG_FUNCTION_ARGS)
 	args.model = fcinfo->args[3];
 	call = dlm_call_open(DLM_CLASSIFY, &args);
 	score_rows(call, &args, &rows, &fit);
-	maximise(&fit);
+	if (fit.target)
+		maximise(&fit);
+	else
+		balance(&fit);
 	MemoryContextSwitchTo(context);
 	store(PG_GETARG_DATUM(0), call->model, &rows, &fit);
 	MemoryContextSwitchTo(context);
