@@ -30,7 +30,7 @@ def read(path):
     for line in open(path, encoding="utf-8"):
         a = json.loads(line)
         if "scores" in a:
-            tasks.setdefault(a["task"], {}).setdefault(a["rule"], {})[a["line"]] = a["scores"]
+            tasks.setdefault(a["task"], {}).setdefault(a.get("rule", ""), {})[a["line"]] = a["scores"]
     return tasks
 
 

@@ -1,8 +1,8 @@
 /*
- * row_common.c - texts that are one of few.
+ * row_common.c - texts, numbers and dates that are one of few.
  *
- * Many a column of type text holds a kind, a brand, a town: nothing says so but
- * its values. Where those that ANALYZE calls common are nearly all that there
+ * Many a column of type text holds a kind, a brand, a town, and many a number
+ * is a size that things come in: nothing says so but its values. Where those that ANALYZE calls common are nearly all that there
  * are, and it has found each ten times on average (then it gives the number of
  * distinct values, not their share of the rows), a gap of that column takes
  * one of them. They are what the current user may read in pg_stats.
@@ -22,12 +22,47 @@
 #define MOST_BYTES	200			/* of a value, on average */
 #define LEAST_SHARE	0.95		/* of the known rows that have one of them */
 
-/* A text of which nothing is known but, at most, its length? */
+/* A number of a key tells rows apart: one that other rows have is no candidate. */
 static bool
-is_open(const DlmColumn *c)
+is_of_key(const DlmRowType *t, const DlmColumn *c)
 {
-	return (c->base == TEXTOID || c->base == VARCHAROID) && !c->dropped && !c->computed && c->unfillable == NULL &&
-		c->values == NULL && c->pattern == NULL;
+	ListCell   *cell;
+
+	foreach(cell, t->keys)
+	{
+		const DlmRowKey *key = lfirst(cell);
+
+		for (int i = 0; i < key->n && key->unique; i++)
+		{
+			if (key->attnum[i] == c->attnum)
+				return true;
+		}
+	}
+	return false;
+}
+
+/* May the column hold one of few? Not where its values are known already, or the options give it a rule. */
+static bool
+is_open(const DlmRowType *t, const DlmColumn *c, const DlmRowOptions *o)
+{
+	if (c->dropped || c->computed || c->unfillable || c->values || (o && dlm_row_rule(o, c->name)))
+		return false;
+	switch (c->base)
+	{
+		case TEXTOID:
+		case VARCHAROID:
+			return c->pattern == NULL;
+		case INT2OID:
+		case INT4OID:
+		case INT8OID:
+		case NUMERICOID:
+		case FLOAT4OID:
+		case FLOAT8OID:
+		case DATEOID:
+			return !is_of_key(t, c);
+		default:
+			return false;
+	}
 }
 
 static void
@@ -66,7 +101,7 @@ dlm_row_common_values(DlmRowType *t, const DlmRowOptions *o)
 	{
 		DlmColumn  *c = &t->columns[i];
 
-		if (!is_open(c) || !dlm_row_fills(o, c->name))
+		if (!is_open(t, c, o) || !dlm_row_fills(o, c->name))
 			continue;
 		if (dlm_column_statistics(t, c, "most_common_vals::pg_catalog.text::pg_catalog.text[]",
 								  psprintf("AND n_distinct > 0 AND pg_catalog.cardinality(most_common_freqs) BETWEEN 2 AND %d "

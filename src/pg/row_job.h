@@ -8,6 +8,14 @@
 
 #include "row_type.h"
 
+/* What is known of a closed set before the model has read the row. */
+typedef enum DlmPrior
+{
+	DLM_PRIOR_ROWS,				/* how common its values are in the table, and beside the values that the row has */
+	DLM_PRIOR_STATISTICS,		/* how common they are */
+	DLM_PRIOR_NONE
+} DlmPrior;
+
 /* Options of the row functions: those of dlm_infill that serve here, and what is shown and filled. */
 typedef struct DlmRowOptions
 {
@@ -22,7 +30,7 @@ typedef struct DlmRowOptions
 	int			max_tokens;		/* of a text's gap, 0: TEXT_TOKENS */
 	dlm_text	title;			/* first line, len 0: none */
 	bool		any_text;		/* "texts": "any" */
-	bool		uniform;		/* "prior": "none" */
+	DlmPrior	prior;
 	bool		as_scored;		/* "calibrate": "none" */
 	DlmOptions *engine;			/* rules are those of "choices" and "patterns", by name of column */
 } DlmRowOptions;
@@ -35,6 +43,9 @@ extern bool dlm_is_listed(char **names, int n, const char *name);
 
 /* Do the options want a column of this name, or member of a record, to be filled? options NULL: any is. */
 extern bool dlm_row_fills(const DlmRowOptions *options, const char *name);
+
+/* The rule that the options give a column of this name; NULL: none. */
+extern const dlm_gap_rule *dlm_row_rule(const DlmRowOptions *options, const char *name);
 
 /* Append a text to a template of dlm_infill so that nothing of it opens a gap. */
 extern void dlm_append_quoted(StringInfo out, dlm_text text);
@@ -83,12 +94,17 @@ typedef struct DlmRowJob
 	bool	   *nulls;
 	DlmRowGap  *gap;			/* [n_gaps] */
 	int			n_gaps;
+	bool		asked;			/* the gap is a value that the row has (dlm_row_question) */
+	uint64	   *code;			/* row_evidence.c: of its values; NULL: not asked for */
 	ErrorData  *why;			/* the last failure, or NULL */
 	int			at;				/* gap that failed */
 	int		   *blamed;			/* [n_blamed] gaps that the failing check reads, or the one whose cast failed */
 	int			n_blamed;
 	bool		hopeless;		/* asking the model again would change nothing */
 } DlmRowJob;
+
+/* row_evidence.c: what is known of the values of a gap's closed set, beside what the model says: the rule's bias and trust. */
+extern void dlm_row_judge(DlmRowJob *job, const DlmRowGap *gap, dlm_gap_rule *rule);
 
 /* Take a row apart; 0 gaps where nothing is to be filled. 0A000 for a NULL column that cannot be. */
 extern DlmRowJob *dlm_row_job(DlmRowType *t, const DlmRowOptions *options, Datum row);

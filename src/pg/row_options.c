@@ -93,6 +93,19 @@ set_order(DlmRowOptions *o, const JsonbValue *value)
 	}
 }
 
+static DlmPrior
+prior_of(const JsonbValue *value)
+{
+	static const char *const words[] = {[DLM_PRIOR_ROWS] = "rows", [DLM_PRIOR_STATISTICS] = "statistics", [DLM_PRIOR_NONE] = "none"};
+
+	for (int i = 0; i < lengthof(words); i++)
+	{
+		if (is_string(value, words[i]))
+			return i;
+	}
+	wrong_value("prior", "\"rows\", \"statistics\" or \"none\"");
+}
+
 /* A key of the row functions; false: it is none of them. */
 static bool
 take_key(DlmRowOptions *o, const char *key, const JsonbValue *value)
@@ -112,7 +125,7 @@ take_key(DlmRowOptions *o, const char *key, const JsonbValue *value)
 		o->descriptions = value->val.boolean;
 	}
 	else if (strcmp(key, "prior") == 0)
-		o->uniform = second_of(key, value, "statistics", "none");
+		o->prior = prior_of(value);
 	else if (strcmp(key, "texts") == 0)
 		o->any_text = second_of(key, value, "known", "any");
 	else if (strcmp(key, "calibrate") == 0)
@@ -188,6 +201,17 @@ named_column(const DlmRowType *t, const char *name)
 				(errcode(ERRCODE_UNDEFINED_COLUMN),
 				 errmsg("column \"%s\" of %s does not exist", name, format_type_be(t->type))));
 	return c;
+}
+
+const dlm_gap_rule *
+dlm_row_rule(const DlmRowOptions *o, const char *name)
+{
+	for (int i = 0; i < o->engine->n_rules; i++)
+	{
+		if (strcmp(text_to_cstring(dlm_text_to_server(o->engine->rules[i].gap)), name) == 0)
+			return &o->engine->rules[i];
+	}
+	return NULL;
 }
 
 static void

@@ -54,10 +54,11 @@ take_shares(const DlmColumn *c, ArrayType *values, ArrayType *shares, double *sh
 	for (int i = 0; i < Min(n, n_numbers); i++)
 	{
 		char	   *common = TextDatumGetCString(value[i]);
+		uint64		code = dlm_value_code(c->base, common);
 
 		for (int k = 0; k < c->n_values; k++)
 		{
-			if (strcmp(c->values[k].input, common) != 0)
+			if (dlm_value_code(c->base, c->values[k].input) != code)
 				continue;
 			share[k] = DatumGetFloat4(number[i]);
 			sum += share[k];
@@ -126,7 +127,8 @@ read_shares(const DlmRowType *t, DlmColumn *c, double rows)
 void
 dlm_row_priors(DlmRowType *t, const DlmRowOptions *o)
 {
-	double		rows = t->table && !o->uniform ? known_rows(t->relid) : -1;
+	double		rows = t->table && o->prior != DLM_PRIOR_NONE ? known_rows(t->relid) : -1;
+	bool		any = false;
 	int			level;
 
 	if (rows <= 0)
@@ -139,7 +141,10 @@ dlm_row_priors(DlmRowType *t, const DlmRowOptions *o)
 
 		if (c->n_values > 1 && !c->computed && dlm_row_fills(o, c->name))
 			read_shares(t, c, rows);
+		any |= c->bias != NULL;
 	}
+	if (any && o->prior == DLM_PRIOR_ROWS)
+		t->rows = rows;
 	AtEOXact_GUC(true, level);
 	SPI_finish();
 }

@@ -147,6 +147,7 @@ dlm_row_question(DlmRowType *t, const DlmRowOptions *options, Datum row, DlmColu
 	if (job->nulls[column->attnum - 1])
 		return NULL;
 	text = shown_value(column, job->values[column->attnum - 1]);
+	job->asked = true;
 	gap = &job->gap[job->n_gaps++];
 	gap->column = column;
 	gap->choice = -1;
@@ -245,7 +246,7 @@ alone_text(const DlmRowJob *job, const DlmColumn *c)
 }
 
 static void
-set_rule(const DlmRowJob *job, const DlmRowGap *gap, dlm_gap_rule *rule)
+set_rule(DlmRowJob *job, const DlmRowGap *gap, dlm_gap_rule *rule)
 {
 	DlmColumn  *c = gap->column;
 
@@ -266,7 +267,7 @@ set_rule(const DlmRowJob *job, const DlmRowGap *gap, dlm_gap_rule *rule)
 			choices[i] = c->values[i].shown;
 		rule->choices = choices;
 		rule->n_choices = c->n_values;
-		rule->bias = c->bias;
+		dlm_row_judge(job, gap, rule);
 		if (!job->options->as_scored)
 			rule->alone = alone_text(job, c);
 		return;

@@ -258,7 +258,7 @@ dlm_row_type(Oid type, int32 typmod)
 	t->owner = rel->rd_rel->relowner;
 	t->table = rel->rd_rel->relkind != RELKIND_COMPOSITE_TYPE;
 	fill_columns(t, rel);
-	relation_close(rel, AccessShareLock);
+	relation_close(rel, NoLock);	/* the columns hold until the row has been filled */
 	return t;
 }
 

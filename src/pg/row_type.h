@@ -15,6 +15,7 @@
  *	row_keys.c			keys that only other rows can judge
  *	row_common.c		texts that are one of few
  *	row_priors.c		how common values are
+ *	row_evidence.c		what the table's other rows say
  *	row_values.c		values as text and back
  *	row_check.c			casts and constraints, as the table's owner
  *	row_options.c		options of the row functions
@@ -102,6 +103,8 @@ typedef struct DlmRowType
 	struct ExprState **generated;	/* [desc->natts], NULL: not a generated column; NULL: there is none */
 	struct EState *estate;
 	List	   *keys;			/* of DlmRowKey */
+	double		rows;			/* that the table has, where its other rows are to be read for the gaps; else 0 */
+	struct DlmEvidence *evidence;	/* row_evidence.c; NULL: not read */
 } DlmRowType;
 
 /*
@@ -151,6 +154,9 @@ extern int	dlm_plain_formats(void);
 
 /* The same for queries, whose operators and functions are PostgreSQL's too, whatever the session's search_path. */
 extern int	dlm_plain_queries(void);
+
+/* A number for what a value's text says, never 0: equal for texts of equal values. The type is no domain. */
+extern uint64 dlm_value_code(Oid type, const char *text);
 
 /* A value as such a text, and back; the type is no domain. */
 extern char *dlm_value_output(FmgrInfo *output, Datum value);

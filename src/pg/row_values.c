@@ -9,9 +9,12 @@
  */
 #include "dlm_pg.h"
 
+#include <float.h>
+
 #include "access/transam.h"
 #include "catalog/pg_operator.h"
 #include "catalog/pg_type.h"
+#include "common/hashfn.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
@@ -41,6 +44,25 @@ dlm_plain_queries(void)
 	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 	(void) dlm_plain_formats();
 	return level;
+}
+
+uint64
+dlm_value_code(Oid type, const char *text)
+{
+	int			len = (int) strlen(text);
+	char	   *end;
+	double		number;
+
+	/* 1 and 1.00 are one number; of many digits a double would not keep all */
+	if ((type == NUMERICOID || type == FLOAT4OID || type == FLOAT8OID) && len <= DBL_DIG)
+	{
+		number = strtod(text, &end) + 0.0;	/* -0 is 0 */
+		if (*end == '\0' && end > text)
+			return Max(hash_bytes_extended((unsigned char *) &number, sizeof(number), 1), 1);
+	}
+	while (type == BPCHAROID && len > 0 && text[len - 1] == ' ')
+		len--;
+	return Max(hash_bytes_extended((const unsigned char *) text, len, 0), 1);
 }
 
 char *

@@ -81,7 +81,7 @@ legal_values(const DlmColumn *c)
 {
 	if (c->n_values > 0)
 		return psprintf("one of %d %s", c->n_values,
-						c->by_reference ? "rows that it may refer to" : c->common ? "texts that the table has" : "values");
+						c->by_reference ? "rows that it may refer to" : c->common ? "values that the table has" : "values");
 	if (c->base == INT2OID || c->base == INT4OID || c->base == INT8OID)
 		return psprintf("whole number from %.0f to %.0f", c->bounds.low, c->bounds.high);
 	if (c->pattern)
