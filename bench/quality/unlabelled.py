@@ -3,7 +3,7 @@
     dlm-model eval FILES --model MODEL.dlm --answers answers.jsonl
     python unlabelled.py answers.jsonl FILES
 
-For the tasks whose rows all have the same labels. A label's bias is the logarithm of its probability in the mean over the answered rows, as dlm_calibrate has it for a query without a
+For tasks whose rows all have the same labels; others count as they are. A label's bias is the logarithm of its probability in the mean over the answered rows, as dlm_calibrate has it for a query without a
 column target (batch calibration, Zhou et al. 2023); targets are read to count what is right, never to fit. Differences in points are paired by row, 95 % intervals of rows.py.
 """
 import argparse
@@ -35,12 +35,25 @@ def read(path):
 
 
 def judge(scores, targets):
-    """scores: {line: {label: score}} -> right without and with the biases, a number a row"""
+    """scores: {line: {label: score}} -> right without and with the biases, a number a row; rows with labels of their own have no common bias"""
     p = [softmax(s) for s in scores.values()]
-    bias = {label: math.log(sum(q[label] for q in p) / len(p)) for label in p[0]}
+    common = len({frozenset(q) for q in p}) == 1
+    bias = {label: math.log(sum(q[label] for q in p) / len(p)) for label in p[0]} if common else {}
     plain = [int(best(s) == targets[line]) for line, s in scores.items()]
-    balanced = [int(best({label: v - bias[label] for label, v in s.items()}) == targets[line]) for line, s in scores.items()]
-    return plain, balanced
+    balanced = [int(best({label: v - bias.get(label, 0) for label, v in s.items()}) == targets[line]) for line, s in scores.items()]
+    return plain, balanced, common
+
+
+def points(tasks):
+    return "{:+.1f} ({:+.1f} to {:+.1f})".format(*(100 * v for v in rows.interval(tasks)))
+
+
+def line_of(name, rule, tasks):
+    """tasks: [(plain, balanced, baseline)]"""
+    mean = lambda k: sum(sum(t[k]) / len(t[k]) for t in tasks) / len(tasks)  # noqa: E731
+    gain = points([[y - x for x, y in zip(plain, balanced)] for plain, balanced, _ in tasks])
+    over = points([[y - baseline for y in balanced] for _, balanced, baseline in tasks])
+    return f"| {name} | {rule} | {sum(len(t[0]) for t in tasks)} | {mean(0):.3f} | {mean(1):.3f} | {gain} | {over} |"
 
 
 def main():
@@ -48,25 +61,21 @@ def main():
     parser.add_argument("answers")
     parser.add_argument("files", type=pathlib.Path, nargs="+")
     args = parser.parse_args()
-    answers, pairs = read(args.answers), {}
-    print("| task | rule | rows | without | with | points |\n|---|---|---|---|---|---|")
+    answers, found = read(args.answers), {}
+    print("| task | rule | rows | without | with | with - without | with - baseline |\n|---|---|---|---|---|---|---|")
     for path in args.files:
         task = path.name.split(".jsonl")[0]
-        targets = {i: e["target"] for i, e in rows.read(path)}
+        known = rows.read(path)
         for rule, scores in answers.get(task, {}).items():
-            if len({frozenset(s) for s in scores.values()}) > 1:
-                continue
-            plain, balanced = judge(scores, targets)
-            pairs.setdefault(rule, []).append((plain, balanced))
-            print(line_of(task, rule, [plain], [balanced]))
-    for rule, tasks in pairs.items():
-        print(line_of(f"**mean of {len(tasks)}**", rule, [a for a, _ in tasks], [b for _, b in tasks]))
-
-
-def line_of(name, rule, plain, balanced):
-    mean = lambda tasks: sum(sum(t) / len(t) for t in tasks) / len(tasks)  # noqa: E731
-    d, low, high = (100 * v for v in rows.interval([[y - x for x, y in zip(a, b)] for a, b in zip(plain, balanced)]))
-    return f"| {name} | {rule} | {sum(map(len, plain))} | {mean(plain):.3f} | {mean(balanced):.3f} | {d:+.1f} ({low:+.1f} to {high:+.1f}) |"
+            plain, balanced, common = judge(scores, {i: e["target"] for i, e in known})
+            judged = (plain, balanced, rows.baseline([e for i, e in known if i in scores]))
+            found.setdefault(rule, []).append((common, judged))
+            print(line_of(task + ("" if common else " (as it is)"), rule, [judged]))
+    for rule, tasks in found.items():
+        common = [t for c, t in tasks if c]
+        if common and len(common) < len(tasks):
+            print(line_of(f"**{len(common)} with common labels**", rule, common))
+        print(line_of(f"**all {len(tasks)}**", rule, [t for _, t in tasks]))
 
 
 if __name__ == "__main__":
