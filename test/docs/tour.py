@@ -42,8 +42,8 @@ def statements(lines, first, last):
 
 
 def plain_of(lines):
-    """Without what differs from run to run: numbers of jobs and durations."""
-    lines = [re.sub(r"\d\d:\d\d:\d\d[.\d]*", "TIME", line) for line in lines]
+    """Without what differs from run to run: numbers of jobs, durations, and how wide a column is for them."""
+    lines = [re.sub(r"-{3,}", "---", re.sub(r" {2,}", " ", re.sub(r"\d\d:\d\d:\d\d[.\d]*", "TIME", line))) for line in lines]
     return ["NUMBER" if i > 1 and lines[i - 2].strip() == "job_id" else line for i, line in enumerate(lines)]
 
 
@@ -59,7 +59,7 @@ def main():
         text = re.sub(r"^psql:[^ ]*: ", "", text, flags=re.M)
         if args.output:
             args.output.write_text(text)
-    printed, at, passed, failed, new = text.split("\n"), 0, 0, 0, []
+    printed, at, passed, failed, new = [line.rstrip() for line in text.split("\n")], 0, 0, 0, []
     lines = TOUR.read_text().split("\n")
     for first, last in ((f, l) for language, f, l in examples.fences(lines) if language == ""):
         for start, end, out in statements(lines, first, last):
