@@ -9,6 +9,17 @@ COPY (SELECT id, body FROM r) TO PROGRAM 'cat > regress_dlm_rows.tsv';
 CREATE FOREIGN TABLE regress_dlm_file (id int, body text) SERVER regress_dlm_files OPTIONS (filename 'regress_dlm_rows.tsv');
 SELECT pg_temp.both('SELECT id, dlm_score(body) FROM regress_dlm_file');
 COPY (SELECT) TO PROGRAM 'cat >/dev/null && rm regress_dlm_rows.tsv';
+-- other rows of a table with a foreign partition are not read for a fill: the file is gone, and nothing misses it
+CREATE TABLE regress_dlm_parts (id int, kind text CHECK (kind IN ('a', 'b')), word text) PARTITION BY RANGE (id);
+CREATE TABLE regress_dlm_here PARTITION OF regress_dlm_parts FOR VALUES FROM (1) TO (100);
+INSERT INTO regress_dlm_parts SELECT i, 'a', 'x' FROM generate_series(1, 20) AS i;
+COPY (SELECT i, 'b', 'x' FROM generate_series(100, 110) AS i) TO PROGRAM 'cat > regress_dlm_there.tsv';
+CREATE FOREIGN TABLE regress_dlm_there PARTITION OF regress_dlm_parts FOR VALUES FROM (100) TO (200) SERVER regress_dlm_files
+	OPTIONS (filename 'regress_dlm_there.tsv');
+ANALYZE regress_dlm_parts;
+COPY (SELECT) TO PROGRAM 'cat >/dev/null && rm regress_dlm_there.tsv';
+SELECT dlm_infill_cells(ROW(1, NULL, 'x')::regress_dlm_parts) = dlm_infill_cells(ROW(1, NULL, 'x')::regress_dlm_parts, '{"prior": "statistics"}') AS not_read;
+DROP TABLE regress_dlm_parts;
 DROP EXTENSION file_fdw CASCADE;
 -- what looks into plans while they run can read them
 CREATE FUNCTION pg_temp.labels(n int, names text[]) RETURNS text LANGUAGE plpgsql AS $$

@@ -111,6 +111,11 @@ SELECT r.key, r.logprob = s.logprob AS same FROM dlm_outliers('upper', 'size', m
 BEGIN ISOLATION LEVEL SERIALIZABLE;
 SELECT dlm_infill_cells(ROW(99, 'B', NULL)::part) = dlm_infill_cells(ROW(99, 'B', NULL)::part, '{"prior": "statistics"}') AS not_read;
 COMMIT;
+-- the table is locked from when its columns are looked up, so that nobody makes others of them meanwhile
+BEGIN;
+SELECT dlm_infill_cells(ROW(99, 'B', NULL)::part, '{"prior": "none", "texts": "any"}') IS NOT NULL AS filled;
+SELECT DISTINCT mode FROM pg_locks WHERE relation = 'part'::regclass AND pid = pg_backend_pid();
+COMMIT;
 -- a schema that the caller may not use
 REVOKE USAGE ON SCHEMA regress_evidence FROM regress_evidence_guest;
 CREATE SCHEMA regress_evidence_seen;
