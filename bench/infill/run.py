@@ -32,8 +32,6 @@ METHODS = ("joint", "columns", "frequent", "nearest")
 EXAMPLES = 5                    # refusals of a column that the results file keeps
 SURROGATE_KEYS = ("id", "Id No")  # they say nothing of a row; a key that is a name does
 ZOO = ("number", "moment", "choice", "words", "device", "rule")
-
-
 MORE_OPTIONS = {}               # --options
 
 

@@ -144,10 +144,6 @@ def by_file(result, numbers):
     return [[next(numbers) for _ in range(n)] for n in result["files"].values()]
 
 
-def signed(values, scale):
-    return f"{scale * values[0]:+.1f} ({scale * values[1]:+.1f} to {scale * values[2]:+.1f})"
-
-
 def table(args):
     result = json.loads(pathlib.Path(args.out).read_text())
     words, ways = result["words"], result["ways"]
@@ -168,8 +164,8 @@ def table(args):
         if flat == way or flat not in ways:
             line += "| | "
         else:
-            line += f"| {signed(rows.interval(by_file(result, [x - int(f) for x, f in zip(exact, ways[flat]['exact'])])), 100)} "
-            line += f"| {signed(rows.interval(by_file(result, [x - f for x, f in zip(chrf, ways[flat]['chrf'])])), 1)} "
+            line += f"| {rows.signed(rows.interval(by_file(result, [x - int(f) for x, f in zip(exact, ways[flat]['exact'])])), 100)} "
+            line += f"| {rows.signed(rows.interval(by_file(result, [x - f for x, f in zip(chrf, ways[flat]['chrf'])])), 1)} "
         print(line + "|")
 
 

@@ -36,10 +36,6 @@ def of_kind(report, kind):
     return [e for e in report if e["kind"] == kind and e["task"] != "mean"]
 
 
-def signed(values, scale=100):
-    return f"{scale * values[0]:+.1f} ({scale * values[1]:+.1f} to {scale * values[2]:+.1f})"
-
-
 def verdict(value, bar, form="{:.1f}"):
     return f"{form.format(value)}, bar {form.format(bar)}: {'reached' if value >= bar else 'missed'}"
 
@@ -60,15 +56,15 @@ def heldout(report, base):
             b = base["tasks"][e["task"]]
             theirs = digits(b["right"][rule], b["lines"], e["lines"])
             pairs.append([x - y for x, y in zip(mine, theirs)])
-            line += f"| {sum(theirs) / len(theirs):.3f} | {e['baseline']:.3f} | {signed(rows.interval(pairs[-1:]))} "
+            line += f"| {sum(theirs) / len(theirs):.3f} | {e['baseline']:.3f} | {rows.signed(rows.interval(pairs[-1:]))} "
         else:
             line += f"| | {e['baseline']:.3f} | "
-        print(line + f"| {signed([e['accuracy'][k] - e['baseline'] for k in ('value', 'low', 'high')])} | {e['ece']:.3f} |")
+        print(line + f"| {rows.signed([e['accuracy'][k] - e['baseline'] for k in ('value', 'low', 'high')])} | {e['ece']:.3f} |")
     mean = sum(e["accuracy"]["value"] for e in tasks) / len(tasks)
     over = rows.interval([[int(d) - e["baseline"] for d in e["right"]] for e in tasks])
     whole = len(pairs) == len(tasks)
     difference = rows.interval(pairs) if whole else None
-    print(f"| **mean** | **{mean:.3f}** | {f'{mean - difference[0]:.3f}' if whole else ''} | {mean - over[0]:.3f} | {signed(difference) if whole else ''} | {signed(over)} | "
+    print(f"| **mean** | **{mean:.3f}** | {f'{mean - difference[0]:.3f}' if whole else ''} | {mean - over[0]:.3f} | {rows.signed(difference) if whole else ''} | {rows.signed(over)} | "
           f"{sum(e['ece'] for e in tasks) / len(tasks):.3f} |\n")
     if whole:
         print("Over the base: " + verdict(100 * difference[0], BAR_BASE) + ".")
@@ -88,10 +84,10 @@ def before(report, earlier):
     for e in tasks:
         theirs = digits(old[e["task"]]["right"], old[e["task"]]["lines"], e["lines"])
         pairs.append([int(d) - t for d, t in zip(e["right"], theirs)])
-        print(f"| {e['task']} | {sum(theirs) / len(theirs):.3f} | {e['accuracy']['value']:.3f} | {signed(rows.interval(pairs[-1:]))} |")
+        print(f"| {e['task']} | {sum(theirs) / len(theirs):.3f} | {e['accuracy']['value']:.3f} | {rows.signed(rows.interval(pairs[-1:]))} |")
     now = sum(e["accuracy"]["value"] for e in tasks) / len(tasks)
     difference = rows.interval(pairs)
-    print(f"| **mean** | {now - difference[0]:.3f} | **{now:.3f}** | {signed(difference)} |\n")
+    print(f"| **mean** | {now - difference[0]:.3f} | **{now:.3f}** | {rows.signed(difference)} |\n")
 
 
 def seen(report):
@@ -101,7 +97,7 @@ def seen(report):
     over = rows.interval([[int(d) - e["baseline"] for d in e["right"]] for e in tasks])
     below = [e["task"] for e in tasks if e["accuracy"]["value"] < e["baseline"]]
     print(f"Test rows of {len(tasks)} training tasks ({sum(e['rows'] for e in tasks)} rows): accuracy {sum(e['accuracy']['value'] for e in tasks) / len(tasks):.3f}, "
-          f"{signed(over)} points over the baseline (bar {BAR_SEEN}: {'reached' if 100 * over[0] >= BAR_SEEN else 'missed'}); below it: {len(below)} ({', '.join(below)}).\n")
+          f"{rows.signed(over)} points over the baseline (bar {BAR_SEEN}: {'reached' if 100 * over[0] >= BAR_SEEN else 'missed'}); below it: {len(below)} ({', '.join(below)}).\n")
 
 
 def generation(report):

@@ -64,3 +64,8 @@ def interval(tasks, seed=0):
         means.append(total / len(tasks))
     means.sort()
     return sum(sum(t) / len(t) for t in tasks) / len(tasks), percentile(means, 0.025), percentile(means, 0.975)
+
+
+def signed(values, scale=100):
+    """An interval of a difference, in points: 'value (low to high)'."""
+    return f"{scale * values[0]:+.1f} ({scale * values[1]:+.1f} to {scale * values[2]:+.1f})"

@@ -44,15 +44,11 @@ def judge(scores, targets):
     return plain, balanced, common
 
 
-def points(tasks):
-    return "{:+.1f} ({:+.1f} to {:+.1f})".format(*(100 * v for v in rows.interval(tasks)))
-
-
 def line_of(name, rule, tasks):
     """tasks: [(plain, balanced, baseline)]"""
     mean = lambda k: sum(sum(t[k]) / len(t[k]) for t in tasks) / len(tasks)  # noqa: E731
-    gain = points([[y - x for x, y in zip(plain, balanced)] for plain, balanced, _ in tasks])
-    over = points([[y - baseline for y in balanced] for _, balanced, baseline in tasks])
+    gain = rows.signed(rows.interval([[y - x for x, y in zip(plain, balanced)] for plain, balanced, _ in tasks]))
+    over = rows.signed(rows.interval([[y - baseline for y in balanced] for _, balanced, baseline in tasks]))
     return f"| {name} | {rule} | {sum(len(t[0]) for t in tasks)} | {mean(0):.3f} | {mean(1):.3f} | {gain} | {over} |"
 
 

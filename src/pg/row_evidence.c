@@ -183,11 +183,9 @@ choices_of(const DlmRowType *t, const DlmColumn *c, const uint64 *code, int n)
 	memset(choice, -1, Max(n, 1) * sizeof(int));
 	for (int k = 0; k < c->n_values; k++)
 	{
-		uint64		wanted = code_of(c, c->values[k].input);
-
-		for (int r = 0; r < n && wanted != 0; r++)
+		for (int r = 0; r < n; r++)
 		{
-			if (code[r] == wanted)
+			if (code[r] == c->codes[k])
 				choice[r] = k;
 		}
 	}
@@ -283,21 +281,33 @@ row_itself(const struct DlmEvidence *e, const uint64 *code, int natts, int colum
 	return -1;
 }
 
-/* How often each value stands in the rows but one that have `code` in a column, 0: that have any; the sum. */
-static int
-count(const struct DlmEvidence *e, const int *choice, const uint64 *column, uint64 code, int but, int *counts, int n_values)
+/* How often each value of a closed set stands in the rows that have anything in a column, and in those that have what the row has. */
+typedef struct Counts
 {
-	int			sum = 0;
+	int		   *all,			/* [n_values] */
+			   *beside;
+	int			n_all,			/* their sums */
+				n_beside;
+} Counts;
 
-	memset(counts, 0, n_values * sizeof(int));
+/* Of all rows but one. */
+static void
+count(const struct DlmEvidence *e, const int *choice, const uint64 *column, uint64 code, int but, int n_values, Counts *out)
+{
+	memset(out->all, 0, n_values * sizeof(int));
+	memset(out->beside, 0, n_values * sizeof(int));
+	out->n_all = out->n_beside = 0;
 	for (int r = 0; r < e->n; r++)
 	{
-		if (choice[r] < 0 || r == but || (code ? column[r] != code : column[r] == 0))
+		if (choice[r] < 0 || r == but || column[r] == 0)
 			continue;
-		counts[choice[r]]++;
-		sum++;
+		out->all[choice[r]]++;
+		out->n_all++;
+		if (column[r] != code)
+			continue;
+		out->beside[choice[r]]++;
+		out->n_beside++;
 	}
-	return sum;
 }
 
 /* Add to the bias [n_values] what the row's known columns say; how many of them say anything. */
@@ -310,31 +320,24 @@ hear(DlmRowJob *job, const DlmRowGap *gap, const struct DlmEvidence *e, double *
 				natts = job->type->desc->natts;
 	const uint64 *code = codes_in_row(job, e);
 	int			itself = job->asked ? row_itself(e, code, natts, own, gap->choice) : -1;
-	int		   *beside = palloc(c->n_values * sizeof(int)),
-			   *all = palloc(c->n_values * sizeof(int));
+	Counts		counts = {.all = palloc(c->n_values * sizeof(int)), .beside = palloc(c->n_values * sizeof(int))};
 	int			witnesses = 0;
 
 	for (int i = 0; i < natts; i++)
 	{
-		int			n,
-					n_all;
-
 		if (i == own || code[i] == 0 || (o->show && !dlm_is_listed(o->show, o->n_show, job->type->columns[i].name)))
 			continue;
-		n = count(e, e->choice[own], e->code[i], code[i], itself, beside, c->n_values);
-		if (n == 0)
-			continue;
-		witnesses++;
-		n_all = count(e, e->choice[own], e->code[i], 0, itself, all, c->n_values);
-		for (int k = 0; k < c->n_values; k++)
+		count(e, e->choice[own], e->code[i], code[i], itself, c->n_values, &counts);
+		witnesses += counts.n_beside > 0;
+		for (int k = 0; k < c->n_values && counts.n_beside > 0; k++)
 		{
-			double		p = (all[k] + 1.0) / (n_all + c->n_values);
+			double		p = (counts.all[k] + 1.0) / (counts.n_all + c->n_values);
 
-			bias[k] += log((beside[k] + FRESH * p) / ((n + FRESH) * p));
+			bias[k] += log((counts.beside[k] + FRESH * p) / ((counts.n_beside + FRESH) * p));
 		}
 	}
-	pfree(beside);
-	pfree(all);
+	pfree(counts.all);
+	pfree(counts.beside);
 	return witnesses;
 }
 

@@ -71,13 +71,21 @@ is_string(const JsonbValue *value, const char *word)
 		memcmp(value->val.string.val, word, value->val.string.len) == 0;
 }
 
-/* One of two words; true: the second. */
-static bool
-second_of(const char *key, const JsonbValue *value, const char *first, const char *second)
+/* Which of the words it is. */
+static int
+word_of(const char *key, const JsonbValue *value, const char *const *words, int n)
 {
-	if (!is_string(value, first) && !is_string(value, second))
-		wrong_value(key, psprintf("\"%s\" or \"%s\"", first, second));
-	return is_string(value, second);
+	StringInfoData wanted;
+
+	for (int i = 0; i < n; i++)
+	{
+		if (is_string(value, words[i]))
+			return i;
+	}
+	initStringInfo(&wanted);
+	for (int i = 0; i < n; i++)
+		appendStringInfo(&wanted, "%s\"%s\"", i == 0 ? "" : i + 1 < n ? ", " : " or ", words[i]);
+	wrong_value(key, wanted.data);
 }
 
 static void
@@ -93,23 +101,13 @@ set_order(DlmRowOptions *o, const JsonbValue *value)
 	}
 }
 
-static DlmPrior
-prior_of(const JsonbValue *value)
-{
-	static const char *const words[] = {[DLM_PRIOR_ROWS] = "rows", [DLM_PRIOR_STATISTICS] = "statistics", [DLM_PRIOR_NONE] = "none"};
-
-	for (int i = 0; i < lengthof(words); i++)
-	{
-		if (is_string(value, words[i]))
-			return i;
-	}
-	wrong_value("prior", "\"rows\", \"statistics\" or \"none\"");
-}
-
 /* A key of the row functions; false: it is none of them. */
 static bool
 take_key(DlmRowOptions *o, const char *key, const JsonbValue *value)
 {
+	static const char *const priors[] = {[DLM_PRIOR_ROWS] = "rows", [DLM_PRIOR_STATISTICS] = "statistics", [DLM_PRIOR_NONE] = "none"};
+	static const char *const texts[] = {"known", "any"};
+	static const char *const calibrations[] = {"content_free", "none"};
 	dlm_options *e = &o->engine->engine;
 
 	if (strcmp(key, "columns") == 0)
@@ -125,11 +123,11 @@ take_key(DlmRowOptions *o, const char *key, const JsonbValue *value)
 		o->descriptions = value->val.boolean;
 	}
 	else if (strcmp(key, "prior") == 0)
-		o->prior = prior_of(value);
+		o->prior = word_of(key, value, priors, lengthof(priors));
 	else if (strcmp(key, "texts") == 0)
-		o->any_text = second_of(key, value, "known", "any");
+		o->any_text = word_of(key, value, texts, lengthof(texts)) == 1;
 	else if (strcmp(key, "calibrate") == 0)
-		o->as_scored = second_of(key, value, "content_free", "none");
+		o->as_scored = word_of(key, value, calibrations, lengthof(calibrations)) == 1;
 	else if (strcmp(key, "max_tokens") == 0)
 		o->max_tokens = (int) number_of(key, value, 1, 1000, true);
 	else if (strcmp(key, "title") == 0)

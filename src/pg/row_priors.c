@@ -58,7 +58,7 @@ take_shares(const DlmColumn *c, ArrayType *values, ArrayType *shares, double *sh
 
 		for (int k = 0; k < c->n_values; k++)
 		{
-			if (dlm_value_code(c->base, c->values[k].input) != code)
+			if (c->codes[k] != code)
 				continue;
 			share[k] = DatumGetFloat4(number[i]);
 			sum += share[k];
@@ -118,6 +118,9 @@ read_shares(const DlmRowType *t, DlmColumn *c, double rows)
 		found[i] = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, i + 1, &isnull[i]);
 	if (isnull[0] || DatumGetFloat4(found[0]) >= 1)
 		return;
+	c->codes = MemoryContextAlloc(t->context, c->n_values * sizeof(uint64));
+	for (int k = 0; k < c->n_values; k++)
+		c->codes[k] = dlm_value_code(c->base, c->values[k].input);
 	if (!isnull[1] && !isnull[2])
 		sum = take_shares(c, DatumGetArrayTypeP(found[1]), DatumGetArrayTypeP(found[2]), share);
 	c->bias = MemoryContextAlloc(t->context, c->n_values * sizeof(double));

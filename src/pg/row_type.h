@@ -64,6 +64,7 @@ typedef struct DlmColumn
 	/* what is legal */
 	DlmValue   *values;			/* [n_values], NULL: not a closed set */
 	int			n_values;
+	uint64	   *codes;			/* [n_values] dlm_value_code of each input; where bias is known */
 	double	   *bias;			/* [n_values] how common each is in the table; NULL: not known */
 	char	   *pattern;		/* or NULL */
 	char	  **excluded;		/* [n_excluded] inputs that a CHECK takes away, kept until there is a set */
