@@ -36,6 +36,7 @@ typedef struct dl_trainer
 			   *adapter_weights,
 			   *init,
 			   *checkpoint,
+			   *examples,
 			   *validation,
 			   *log,
 			   *split,
@@ -92,6 +93,7 @@ parse(dl_trainer *r, int argc, char **argv, bool *help)
 		{"--init", DL_CLI_STRING, &r->init, "begin from the LoRA adapter in this folder"},
 		{"--checkpoint", DL_CLI_STRING, &r->checkpoint, "written every five minutes and at the end"},
 		{"--resume", DL_CLI_FLAG, &r->resume, "go on from --checkpoint, if it is there"},
+		{"--examples", DL_CLI_STRING, &r->examples, "write the steps' masked rows to this file and train nothing"},
 		{"--validation", DL_CLI_STRING, &r->validation, "file of rows never trained on"},
 		{"--log", DL_CLI_STRING, &r->log, "CSV, a line for each step and each validation"},
 		{"--split", DL_CLI_STRING, &r->split, "rows whose \"split\" is another are passed over"},
@@ -383,6 +385,8 @@ check_places(const dl_trainer *r, dlm_error *err)
 	if (st == DLM_OK)
 		st = check_place(r->checkpoint, true, err);
 	if (st == DLM_OK)
+		st = check_place(r->examples, true, err);
+	if (st == DLM_OK)
 		st = check_place(r->adapter, false, err);
 	if (st == DLM_OK && r->adapter != NULL)
 		st = dl_train_recipe_resolve(r->options, r->model.model, &recipe, err);
@@ -471,6 +475,8 @@ train(dl_trainer *r, dlm_error *err)
 	if (st != DLM_OK)
 		return st;
 	announce(r);
+	if (r->examples != NULL)
+		return dlm_train_examples(r->train, r->examples, err);
 	st = run_steps(r, err);
 	if (st == DLM_OK && r->adapter != NULL)
 		st = dlm_train_write_adapter(r->train, r->adapter, adapter_bf16(r), err);
@@ -486,7 +492,10 @@ static int
 check_command(const dl_trainer *r)
 {
 	const char *wrong = r->n_files < 2 ? "train needs a base model and at least one file of rows" :
-		r->out == NULL && r->adapter == NULL && r->checkpoint == NULL ? "train needs --out, --adapter or --checkpoint" :
+		r->out == NULL && r->adapter == NULL && r->checkpoint == NULL && r->examples == NULL ?
+		"train needs --out, --adapter, --checkpoint or --examples" :
+		r->examples != NULL && (r->out != NULL || r->adapter != NULL || r->checkpoint != NULL) ?
+		"--examples trains nothing: it goes without --out, --adapter and --checkpoint" :
 		r->adapter_weights != NULL && !adapter_bf16(r) && strcmp(r->adapter_weights, "f32") != 0 ? "--adapter-weights is f32 or bf16" :
 		r->resume && r->checkpoint == NULL ? "--resume needs --checkpoint" : NULL;
 

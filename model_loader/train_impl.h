@@ -6,6 +6,7 @@
  *		train_validate.c	held-out rows: loss, labels; the best weights are kept
  *		train_length.c		what is different where the length head is trained
  *		train_state.c		checkpoints; the model and the adapter that come of it
+ *		train_examples.c	the steps' rows as a file, for a trainer on other hardware
  */
 #ifndef DLM_TRAIN_IMPL_H
 #define DLM_TRAIN_IMPL_H

@@ -222,6 +222,26 @@ foreach my $weights ('f32', 'bf16')
 cmp_ok($bytes{bf16}, '<', 0.75 * $bytes{f32}, 'bf16 takes less');
 refuses('an adapter in eight bits', 2, qr/--adapter-weights is f32 or bf16/, '--adapter', path('adapter'), '--adapter-weights', 'int8', $jsonl);
 
+# -------------------------------------------------------------------- examples
+sub examples
+{
+	my ($file, @arguments) = @_;
+
+	return train('--steps', '3', '--batch-tokens', '200', '--examples', path($file), @arguments, $jsonl);
+}
+
+($status, $stderr) = examples('examples', '--seed', '3');
+is($status, 0, 'examples') or diag($stderr);
+cmp_ok(-s path('examples'), '>', 1000, 'are written');
+examples('again', '--seed', '3');
+is(slurp_file(path('again')), slurp_file(path('examples')), 'the same bytes again');
+examples('again', '--seed', '4');
+isnt(slurp_file(path('again')), slurp_file(path('examples')), 'other bytes for another seed');
+refuses('examples and a model', 2, qr/--examples trains nothing/, '--examples', path('x'), $jsonl);
+($status, $stderr) = examples('nowhere/x');
+is($status >> 8, 1, 'examples in no folder');
+like($stderr, qr/cannot write ".*nowhere\/x": No such file/, 'it says so');
+
 # ---------------------------------------------------------------- bad options
 refuses('an unknown option', 2, qr/unknown option "--no-such"/, '--no-such', '1', $jsonl);
 refuses('out of range', 1, qr/option "rank" must be an integer from 1 to 4096/, '--rank', '0', $jsonl);
