@@ -85,13 +85,13 @@ SELECT count(*) AS rows, count(*) FILTER (WHERE label = truth) AS right FROM mes
 -- 3. Find the doubtful ones, and correct them; look at every fourth row, too
 
 SELECT id, body, label, round(margin::numeric, 3) AS margin FROM message ORDER BY margin LIMIT 8;
-UPDATE message SET label = truth, checked = true WHERE id IN (SELECT id FROM message ORDER BY margin LIMIT 16) OR id % 4 = 0;
+UPDATE message SET label = truth, checked = true WHERE id % 2 = 0;
 
 -- 4. Teach a model with the corrected rows, and label the others again
 
 CALL dlm_finetune('tour', 'dlm-135m',
     'SELECT body AS input, label AS target, enum_range(NULL::queue) AS labels FROM message WHERE checked ORDER BY id',
-    options => '{"epochs": 10, "validation_share": 0}');
+    options => '{"epochs": 5, "validation_share": 0}');
 SELECT state, step, loss, finished - started AS took FROM dlm_jobs ORDER BY job_id DESC LIMIT 1;
 SELECT count(*) AS rows, count(*) FILTER (WHERE label = truth) AS right_before FROM message WHERE NOT checked;
 UPDATE message SET label = dlm_classify(body, enum_range(NULL::queue)::text[], model => 'tour')::queue WHERE NOT checked;
@@ -116,8 +116,8 @@ SELECT p.name AS product, department, count(*) FROM message AS m JOIN product AS
 WHERE department IS NOT NULL GROUP BY 1, 2 ORDER BY 1, 2;
 SELECT key ->> 'id' AS id, "column", value, round(confidence::numeric, 3) AS confidence
 FROM filled WHERE key IN ('{"id": "4"}', '{"id": "9"}') ORDER BY 1, 2;
-UPDATE message SET product = 14, department = 'sports' WHERE body ~ 'bike';
-UPDATE message SET product = 15, department = 'electronics' WHERE id = 10;
+UPDATE message SET department = 'sports' WHERE body ~ 'bike';
+UPDATE message SET department = 'electronics' WHERE body ~ 'phone';
 UPDATE message SET product = NULL, department = NULL WHERE id = 19;
 
 -- 7. Undo: what was corrected since stays

@@ -13,10 +13,10 @@ CREATE FUNCTION pg_temp.page_rows(page text) RETURNS TABLE (step int, canvas tex
 	SELECT r.step, r.canvas, r.changes FROM XMLTABLE('/html/body/table/tbody/tr' PASSING xmlparse(DOCUMENT page)
 		COLUMNS step int PATH 'th', canvas text PATH 'td[1]', changes text PATH 'td[2]') r;
 $$;
-SELECT * FROM pg_temp.page_rows(dlm_trace_html('Berlin is the [MASK] of Germany, and Paris is the [MASK] of [MASK].'));
+SELECT * FROM pg_temp.page_rows(dlm_trace_html('The [MASK:3] of Germany is Berlin, and Paris is the [MASK:4].'));
 -- what a step changed is marked in its canvas, tokens are shaded
 SELECT xpath('/html/body/table/tbody/tr[3]/td[1]/*', xmlparse(DOCUMENT
-	dlm_trace_html('Berlin is the [MASK] of Germany, and Paris is the [MASK] of [MASK].')));
+	dlm_trace_html('The [MASK:3] of Germany is Berlin, and Paris is the [MASK:4].')));
 -- the same steps, canvases and changes as dlm_trace has, with masks, re-masks and revised tokens
 CREATE TEMP TABLE asked (n int, template text, steps int, options jsonb, model text);
 INSERT INTO asked VALUES

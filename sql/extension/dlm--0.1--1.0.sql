@@ -474,8 +474,8 @@ BEGIN
 	IF EXISTS (SELECT FROM pg_catalog.pg_foreign_server WHERE srvname OPERATOR(pg_catalog.=) 'dlm-135m'
 			AND srvoptions OPERATOR(pg_catalog.@>) '{digest=8056345f83f838ebf355250edd54c0755c020ae1f22bd1f2a45d55a852cab14c}') THEN
 		ALTER SERVER "dlm-135m" OPTIONS (
-			SET file 'bundled:ddaa9caf70dc5e6a2a5fb1e47f1a9ebf03674135ee76884c232b3315a156abcd',
-			SET digest 'ddaa9caf70dc5e6a2a5fb1e47f1a9ebf03674135ee76884c232b3315a156abcd');
+			SET file 'bundled:29a2807098a32425181ad1511e2c9c5bca83480f7b2f05a91da99e59eb6cda1e',
+			SET digest '29a2807098a32425181ad1511e2c9c5bca83480f7b2f05a91da99e59eb6cda1e');
 	END IF;
 END
 $$;

@@ -545,7 +545,7 @@ COMMENT ON FOREIGN DATA WRAPPER dlm IS
 	'its servers are the models of dlm';
 
 CREATE SERVER "dlm-135m" FOREIGN DATA WRAPPER dlm
-	OPTIONS (file 'bundled:ddaa9caf70dc5e6a2a5fb1e47f1a9ebf03674135ee76884c232b3315a156abcd', digest 'ddaa9caf70dc5e6a2a5fb1e47f1a9ebf03674135ee76884c232b3315a156abcd');
+	OPTIONS (file 'bundled:29a2807098a32425181ad1511e2c9c5bca83480f7b2f05a91da99e59eb6cda1e', digest '29a2807098a32425181ad1511e2c9c5bca83480f7b2f05a91da99e59eb6cda1e');
 COMMENT ON SERVER "dlm-135m" IS
 	'the default model: SmolLM2-135M-Instruct adapted to masked diffusion';
 GRANT USAGE ON FOREIGN SERVER "dlm-135m" TO PUBLIC;
