@@ -494,8 +494,8 @@ check_command(const dl_trainer *r)
 	const char *wrong = r->n_files < 2 ? "train needs a base model and at least one file of rows" :
 		r->out == NULL && r->adapter == NULL && r->checkpoint == NULL && r->examples == NULL ?
 		"train needs --out, --adapter, --checkpoint or --examples" :
-		r->examples != NULL && (r->out != NULL || r->adapter != NULL || r->checkpoint != NULL) ?
-		"--examples trains nothing: it goes without --out, --adapter and --checkpoint" :
+		r->examples != NULL && (r->out != NULL || r->adapter != NULL || r->checkpoint != NULL || r->log != NULL) ?
+		"--examples trains nothing: it goes without --out, --adapter, --checkpoint and --log" :
 		r->adapter_weights != NULL && !adapter_bf16(r) && strcmp(r->adapter_weights, "f32") != 0 ? "--adapter-weights is f32 or bf16" :
 		r->resume && r->checkpoint == NULL ? "--resume needs --checkpoint" : NULL;
 

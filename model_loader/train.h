@@ -166,7 +166,7 @@ dlm_status	dlm_train_write(dlm_train *run, const char *folder, uint8_t digest[32
 /*
  * Write what the run's steps would compute, from the first to the last, as a file (train_examples.c) instead of training:
  * rows as they are drawn, packed and masked. Between start and the first step; after it the run can only be closed.
- * DLM_EINVAL: a length head's, or with a teacher; DLM_EIO, DLM_ENOSPC, DLM_ENOMEM, DLM_EINTR.
+ * DLM_EINVAL: a length head's, or with a teacher, smoothing or dropout; DLM_ENOENT, DLM_EIO, DLM_ENOSPC, DLM_ENOMEM, DLM_EINTR.
  */
 dlm_status	dlm_train_examples(dlm_train *run, const char *path, dlm_error *err);
 

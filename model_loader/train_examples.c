@@ -10,7 +10,8 @@
  *
  * Little-endian, nothing between. The arrays are dl_example's (net.h), those
  * of all rows end to end; a row's asks are positions in the row. A step's loss
- * is sum(weight cross-entropy) / sum(weight) over its asks.
+ * is sum(weight cross-entropy) / sum(weight) over its asks. What attention sees
+ * and which state predicts a token are the model's (attention, logit_shift).
  */
 #include "train_impl.h"
 
@@ -141,7 +142,10 @@ check_plain(const dlm_train *run, dlm_error *err)
 
 	if (st == DLM_OK && (dl_train_lengths(run) || run->recipe.masking.distill > 0))
 		return dl_fail(err, DLM_EINVAL, "", "examples of a length head or with a teacher are not written");
-	if (st == DLM_OK && (run->in_step || run->state.step > 0 || run->steps > INT32_MAX))
+	if (st == DLM_OK && (run->recipe.smoothing > 0 || run->recipe.dropout > 0 || run->recipe.attention_dropout > 0 ||
+						 run->recipe.lora_dropout > 0))
+		return dl_fail(err, DLM_EINVAL, "The other trainer is where they belong.", "examples have no smoothing or dropout");
+	if (st == DLM_OK && (run->in_step || run->written || run->state.step > 0 || run->steps > INT32_MAX))
 		return dl_fail(err, DLM_EINVAL, "", "examples are those of a run that has not begun, of at most %d steps", INT32_MAX);
 	return st;
 }
@@ -155,6 +159,7 @@ dlm_train_examples(dlm_train *run, const char *path, dlm_error *err)
 
 	if (st != DLM_OK)
 		return st;
+	run->written = true;		/* the draws go on from here */
 	x.width = run->base->config.vocab <= 65536 && run->ds->row_tokens <= 65535 ? 2 : 4;
 	folder = dl_folder_of(path);
 	st = folder != NULL ? dl_writer_open(folder, &x.w, err) : dl_fail_memory(err);

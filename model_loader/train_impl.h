@@ -86,6 +86,7 @@ struct dlm_train
 	dl_train_state state;
 	dl_validation validation;
 	bool		in_step;		/* parts of a batch are under way */
+	bool		written;		/* as examples: there is nothing to go on with */
 	dl_batches_state before;	/* that batch: a checkpoint in the middle of a step is one of its beginning */
 	dl_loss		sum;			/* of the parts so far */
 	int			step_tokens;

@@ -173,6 +173,8 @@ dlm_train_step(dlm_train *run, dlm_error *err)
 
 	if (st != DLM_OK)
 		return st;
+	if (run->written)
+		return dl_fail(err, DLM_EINVAL, "", "the run's examples were written: it can only be closed");
 	st = step_or_validate(run, err);
 	spent = seconds_now() - begin;
 	run->state.seconds += spent;

@@ -1,8 +1,8 @@
 """A LoRA adapter of the default model's base, trained on a GPU from the rows that `dlm-model train --examples` wrote: the same draws, masks and weights, other hardware.
 
-    python gpu.py pack --out base.npz [--dev DIR]                 what the other machine needs: base weights as they are quantised, the mask's row, development tasks
+    python gpu.py pack --out base.npz [--dev DIR] [--mask DIR]    what the other machine needs: base weights as they are quantised, the mask's row (of the adapter in a folder), development tasks
     python gpu.py train --base base.npz --examples FILE[.xz] --out DIR [--seconds N] [--rate 1e-3] ...
-    python gpu.py check --base base.npz --examples FILE --log FILE.csv [--init models/dlm-135m]
+    python gpu.py check --base base.npz --examples FILE --log FILE.csv --init models/dlm-135m
 
 The arithmetic is that of src/train: W + alpha / rank B A on all seven projections of each layer, the mask token's row of the input embedding trained too, `context` attention, the
 mask token left out of the softmax, sum(weight cross-entropy) / sum(weight) of a step, its gradient's norm clipped at 1, AdamW (0.9, 0.98, decay 0.01 of matrices). On a GPU matrices and
@@ -31,6 +31,7 @@ RANK, SCALE = 32, 2.0
 MATRICES = {"q": ("attn_q", "self_attn.q_proj", 576, 576), "k": ("attn_k", "self_attn.k_proj", 192, 576), "v": ("attn_v", "self_attn.v_proj", 192, 576),
             "o": ("attn_output", "self_attn.o_proj", 576, 576), "gate": ("ffn_gate", "mlp.gate_proj", 1536, 576), "up": ("ffn_up", "mlp.up_proj", 1536, 576),
             "down": ("ffn_down", "mlp.down_proj", 576, 1536)}
+SETTINGS = ("adapter_config.json", "config.json", "dlm.json", "tokenizer.json")         # what an adapter's folder has beside the factors
 WARM, LAST = 0.02, 0.02
 
 
@@ -50,7 +51,8 @@ def pack(args):
         if name in "qk":
             raw = raw.reshape(LAYERS, n // WIDTH, WIDTH // 2, 2, -1).swapaxes(2, 3).reshape(LAYERS, n, -1)
         out[name] = raw
-    out["mask"] = load_file(FOLDER / "adapter_model.safetensors")["mask_embedding"].float().numpy()
+    out["mask"] = load_file(pathlib.Path(args.mask) / "adapter_model.safetensors")["mask_embedding"].float().numpy()
+    out["settings"] = np.frombuffer(json.dumps({f: (FOLDER / f).read_text() for f in SETTINGS}).encode(), np.uint8)
     if args.dev:
         tok = reference_model.read_tokenizer(FOLDER)
         tasks = {}
@@ -140,6 +142,7 @@ class Net:
         data = np.load(path)
         on = lambda name: torch.from_numpy(data[name]).to(device)
         self.device, self.dtype, self.dev = device, dtype, json.loads(bytes(data["dev"])) if "dev" in data else {}
+        self.settings = json.loads(bytes(data["settings"]))
         self.w = {name: dequantise_q4_1(on(name)) for name in MATRICES}
         self.embedding = dequantise_q8_0(on("embedding"))
         self.head = self.embedding.to(dtype)
@@ -178,9 +181,12 @@ class Net:
             tensor.copy_(stored[name])
 
     def save(self, folder, dtype=torch.bfloat16):
-        from safetensors.torch import save_file
-        pathlib.Path(folder).mkdir(parents=True, exist_ok=True)
-        save_file({name: t.to(dtype).cpu().contiguous() for name, t in self.named()}, pathlib.Path(folder) / "adapter_model.safetensors")
+        from safetensors.torch import save
+        folder = pathlib.Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "adapter_model.safetensors").write_bytes(save({name: t.to(dtype).cpu().contiguous() for name, t in self.named()}))
+        for name, text in self.settings.items():
+            (folder / name).write_text(text)
 
     def matrices(self):
         """Per layer: q, k and v one under another, o, gate and up, down."""
@@ -281,13 +287,18 @@ def reader(path, device, rounds):
     ahead = queue.Queue(64)
 
     def run():
-        for _ in range(rounds):
-            for tokens, batch in steps_of(path):
-                ahead.put((tokens, {k: v.pin_memory() if device == "cuda" else v for k, v in batch.items()}))
-        ahead.put(None)
+        try:
+            for _ in range(rounds):
+                for tokens, batch in steps_of(path):
+                    ahead.put((tokens, {k: v.pin_memory() if device == "cuda" else v for k, v in batch.items()}))
+            ahead.put(None)
+        except Exception as e:      # the reader's end must not be waited for in vain
+            ahead.put(e)
 
     threading.Thread(target=run, daemon=True).start()
     while (item := ahead.get()) is not None:
+        if isinstance(item, Exception):
+            raise item
         yield item[0], {k: v.to(device, non_blocking=True) for k, v in item[1].items()}
 
 
@@ -296,8 +307,7 @@ def reader(path, device, rounds):
 class Optimiser:
     def __init__(self, net, rate):
         self.trained = net.factors() + [net.mask]
-        groups = [{"params": net.factors(), "weight_decay": 0.01}, {"params": [net.mask], "weight_decay": 0.01}]
-        self.adamw = torch.optim.AdamW(groups, rate, (0.9, 0.98), 1e-8, fused=net.device == "cuda")
+        self.adamw = torch.optim.AdamW(self.trained, rate, (0.9, 0.98), 1e-8, weight_decay=0.01, fused=net.device == "cuda")
 
     def step(self, loss, rate):
         self.adamw.zero_grad(set_to_none=True)
@@ -367,6 +377,8 @@ def train(args):
             net.save(out / "half")
             if args.judge:
                 show_judgement(net, f"step {step}")
+    else:
+        print("the examples ended before the run did: give --rounds, or fewer --seconds")
     print(f"{step} steps, {tokens_seen} tokens in {time.time() - start:.0f} s", flush=True)
     net.save(out / "end")
     if args.judge:
@@ -378,9 +390,10 @@ def train(args):
 def check(args):
     """The first losses beside the C trainer's log; a log's loss is a running mean, 0.9 of the one before."""
     net = Net(args.base, "cpu", torch.float32, 1, args.init)
-    optimiser = Optimiser(net, args.rate)
+    optimiser = Optimiser(net, 1e-3)
     lines = [line.split(",") for line in open(args.log).read().splitlines()[1:]]
     mean, worst = None, 0
+    assert lines, "an empty log"
     for (_, batch), line in zip(steps_of(args.examples), lines):
         loss, nats, _ = net.loss(batch)
         norm = optimiser.step(loss, float(line[5]))
@@ -396,15 +409,16 @@ def main():
     s = sub.add_parser("pack")
     s.add_argument("--gguf", default=str(ROOT / "models/base/SmolLM2-135M-Instruct.Q4_1.gguf"))
     s.add_argument("--dev")
+    s.add_argument("--mask", default=str(FOLDER))
     s.add_argument("--out", required=True)
     for verb in "train", "check":
         s = sub.add_parser(verb)
         s.add_argument("--base", required=True)
         s.add_argument("--examples", required=True)
-        s.add_argument("--init")
-        s.add_argument("--rate", type=float, default=1e-3)
+        s.add_argument("--init", required=verb == "check")
     s.add_argument("--log", required=True)
     s = sub.choices["train"]
+    s.add_argument("--rate", type=float, default=1e-3)
     s.add_argument("--out", required=True)
     s.add_argument("--device", default="cuda")
     s.add_argument("--seconds", type=float, default=300)

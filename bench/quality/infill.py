@@ -4,7 +4,7 @@
     dlm-model eval DIR/infill_*.jsonl --model MODEL.dlm --json infill.json
     python infill.py base --folder ../../models/dlm-135m --base FILE.gguf --data DIR --out infill_base.json
 
-The last 5 % of each corpus file is never trained on: gaps are made of those lines alone, of textbooks, film articles and novels, 400 each. A gap is a whole word, letters
+The last 5 % of each corpus file is no text row in training (instruction rows quote some of it: overlap.py): gaps are made of those lines alone, of textbooks, film articles and novels, 400 each. A gap is a whole word, letters
 only, of at most four tokens, between a space and a space or a point; around it stand 60 to 80 tokens, at least 24 before and 14 behind it, cut at spaces. Its token count is
 given.
 

@@ -5,7 +5,7 @@
     python lengths.py run --data DIR --model MODEL.dlm --curve CURVE.dlm --out results/lengths.json
     python lengths.py table results/lengths.json
 
-Gaps of one to four words, as many of each, from the last 5 % of three corpus files, which are never trained on and which the curve was not fitted on; the words are of
+Gaps of one to four words, as many of each, from the last 5 % of three corpus files, which are no text rows in training and which the curve was not fitted on; the words are of
 letters only, between a space and a space or a mark, with 20 to 30 words before and 10 to 20 behind. `run` asks `dlm-model eval` for each in these ways:
 
     right       as many tokens as the words have

@@ -16,7 +16,10 @@ recipe=(--split train --part 0:0.95 --rows 4500 --row-tokens 128 --skip-long --r
 # mixture INSTRUCT CORPUS RECORDS: the files with their weights, a line each; RECORDS is made of INSTRUCT where it is missing
 mixture() {
     local f
-    [ -e "$3" ] || { python3 bench/quality/records.py --data "$1" --out "$3.part" >&2 && mv "$3.part" "$3"; }
+    if [ ! -e "$3" ]; then
+        python3 bench/quality/records.py --data "$1" --out "$3.part" >&2
+        mv "$3.part" "$3"
+    fi
     for f in "$1"/*.jsonl.gz; do
         if grep -qx "$(basename "$f" .jsonl.gz)" bench/quality/development.txt; then continue; fi
         if [[ $(zcat "$f" 2>/dev/null | head -n 1) == *'"labels": ['* ]]; then echo "$f:2"; else echo "$f:0.5"; fi

@@ -2,8 +2,8 @@
 
     python vary_labels.py --data DIR/instruct --out DIR [--copies 3]
 
-Of a task with labels: its rows as they are, and copies of them; in a copy, a third of the rows has labels that mean nothing (rename_labels.py), a sixth is asked as dlm_classify
-asks without an instruction ("Which label fits the text best? Choose from: ..."), and in the others the labels that the instruction lists change places. Of a task without labels
+Of a task with labels: its rows as they are, and copies of them; in a copy, a third of the rows has labels that mean nothing (rename_labels.py: where there are 2 to 8), a sixth is asked as dlm_classify
+asks without an instruction ("Which label fits the text best? Choose from: ..."; where there are at most 16 of one line), and in the others the labels that the instruction lists, if it does, change places. Of a task without labels
 whose answers are short: its rows as they are, and as often a choice among two to six answers, the row's own and those of other rows.
 Development tasks (development.txt) and rows whose split is not train are left out. The choice of a row is that of random.Random("SEED TASK COPY ROW"). Writes
 OUT/labels/TASK.jsonl, OUT/others/TASK.jsonl and OUT/choices/TASK.jsonl.

@@ -227,17 +227,23 @@ sub examples
 {
 	my ($file, @arguments) = @_;
 
-	return train('--steps', '3', '--batch-tokens', '200', '--examples', path($file), @arguments, $jsonl);
+	return train('--steps', '3', '--batch-tokens', '200', '--dropout', '0', '--attention-dropout', '0', '--examples', path($file), @arguments, $jsonl);
 }
 
 ($status, $stderr) = examples('examples', '--seed', '3');
 is($status, 0, 'examples') or diag($stderr);
 cmp_ok(-s path('examples'), '>', 1000, 'are written');
-examples('again', '--seed', '3');
+is((examples('again', '--seed', '3'))[0], 0, 'again');
 is(slurp_file(path('again')), slurp_file(path('examples')), 'the same bytes again');
-examples('again', '--seed', '4');
+is((examples('again', '--seed', '4'))[0], 0, 'with another seed');
 isnt(slurp_file(path('again')), slurp_file(path('examples')), 'other bytes for another seed');
 refuses('examples and a model', 2, qr/--examples trains nothing/, '--examples', path('x'), $jsonl);
+($status, $stderr) = examples('x', '--log', put('kept.csv', "a log\n"));
+is($status >> 8, 2, 'examples and a log');
+is(slurp_file(path('kept.csv')), "a log\n", 'it is left alone');
+($status, $stderr) = examples('x', '--label-smoothing', '0.1');
+is($status >> 8, 1, 'examples with smoothing');
+like($stderr, qr/smoothing or dropout/, 'it says so');
 ($status, $stderr) = examples('nowhere/x');
 is($status >> 8, 1, 'examples in no folder');
 like($stderr, qr/cannot write ".*nowhere\/x": No such file/, 'it says so');

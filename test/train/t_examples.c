@@ -7,8 +7,8 @@
 
 static const setting settings[] = {
 	{"context", DLM_WEIGHTS_BF16, DLM_OBJECTIVE_INSTRUCTION, 2, true, "\"rank\": 2, \"text_share\": 0.3, \"validation_share\": 0"},
-	{"paper", DLM_WEIGHTS_F32, DLM_OBJECTIVE_INSTRUCTION, 3, true, "\"rank\": 2"},	/* coupled views, linear weights, a part held out */
-	{"qwen3", DLM_WEIGHTS_F32, DLM_OBJECTIVE_TEXT, 2, false, "\"rank\": 2, \"validation_share\": 0"}
+	{"paper", DLM_WEIGHTS_F32, DLM_OBJECTIVE_INSTRUCTION, 3, true, "\"rank\": 2, \"dropout\": 0, \"attention_dropout\": 0"},	/* coupled views, linear weights, a part held out */
+	{"qwen3", DLM_WEIGHTS_F32, DLM_OBJECTIVE_TEXT, 2, false, "\"rank\": 2, \"validation_share\": 0, \"dropout\": 0, \"attention_dropout\": 0"}
 };
 
 typedef struct cursor
@@ -116,7 +116,7 @@ a_file_is_what_the_run_computes_with(const setting *s)
 	snprintf(path, sizeof(path), "%s/examples", b.folder);
 	b.more = ", \"part_tokens\": 60";	/* parts do not show in the file */
 	writer = bench_start(&b, &(dlm_env) {0}, &err);
-	CHECK(writer != NULL && dlm_train_examples(writer, path, &err) == DLM_OK, "%s", err.message);
+	CHECK(writer != NULL && dlm_train_examples(writer, path, &err) == DLM_OK, "%s: %s", s->model, err.message);
 	dlm_train_close(writer);
 	b.more = ", \"part_tokens\": 100000";
 	twin = bench_start(&b, &(dlm_env) {0}, &err);
@@ -148,9 +148,9 @@ stop_always(void *arg)
 }
 
 static void
-refused(const char *more, const char *why)
+refused(const char *more, dlm_objective objective, const char *why)
 {
-	static const setting s = {"context", DLM_WEIGHTS_BF16, DLM_OBJECTIVE_INSTRUCTION, 1, true, "\"rank\": 2"};
+	const setting s = {"context", DLM_WEIGHTS_BF16, objective, 1, true, objective == DLM_OBJECTIVE_LENGTH ? "\"warmup\": 0.1" : "\"rank\": 2"};
 	bench		b;
 	dlm_error	err = {0};
 	dlm_train  *run;
@@ -176,7 +176,10 @@ nothing_is_left_of_what_failed(void)
 	dlm_train  *run;
 	char		path[300];
 
-	refused(", \"distill\": 0.5", "teacher");
+	refused(", \"distill\": 0.5", DLM_OBJECTIVE_INSTRUCTION, "teacher");
+	refused(", \"dropout\": 0.1", DLM_OBJECTIVE_INSTRUCTION, "dropout");
+	refused(", \"label_smoothing\": 0.1", DLM_OBJECTIVE_INSTRUCTION, "smoothing");
+	refused(NULL, DLM_OBJECTIVE_LENGTH, "length head");
 	if (!bench_open(&settings[0], &b))
 		return;
 	snprintf(path, sizeof(path), "%s/examples", b.folder);
@@ -184,8 +187,12 @@ nothing_is_left_of_what_failed(void)
 	CHECK(run != NULL && dlm_train_examples(run, path, &err) == DLM_EINVAL, "before start: %s", err.message);
 	CHECK(dlm_train_start(run, &err) == DLM_OK, "%s", err.message);
 	CHECK(dlm_train_examples(run, "/nonexistent/x", &err) == DLM_ENOENT || err.status == DLM_EIO, "%s", err.message);
+	dlm_train_close(run);
+	run = bench_start(&b, &(dlm_env) {.stop = stop_always, .arg = &stop}, &err);
 	stop = true;
-	CHECK(dlm_train_examples(run, path, &err) == DLM_EINTR && files_count(b.folder) == 0, "interrupted: %s", err.message);
+	CHECK(run != NULL && dlm_train_examples(run, path, &err) == DLM_EINTR && files_count(b.folder) == 0, "interrupted: %s", err.message);
+	stop = false;
+	CHECK(dlm_train_examples(run, path, &err) == DLM_EINVAL && dlm_train_step(run, &err) == DLM_EINVAL, "only to be closed: %s", err.message);
 	dlm_train_close(run);
 	stop = false;
 	run = bench_start(&b, &(dlm_env) {0}, &err);
