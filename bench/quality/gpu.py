@@ -41,16 +41,16 @@ def pack(args):
     """Raw blocks of the GGUF file, rows of q and k in the order of the two halves; questions of development tasks."""
     import gguf
     from safetensors.torch import load_file
+    sys.path.insert(0, str(ROOT / "bench"))
+    import nets
     import reference_model
     tensors = {t.name: t for t in gguf.GGUFReader(args.gguf).tensors}
     out = {"embedding": np.array(tensors["token_embd.weight"].data), "norm": np.array(tensors["output_norm.weight"].data)}
     for name in "attn_norm", "ffn_norm":
         out[name] = np.stack([tensors[f"blk.{i}.{name}.weight"].data for i in range(LAYERS)])
     for name, (gguf_name, _, n, _) in MATRICES.items():
-        raw = np.stack([tensors[f"blk.{i}.{gguf_name}.weight"].data for i in range(LAYERS)])
-        if name in "qk":
-            raw = raw.reshape(LAYERS, n // WIDTH, WIDTH // 2, 2, -1).swapaxes(2, 3).reshape(LAYERS, n, -1)
-        out[name] = raw
+        raw = [tensors[f"blk.{i}.{gguf_name}.weight"].data for i in range(LAYERS)]
+        out[name] = np.stack([nets.unpermute(w, n // WIDTH) if name in "qk" else w for w in raw])
     out["mask"] = load_file(pathlib.Path(args.mask) / "adapter_model.safetensors")["mask_embedding"].float().numpy()
     out["settings"] = np.frombuffer(json.dumps({f: (FOLDER / f).read_text() for f in SETTINGS}).encode(), np.uint8)
     if args.dev:

@@ -27,20 +27,13 @@ here=bench/quality
 mkdir -p "$out"
 
 if [ ! -e "$out/base.dlm" ]; then make_base "$out/mask" "$out/base.dlm"; fi
-# make NAME COMMAND...: the folder OUT/NAME by a command that ends with where to
-make() {
-    [ ! -e "$out/$1" ] || return 0
-    "${@:2}" "$out/$1.part"
-    mv "$out/$1.part" "$out/$1"
-}
-
-make rows python3 "$here/vary_labels.py" --data "$data/instruct" --out
-make records python3 "$here/records.py" --data "$data/instruct" --out
+once "$out/rows" python3 "$here/vary_labels.py" --data "$data/instruct" --out
+once "$out/records" python3 "$here/records.py" --data "$data/instruct" --out
 python3 "$here/mix.py" "$out/rows/labels:0.40" "$out/rows/choices:0.18" "$out/rows/others:0.14" "$data/corpus:0.20" "$out/records:0.08" >"$out/files"
 mapfile -t files <"$out/files"
 
 "$tool" train "$out/base.dlm" "${files[@]}" --part 0:0.95 --row-tokens 160 --skip-long --rank 32 --alpha 64 --validation-share 0 \
     --whole 0.5 --short-target 4 --row-norm 0.5 --end-tokens 6 --text-share 0.05 --fields 1 --steps 4400 --batch-tokens 24576 \
     --part-tokens 2048 --memory 12000 --seed 1 --examples "$out/examples" "$@"
-make dev python3 "$here/prepare.py" --data "$data/instruct" --out
+once "$out/dev" python3 "$here/prepare.py" --data "$data/instruct" --out
 "$python" "$here/gpu.py" pack ${MASK:+--mask "$MASK"} --dev "$out/dev" --out "$out/base.npz"

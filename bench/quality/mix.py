@@ -4,14 +4,15 @@
 
 Prints FILE:FACTOR for each .jsonl, .jsonl.gz and .txt.gz of the folders, a line each.
 """
-import gzip
 import math
 import pathlib
 import sys
 
+import rows
+
 
 def count(path):
-    with (gzip.open(path, "rb") if path.suffix == ".gz" else open(path, "rb")) as f:
+    with rows.open_text(path) as f:
         return sum(1 for line in f if line.strip())
 
 

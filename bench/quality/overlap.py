@@ -10,9 +10,9 @@ import json
 import pathlib
 import re
 
+import prepare
 import rows
 
-DEVELOPMENT = pathlib.Path(__file__).with_name("development.txt")
 BESIDE = 4
 
 
@@ -32,7 +32,7 @@ def main():
     p.add_argument("--gaps", type=pathlib.Path, required=True)
     p.add_argument("--answers", type=pathlib.Path)
     args = p.parse_args()
-    left_out = set(DEVELOPMENT.read_text().split())
+    left_out = set(prepare.tasks())
     gaps = {path.stem: [around(json.loads(line)) for line in open(path)] for path in sorted(args.gaps.glob("infill_*.jsonl"))}
     sizes = {len(g.split()) for some in gaps.values() for g in some}
     wanted = {g for some in gaps.values() for g in some}

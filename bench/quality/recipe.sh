@@ -13,13 +13,17 @@ recipe=(--split train --part 0:0.95 --rows 4500 --row-tokens 128 --skip-long --r
     --learning-rate 3e-4 --whole 0.5 --short-target 4 --row-norm 0.5 --end-tokens 6 --text-share 0.05
     --fields 1)
 
+# once FOLDER COMMAND...: the folder, unless it is there, by a command that ends with where to; it is there whole or not at all
+once() {
+    [ ! -e "$1" ] || return 0
+    "${@:2}" "$1.part"
+    mv "$1.part" "$1"
+}
+
 # mixture INSTRUCT CORPUS RECORDS: the files with their weights, a line each; RECORDS is made of INSTRUCT where it is missing
 mixture() {
     local f
-    if [ ! -e "$3" ]; then
-        python3 bench/quality/records.py --data "$1" --out "$3.part" >&2
-        mv "$3.part" "$3"
-    fi
+    once "$3" python3 bench/quality/records.py --data "$1" --out >&2
     for f in "$1"/*.jsonl.gz; do
         if grep -qx "$(basename "$f" .jsonl.gz)" bench/quality/development.txt; then continue; fi
         if [[ $(zcat "$f" 2>/dev/null | head -n 1) == *'"labels": ['* ]]; then echo "$f:2"; else echo "$f:0.5"; fi

@@ -59,7 +59,7 @@ for seed in ${SEEDS:-1}; do
             uniform) train uniform "$seed" "$data/instruct" "$base" "${pilot[@]}" --whole 0 --short-target 0 ;;
             canvas) train canvas "$seed" "$data/instruct" "$base" "${pilot[@]}" --row-share 1 ;;
             renamed)
-                [ -e "$out/renamed" ] || python3 bench/quality/rename_labels.py --data "$data/instruct" --out "$out/renamed"
+                once "$out/renamed" python3 bench/quality/rename_labels.py --data "$data/instruct" --out
                 train renamed "$seed" "$out/renamed" "$base" "${pilot[@]}" ;;
             distilled) train distilled "$seed" "$data/instruct" "$base" "${pilot[@]}" --distill 0.5 ;;
             fresh) train fresh "$seed" "$data/instruct" "$base" ;;

@@ -9,18 +9,18 @@ Development tasks (development.txt) and rows whose split is not train are left o
 OUT/labels/TASK.jsonl, OUT/others/TASK.jsonl and OUT/choices/TASK.jsonl.
 """
 import argparse
-import gzip
 import json
 import multiprocessing
 import pathlib
 import random
 
+import prepare
 import rename_labels
+import rows
 
 DEFAULT_SHARE, DEFAULT_MOST, MOST_ANSWER, LEAST_ANSWERS = 1 / 6, 16, 40, 6
 CHOOSE = ("Choose from: {}.", "Options: {}.", "Pick one: {}.", "Which of these: {}?", "The answer is one of: {}.")
 KINDS = ("labels", "others", "choices")
-DEVELOPMENT = pathlib.Path(__file__).with_name("development.txt")
 
 
 def listed(labels, rng):
@@ -53,7 +53,7 @@ def choice(row, answers, rng):
 def make(job):
     path, out, seed, copies = job
     task = path.name.split(".jsonl")[0]
-    with gzip.open(path, "rt", encoding="utf-8") as f:
+    with rows.open_text(path) as f:
         lines = [row for row in map(json.loads, f) if row["split"] == "train"]
     has_labels = bool(lines and lines[0].get("labels"))
     files = {"labels" if has_labels else "others": list(lines)}
@@ -81,7 +81,7 @@ def main():
     args = parser.parse_args()
     for kind in KINDS:
         (args.out / kind).mkdir(parents=True, exist_ok=True)
-    left_out = set(DEVELOPMENT.read_text().split())
+    left_out = set(prepare.tasks())
     jobs = [(path, args.out, args.seed, args.copies) for path in sorted(args.data.glob("*.jsonl.gz")) if path.name.split(".jsonl")[0] not in left_out]
     with multiprocessing.Pool() as pool:
         counts = pool.map(make, jobs)
