@@ -132,7 +132,7 @@ $node->safe_psql('postgres', "SELECT pg_terminate_backend(pid) FROM dlm_jobs WHE
 ok(wait_job($id, q{state = 'interrupted' AND pid IS NULL}), 'a session that is ended leaves an interrupted job');
 eval { $session->quit };
 ($session, undef) = ($node->background_psql('postgres', on_error_stop => 0));
-start_query($session, "SET statement_timeout = '1s';\nCALL dlm_finetune(NULL, NULL, NULL, job_id => $id)");
+start_query($session, "SET statement_timeout = '3s';\nCALL dlm_finetune(NULL, NULL, NULL, job_id => $id)");
 ok(wait_job($id, q{state = 'cancelled'}), 'statement_timeout cancels');
 $session->quit;
 ($session, undef) = ($node->background_psql('postgres', on_error_stop => 0));
@@ -155,7 +155,7 @@ ok(!glob("$jobs/*-$id"), 'deleted with its folder');
 at_rest($node, 'after all that');
 
 # ------------------------------------------------------- while it reads rows
-my $slow = q{'SELECT body AS input, label || pg_sleep(0.1) AS target FROM weather'};
+my $slow = q{'SELECT body AS input, label || pg_sleep(1) AS target FROM weather'};
 foreach my $background ('false', 'true')
 {
 	$session = $node->background_psql('postgres', on_error_stop => 0);
@@ -165,7 +165,7 @@ foreach my $background ('false', 'true')
 	$node->poll_query_until('postgres', 'SELECT count(*) = 0 FROM dlm_jobs WHERE name = \'slow\'');
 	ok(!glob("$jobs/*-$id"), "background $background: a cancel while it reads leaves nothing");
 	$session->quit;
-	$node->poll_query_until('postgres', q{SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type = 'dlm finetune'});
+	worker_gone($node);
 
 	$session = $node->background_psql('postgres', on_error_stop => 0);
 	start_query($session, "CALL dlm_finetune('slow', 'tiny', $slow, options => '{\"background\": $background}')");
@@ -173,7 +173,7 @@ foreach my $background ('false', 'true')
 	$node->safe_psql('postgres', "SELECT pg_terminate_backend(pid) FROM dlm_jobs WHERE job_id = $id");
 	ok(wait_job($id, q{state = 'interrupted'}), "background $background: a session that is ended while it reads");
 	eval { $session->quit };
-	$node->poll_query_until('postgres', q{SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type = 'dlm finetune'});
+	worker_gone($node);
 	fails_with($node, "CALL dlm_finetune(NULL, NULL, NULL, job_id => $id)", '55000', qr/before it had read its rows/, 'going on with it');
 	$node->safe_psql('postgres', "SELECT dlm_job_delete($id)");
 }
@@ -205,7 +205,7 @@ is(scalar(my @left = glob("$jobs/*")), 1, 'and no folder');
 
 $node->safe_psql('postgres', "SELECT pg_cancel_backend(pid) FROM dlm_jobs WHERE job_id = $id", @as_trainer);
 ok(wait_job($id, q{state = 'cancelled'}), 'its user cancels it');
-$node->poll_query_until('postgres', q{SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type = 'dlm finetune'});
+worker_gone($node);
 fails_with($node, "CALL dlm_finetune(NULL, NULL, NULL, job_id => $id)", '42501', qr/must be owner/, 'another goes on with it',
 	extra_params => [ '-U', 'other' ]);
 $node->safe_psql('postgres', 'REVOKE USAGE ON FOREIGN SERVER tiny FROM trainer');
@@ -216,7 +216,7 @@ $node->safe_psql('postgres', "CALL dlm_finetune(NULL, NULL, NULL, options => '{\
 ok(wait_job($id, q{state = 'running'}), 'a superuser goes on with it');
 $node->safe_psql('postgres', "SELECT pg_terminate_backend(pid) FROM dlm_jobs WHERE job_id = $id");
 ok(wait_job($id, q{state = 'interrupted'}), 'ended in the background: interrupted');
-$node->poll_query_until('postgres', q{SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type = 'dlm finetune'});
+worker_gone($node);
 $node->safe_psql('postgres', "CALL dlm_finetune(NULL, NULL, NULL, options => '{\"background\": true, \"time_limit\": \"1ms\"}', job_id => $id)");
 ok(wait_job($id, q{state = 'done'}), 'and done');
 is($node->safe_psql('postgres', q{SELECT owner FROM dlm_models WHERE name = 'mine'}), 'trainer', 'the model is its owner\'s');
@@ -229,8 +229,10 @@ wait_job($id, q{state = 'cancelled'});
 $session->quit;
 fails_with($node, "CALL dlm_finetune(NULL, NULL, NULL, job_id => $id)", '42710', qr/"taken" already exists/, 'going on under a name that is taken');
 $node->safe_psql('postgres', q{SELECT dlm_drop_model('taken')});
+# the limit is of all parts of the run, and leaves time to take the name
+my $until = $node->safe_psql('postgres', "SELECT ceil(seconds) + 8 FROM dlm_job WHERE job_id = $id");
 $session = $node->background_psql('postgres', on_error_stop => 0);
-start_query($session, "CALL dlm_finetune(NULL, NULL, NULL, options => '{\"time_limit\": 3}', job_id => $id)");
+start_query($session, "CALL dlm_finetune(NULL, NULL, NULL, options => '{\"time_limit\": $until}', job_id => $id)");
 wait_job($id, q{state = 'running'});
 load_tiny($node, 'taken', 'paper');
 ok(wait_job($id, q{state = 'failed'}), 'a name taken during the run');
@@ -241,7 +243,7 @@ is(job($id, 'state, name'), 'done|spare', 'the model under another name');
 like($node->safe_psql('postgres', q{SELECT dlm_classify('rain', ARRAY['wet', 'dry'], model => 'spare')}), qr/wet|dry/, 'which works');
 
 # --------------------------------------------------------------- kill -9
-my $whole = q{"steps": 200, "checkpoint_every": 0};
+my $whole = q{"steps": 400, "checkpoint_every": 0};
 $node->safe_psql('postgres', "CALL dlm_finetune('whole', 'tiny', $rows, options => '{$whole}')");
 foreach my $background ('false', 'true')
 {
@@ -250,11 +252,12 @@ foreach my $background ('false', 'true')
 	$session = $node->background_psql('postgres', on_error_stop => 0);
 	start_query($session, "CALL dlm_finetune('$name', 'tiny', $rows, options => '{$whole, \"background\": $background}')");
 	$id = wait_name($name, q{state = 'running' AND step > 5});
+	my $offset = -s $node->logfile;
 	kill 'KILL', job($id, 'pid');
-	wait_log($node, qr/all server processes terminated; reinitializing/);
+	ok(wait_log($node, qr/all server processes terminated; reinitializing/, $offset), "$name: the server restarts");
 	eval { $session->quit };
 	$node->poll_query_until('postgres', 'SELECT true');
-	is(job($id, q{state, step BETWEEN 1 AND 199}), 'interrupted|t', "$name: interrupted after the restart");
+	is(job($id, q{state, step BETWEEN 1 AND 399}), 'interrupted|t', "$name: interrupted after the restart");
 	$node->safe_psql('postgres', "CALL dlm_finetune(NULL, NULL, NULL, job_id => $id)");
 	is($node->safe_psql('postgres', "SELECT count(DISTINCT digest) FROM dlm_models WHERE name IN ('whole', '$name')"), '1',
 		"$name: the model is that of a run that was not stopped");

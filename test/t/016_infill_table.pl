@@ -152,7 +152,7 @@ $id = newest();
 sql('DROP TRIGGER stop ON dlm_job');
 end_stop('uncommitted', $id, 'cancelled');
 
-($fill, $id) = begin_stop('timed_out', q{SET statement_timeout = '2s'});
+($fill, $id) = begin_stop('timed_out', q{SET statement_timeout = '6s'});
 end_stop('timed_out', $id, 'cancelled');
 $fill->quit;
 
@@ -162,7 +162,9 @@ end_stop('terminated', $id, 'interrupted');
 eval { $fill->quit };
 
 ($fill, $id) = begin_stop('killed');
+my $offset = -s $node->logfile;
 kill 'KILL', sql("SELECT pid FROM dlm_jobs WHERE job_id = $id");
+wait_log($node, qr/all server processes terminated; reinitializing/, $offset) or die 'the server does not restart';
 eval { $_->quit } for $fill, $holder, $other;
 $node->poll_query_until('postgres', 'SELECT true');
 $holder = $node->background_psql('postgres', on_error_stop => 0);

@@ -111,7 +111,7 @@ foreach my $preload ('', q{shared_preload_libraries = 'dlm'})
 
 	# one statement that began under the old setting goes on, and does not bring it back
 	set_cache_mem('1MB');
-	start_query($idle, qq{DO \$\$ BEGIN FOR i IN 1 .. 40 LOOP PERFORM dlm_score('number ' || i, $tiny); PERFORM pg_sleep(0.05); END LOOP; END \$\$});
+	start_query($idle, qq{DO \$\$ BEGIN FOR i IN 1 .. 120 LOOP PERFORM dlm_score('number ' || i, $tiny); PERFORM pg_sleep(0.05); END LOOP; END \$\$});
 	$node->poll_query_until('postgres', 'SELECT answers > 2 FROM dlm_cache_info()') or die 'the loop does not run';
 	set_cache_mem('2MB');
 	my @sizes = map { usleep(100_000); value('SELECT bytes FROM dlm_cache_info()') } 1 .. 8;
