@@ -334,10 +334,13 @@ run_steps(dl_trainer *r, dlm_error *err)
 			return err->status;
 	}
 	show(r, true);
-	/* a run that failed keeps the checkpoint of its last complete step; saving looks at the flag too */
+	/*
+	 * What failed keeps the checkpoint of its last complete step. Not where numbers are no longer finite: that step's weights
+	 * made them so, and the checkpoint before is the last good one. Saving looks at the flag too.
+	 */
 	stopped = stopping;
 	stopping = 0;
-	if (save(r, true, &unsaved) != DLM_OK && (st == DLM_OK || st == DLM_EINTR || st == DLM_MORE))
+	if (st != DLM_EDAMAGED && save(r, true, &unsaved) != DLM_OK && (st == DLM_OK || st == DLM_EINTR || st == DLM_MORE))
 		*err = unsaved, st = unsaved.status;
 	else if (stopped && (st == DLM_MORE || st == DLM_EINTR))
 		st = dl_fail(err, DLM_EINTR, r->checkpoint != NULL ? "Go on with --resume." : "", "stopped");

@@ -136,7 +136,8 @@ void		dlm_train_progress_get(const dlm_train *run, dlm_train_progress *out);
  * Everything that a run needs to go on, written beside `path`, synced and
  * renamed over it: the old checkpoint stays whole until the new one is. At any
  * time from start on; in the middle of a step it is that step's beginning.
- * DLM_EIO, DLM_ENOSPC, DLM_EINTR.
+ * DLM_EIO, DLM_ENOSPC, DLM_EINTR; DLM_EDAMAGED: a weight is not finite, and the
+ * old checkpoint stays.
  */
 dlm_status	dlm_train_save(dlm_train *run, const char *path, dlm_error *err);
 

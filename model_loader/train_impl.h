@@ -16,6 +16,10 @@
 #include "recipe.h"
 #include "train.h"
 
+/* What is not finite: the same run comes to the same step again. */
+#define DL_NOT_FINITE_HINT \
+	"Begin anew with a lower \"learning_rate\"; for the model of the last checkpoint go on from it with a short \"time_limit\"."
+
 /* Numbers of a run that a checkpoint keeps; no padding, no pointers. */
 typedef struct dl_train_state
 {

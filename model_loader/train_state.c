@@ -114,6 +114,22 @@ list_pieces(dlm_train *run, dl_pieces *p)
 		add_piece(p, "best", run->best, bytes);
 }
 
+/* A checkpoint takes the place of the one before, so it is none that no run can go on from. */
+static dlm_status
+check_finite(const dlm_train *run, dlm_error *err)
+{
+	for (int i = 0; i < run->p->n; i++)
+	{
+		const dl_param *e = &run->p->list[i];
+
+		for (size_t j = 0; e->grad != NULL && j < e->n; j++)
+			if (!isfinite(e->value[j]))
+				return dl_fail(err, DLM_EDAMAGED, DL_NOT_FINITE_HINT, "weights are not finite after step %lld",
+							   (long long) run->state.step);
+	}
+	return DLM_OK;
+}
+
 dlm_status
 dlm_train_save(dlm_train *run, const char *path, dlm_error *err)
 {
@@ -134,7 +150,9 @@ dlm_train_save(dlm_train *run, const char *path, dlm_error *err)
 	list_pieces(run, &p);
 	add_piece(&p, "identity", &p.identity, sizeof(p.identity));
 	dl_train_stand_in(run, false);
-	st = dl_checkpoint_write(path, p.list, p.n, &run->env, err);
+	st = check_finite(run, err);
+	if (st == DLM_OK)
+		st = dl_checkpoint_write(path, p.list, p.n, &run->env, err);
 	dl_train_stand_in(run, judged);
 	return st;
 }

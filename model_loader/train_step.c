@@ -41,7 +41,7 @@ do_part(dlm_train *run, const dl_example *rows, int n, dlm_error *err)
 	if (st == DLM_OK && run->length == NULL)
 		st = dl_net_loss(run->net, r->smoothing, &loss, err);
 	if (st == DLM_EDAMAGED)
-		return dl_fail(err, st, "Lower \"learning_rate\"; the weights are those of the last complete step.",
+		return dl_fail(err, st, DL_NOT_FINITE_HINT,
 					   "loss is not a finite number in step %lld, row %lld", (long long) run->state.step + 1,
 					   (long long) dl_batches_row(run->batches, dl_row_of_ask(rows, loss.bad))->key);
 	if (st == DLM_OK)
@@ -102,7 +102,7 @@ finish_step(dlm_train *run, dlm_error *err)
 	if (!isfinite(norm))
 	{
 		run->sum.asks = 0;		/* begun anew by the next call */
-		return dl_fail(err, DLM_EDAMAGED, "Lower \"learning_rate\"; the weights are those of the last complete step.",
+		return dl_fail(err, DLM_EDAMAGED, DL_NOT_FINITE_HINT,
 					   "gradient is not finite in step %lld", (long long) s->step + 1);
 	}
 	dl_adamw_step(run->adamw, rate);

@@ -115,6 +115,11 @@ SHOW transaction_read_only;
 CALL dlm_finetune('m', 'tiny', :'rows', options => '{"no_such_option": 1}');
 CALL dlm_finetune('m', 'tiny', 'SELECT body AS input, ''wet'' AS target, ''{wet}''::text[] AS labels FROM weather');
 CALL dlm_finetune('m', 'tiny', 'SELECT body AS input, repeat(label, 10000) AS target FROM weather');
+CALL dlm_finetune('m', 'tiny', :'rows', options => '{"memory_limit": "1MB", "batch_tokens": 100000, "part_tokens": 100000}');
+\set VERBOSITY default
+SELECT dlm_load_model('tiny8', :'llama', '{"weights": "int8"}') AS int8 \gset
+CALL dlm_finetune('m', 'tiny8', :'rows', options => '{"mode": "full"}');
+SELECT dlm_drop_model('tiny8');
 \set VERBOSITY terse
 SELECT name, state, finished IS NOT NULL AS finished, message IS NOT NULL AS message, pid FROM dlm_jobs ORDER BY job_id;
 -- such a job has its rows; it can be deleted
@@ -130,7 +135,8 @@ CALL dlm_finetune('taught', 'tiny', 'SELECT body AS input, label::kind AS target
 SELECT job_id = :job_id AS same, kind, name, base, owner = current_user AS mine, state, step, steps, tokens > 0 AS tokens,
 	loss > 0 AS loss, started < finished AS time, message, pid FROM dlm_jobs;
 SELECT name, training - '{loss,accuracy,validation_loss,validation_accuracy,tokens,seconds,finished,best_step,base_digest}'::text[] AS training,
-	training ->> 'base_digest' = :'digest' AS base, (training ->> 'loss')::float8 > 0 AS loss
+	training ->> 'base_digest' = :'digest' AS base, (training ->> 'loss')::float8 > 0 AS loss,
+	(training ->> 'validation_accuracy')::float8 BETWEEN 0 AND 1 AS judged
 FROM dlm_model_info('taught');
 SELECT dlm_classify('rain', '{wet,dry}', model => 'taught') IN ('wet', 'dry') AS works;
 CALL dlm_finetune('taught', 'tiny', :'rows', options => '{"steps": 3}');

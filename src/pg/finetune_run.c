@@ -335,6 +335,9 @@ steps(Run *run)
 {
 	run->saved = GetCurrentTimestamp();
 	run->saved_step = run->job->figures.step;
+	/* gone on with to end it: not even one more step, which may be the one that fails */
+	if (run->saved_step > 0 && out_of_time(run))
+		return;
 	for (;;)
 	{
 		dlm_error	err = {0};

@@ -126,6 +126,23 @@ ok(!glob("$jobs/*-$id"), 'its folder is gone');
 like($node->safe_psql('postgres', q{SELECT dlm_classify('rain', ARRAY['wet', 'dry'], model => 'first')}), qr/wet|dry/, 'the model works');
 weather($node);
 
+# ---------------------------------------------------- numbers that leave the finite
+my $wild = q{"steps": 1000, "checkpoint_every": 0, "learning_rate": 1, "warmup": 0, "clip": 0, "epsilon": 1e-30, "weight_decay": 1,
+	"schedule": "constant", "validation_share": 0, "beta1": 0.99, "beta2": 0, "rank": 1, "alpha": 1e5};
+fails_with($node, "CALL dlm_finetune('wild', 'tiny', $rows, options => '{$wild}')", 'XX001', qr/loss is not a finite number in step \d+, row \d+/,
+	'a rate that is too high');
+$id = newest();
+is(job($id, q{state, step > 0, message ~ 'not a finite number'}), 'failed|t|t', 'the job says so');
+$before = job($id, 'step');
+my $good = slurp_file((glob("$jobs/*-$id/checkpoint"))[0]);
+fails_with($node, "CALL dlm_finetune(NULL, NULL, NULL, job_id => $id)", 'XX001', qr/not a finite number/, 'it comes there again');
+ok(slurp_file((glob("$jobs/*-$id/checkpoint"))[0]) eq $good, 'and its checkpoint stays');
+# these factors are finite and their product is not; all the same, a limit that is over ends a job before another step
+fails_with($node, "CALL dlm_finetune(NULL, NULL, NULL, options => '{\"time_limit\": \"1ms\"}', job_id => $id)", 'XX001',
+	qr/holds values that are not finite/, 'weights that are no model');
+is(job($id, q{state, step}), "failed|$before", 'nor another step');
+$node->safe_psql('postgres', "SELECT dlm_job_delete($id)");
+
 # ------------------------------------------------------- other ways to stop
 ($session, $id) = start_training('second', $long);
 $node->safe_psql('postgres', "SELECT pg_terminate_backend(pid) FROM dlm_jobs WHERE job_id = $id");

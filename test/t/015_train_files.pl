@@ -172,6 +172,23 @@ is_deeply($columns->('parts.csv'), $columns->('whole.csv'), 'and its log');
 is(digest('again.dlm'), digest('whole.dlm'), 'a run that is over writes its model again');
 is_deeply([ glob "$dir/.dlm* $dir/*.tmp" ], [], 'nothing else is left');
 
+# ------------------------------------------- numbers that leave the finite
+my @wild = ('--learning-rate', '1', '--warmup', '0', '--clip', '0', '--epsilon', '1e-30', '--weight-decay', '1', '--steps', '1000', '--schedule', 'constant',
+	'--validation-share', '0', '--beta1', '0.99', '--beta2', '0', '--rank', '1', '--alpha', '1e5', '--batch-tokens', '200',
+	'--checkpoint', path('wild.ckpt'), '--out', path('wild.dlm'), $jsonl);
+($status) = train('--time-limit', '0.0001', @wild);
+is($status, 0, 'the first step of a rate that is too high');
+unlink path('wild.dlm');
+my $good = slurp_file(path('wild.ckpt'));
+($status, $stderr) = train('--resume', @wild);
+is($status >> 8, 1, 'the next ones fail');
+like($stderr, qr/^dlm-model: loss is not a finite number in step \d+, row \d+\nhint: Begin anew with a lower "learning_rate"; /m, 'with the step and the row');
+ok(slurp_file(path('wild.ckpt')) eq $good, 'the last good checkpoint is kept');
+ok(!-e path('wild.dlm'), 'and no model is written');
+($status) = train('--resume', '--time-limit', '0.0001', @wild);
+is($status, 0, 'but can be, of that checkpoint');
+is(digest('wild.dlm') =~ /^\w{64}$/, 1, 'as a model');
+
 # ------------------------------------------------------------------ bad input
 put('no_column.tsv', "input\tanswer\nrain\twet\n");
 put('ragged.tsv', "input\ttarget\nrain\twet\nsun\nwind\tdry\n");
