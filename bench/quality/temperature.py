@@ -9,39 +9,31 @@ mean log-loss over all rows, each task weighing the same. Leave-one-task-out: th
 the other tasks. ECE: 15 bins of the winner's probability (Guo et al. 2017), the mean of
 the tasks'. Accuracy is not touched by a T. Only the standard library.
 """
-import json
 import math
 import pathlib
 import sys
+
+import rows
+import unlabelled
 
 BINS = 15
 
 
 def read(answers, folder, rule):
-    """-> {task: [(scores, place of the right label)]}; the answers of the rule alone."""
+    """-> {task: [({label: score}, right label)]}"""
     tasks = {}
-    for line in open(answers, encoding="utf-8"):
-        a = json.loads(line)
-        if a["rule"] != rule:
-            continue
-        if a["task"] not in tasks:
-            with open(pathlib.Path(folder) / (a["task"] + ".jsonl"), encoding="utf-8") as f:
-                tasks[a["task"]] = ([json.loads(row)["target"] for row in f], [])
-        targets, rows = tasks[a["task"]]
-        labels = list(a["scores"])
-        if targets[a["line"]] in labels:
-            rows.append((list(a["scores"].values()), labels.index(targets[a["line"]])))
-    return {task: rows for task, (_, rows) in tasks.items()}
+    for task, rules in unlabelled.read(answers).items():
+        known = rows.read(pathlib.Path(folder) / f"{task}.jsonl")
+        tasks[task] = [(rules[rule][i], e["target"]) for i, e in known if i in rules.get(rule, {})]
+    return tasks
 
 
 def probabilities(scores, t):
-    top = max(scores)
-    e = [math.exp((s - top) / t) for s in scores]
-    return [x / sum(e) for x in e]
+    return unlabelled.softmax({label: s / t for label, s in scores.items()})
 
 
 def log_loss(tasks, t):
-    return sum(sum(-math.log(max(probabilities(s, t)[right], 1e-300)) for s, right in rows) / len(rows) for rows in tasks.values()) / len(tasks)
+    return sum(sum(-math.log(max(probabilities(s, t)[right], 1e-300)) for s, right in judged) / len(judged) for judged in tasks.values()) / len(tasks)
 
 
 def fit(tasks):
@@ -57,26 +49,26 @@ def fit(tasks):
     return math.exp((a + b) / 2)
 
 
-def ece(rows, t):
-    bins = [[0, 0, 0.0] for _ in range(BINS)]
-    for scores, right in rows:
+def ece(judged, t):
+    bins = [[0, 0.0] for _ in range(BINS)]
+    for scores, right in judged:
         p = probabilities(scores, t)
-        b = bins[min(BINS - 1, max(0, math.ceil(max(p) * BINS) - 1))]
-        b[0] += 1
-        b[1] += p.index(max(p)) == right
-        b[2] += max(p)
-    return sum(abs(r - s) for _, r, s in bins) / len(rows)
+        answer = unlabelled.best(p)
+        b = bins[min(BINS - 1, max(0, math.ceil(p[answer] * BINS) - 1))]
+        b[0] += answer == right
+        b[1] += p[answer]
+    return sum(abs(r - s) for r, s in bins) / len(judged)
 
 
 def main():
     tasks = read(sys.argv[1], sys.argv[2], sys.argv[3] if len(sys.argv) > 3 else "mean")
     whole = fit(tasks)
     sums = [0.0, 0.0, 0.0]
-    for task, rows in sorted(tasks.items()):
+    for task, judged in sorted(tasks.items()):
         other = fit({k: v for k, v in tasks.items() if k != task})
-        e = [ece(rows, 1), ece(rows, whole), ece(rows, other)]
+        e = [ece(judged, t) for t in (1, whole, other)]
         sums = [s + x for s, x in zip(sums, e)]
-        print("%-28s %4d rows  T 1: %.3f   T %.2f: %.3f   T of the others, %.2f: %.3f" % (task, len(rows), e[0], whole, e[1], other, e[2]))
+        print("%-28s %4d rows  T 1: %.3f   T %.2f: %.3f   T of the others, %.2f: %.3f" % (task, len(judged), e[0], whole, e[1], other, e[2]))
     print("mean of %d tasks: %.3f at T 1, %.3f at T %.2f, %.3f with each task left out; log-loss %.3f to %.3f" % (
         len(tasks), sums[0] / len(tasks), sums[1] / len(tasks), whole, sums[2] / len(tasks), log_loss(tasks, 1), log_loss(tasks, whole)))
 

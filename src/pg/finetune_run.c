@@ -335,14 +335,14 @@ steps(Run *run)
 {
 	run->saved = GetCurrentTimestamp();
 	run->saved_step = run->job->figures.step;
-	/* gone on with to end it: not even one more step, which may be the one that fails */
-	if (run->saved_step > 0 && out_of_time(run))
-		return;
 	for (;;)
 	{
 		dlm_error	err = {0};
 		dlm_status	status;
 
+		/* also before the first: who goes on only to end it gets no step more, which may be the one that fails */
+		if (out_of_time(run))
+			return;
 		look_for_interrupts();
 		/* a look at a catalog would leave a snapshot behind */
 		InvalidateCatalogSnapshotConditionally();
@@ -352,8 +352,6 @@ steps(Run *run)
 			return;
 		if (status != DLM_MORE && status != DLM_EINTR)
 			raise_trainer(&err);
-		if (status == DLM_MORE && out_of_time(run))
-			return;
 		if (status == DLM_MORE && checkpoint_due(run))
 		{
 			save(run);

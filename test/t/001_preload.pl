@@ -49,11 +49,11 @@ my $preload = new_node('preload',
 	"shared_preload_libraries = 'dlm'",
 	"dlm.preload_models = 'dlm-135m, no-such-model, $zero'");
 
-ok(wait_log($preload, qr/WARNING: .*no database has a model "no-such-model"/),
+ok($preload->wait_for_log(qr/WARNING: .*no database has a model "no-such-model"/),
 	'an unknown model is a warning');
 like(slurp_log($preload), qr/WARNING: .*could not use ".*$zero\.dlm"/, 'a missing file is a warning');
 $preload->restart;
-ok(wait_log($preload, qr/LOG: .*dlm: warmed ".*\.dlm", \d+ bytes/), 'the worker warms the default model');
+ok($preload->wait_for_log(qr/LOG: .*dlm: warmed ".*\.dlm", \d+ bytes/), 'the worker warms the default model');
 is($preload->safe_psql('postgres', $label), $answer, 'the same answer with preload');
 is($preload->safe_psql('postgres', 'SELECT kept_over_restart, shared FROM dlm_stats_info()'),
 	't|t', 'statistics are kept with preload');
@@ -80,10 +80,10 @@ print $fh 'no model' x 1000;
 close $fh;
 
 $preload->start;
-ok(wait_log($preload, qr/LOG: .*ignoring invalid data in file "pg_stat\/dlm\.stat"/),
+ok($preload->wait_for_log(qr/LOG: .*ignoring invalid data in file "pg_stat\/dlm\.stat"/),
 	'a damaged statistics file is ignored');
 is($preload->safe_psql('postgres', 'SELECT count(*) FROM dlm_stats'), '0', 'nothing is taken from it');
-ok(wait_log($preload, qr/WARNING: .*could not use ".*dlm_models\/$zero\.dlm": /),
+ok($preload->wait_for_log(qr/WARNING: .*could not use ".*dlm_models\/$zero\.dlm": /),
 	'a damaged model file is a warning');
 is($preload->safe_psql('postgres', $label), $answer, 'and the server answers');
 $preload->stop;

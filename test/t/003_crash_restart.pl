@@ -25,7 +25,7 @@ foreach my $preload ('', q{shared_preload_libraries = 'dlm'})
 	  or die 'the call does not show in dlm_activity';
 	kill 'KILL', $pid;
 	eval { $victim->quit };
-	ok(wait_log($node, qr/all server processes terminated; reinitializing/), "$kind: the cluster restarts");
+	ok($node->wait_for_log(qr/all server processes terminated; reinitializing/), "$kind: the cluster restarts");
 	$node->poll_query_until('postgres', 'SELECT true');
 
 	is($node->safe_psql('postgres', 'SELECT count(*) FROM dlm_stats'), '0', "$kind: old figures do not come back");

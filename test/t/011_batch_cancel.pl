@@ -114,7 +114,7 @@ foreach my $kind ([ 'compute', $batch ], [ 'small batches', "SET dlm.batch_size 
 	my $ms = (time - $start) * 1000;
 
 	cmp_ok($ms, '>', 600, sprintf('dlm.statement_budget_ms, %s: not before it is spent, %.0f ms', $name, $ms));
-	cmp_ok($ms, '<', 3000, sprintf('dlm.statement_budget_ms, %s: nor long after', $name));
+	cmp_ok($ms, '<', 1400, sprintf('dlm.statement_budget_ms, %s: nor long after', $name));
 }
 whole('dlm.statement_budget_ms');
 

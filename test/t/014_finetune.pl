@@ -37,6 +37,15 @@ sub job
 	return $node->safe_psql('postgres', "SELECT $column FROM dlm_jobs WHERE job_id = $id");
 }
 
+# Path of a job's checkpoint.
+sub checkpoint
+{
+	my ($id) = @_;
+	my ($path) = glob("$jobs/*-$id/checkpoint");
+
+	return $path;
+}
+
 sub wait_job
 {
 	my ($id, $condition) = @_;
@@ -104,7 +113,7 @@ like($session->query('SELECT 1'), qr/1/, 'the session goes on');
 like($session->{stderr}, qr/57014.*HINT:  CALL dlm_finetune\(NULL, NULL, NULL, job_id => $id\)/s, 'and says how the training does');
 $session->quit;
 at_rest($node, 'after a cancel');
-ok(-s (glob("$jobs/*-$id/checkpoint"))[0], 'the checkpoint is kept');
+ok(-s checkpoint($id), 'the checkpoint is kept');
 cmp_ok(job($id, 'step'), '>=', $before - 1, 'and the figures');
 
 fails_with($node, "CALL dlm_finetune('other', NULL, NULL, job_id => $id)", '22023', qr/another name/, 'another name');
@@ -134,9 +143,9 @@ fails_with($node, "CALL dlm_finetune('wild', 'tiny', $rows, options => '{$wild}'
 $id = newest();
 is(job($id, q{state, step > 0, message ~ 'not a finite number'}), 'failed|t|t', 'the job says so');
 $before = job($id, 'step');
-my $good = slurp_file((glob("$jobs/*-$id/checkpoint"))[0]);
+my $good = slurp_file(checkpoint($id));
 fails_with($node, "CALL dlm_finetune(NULL, NULL, NULL, job_id => $id)", 'XX001', qr/not a finite number/, 'it comes there again');
-ok(slurp_file((glob("$jobs/*-$id/checkpoint"))[0]) eq $good, 'and its checkpoint stays');
+ok(slurp_file(checkpoint($id)) eq $good, 'and its checkpoint stays');
 # these factors are finite and their product is not; all the same, a limit that is over ends a job before another step
 fails_with($node, "CALL dlm_finetune(NULL, NULL, NULL, options => '{\"time_limit\": \"1ms\"}', job_id => $id)", 'XX001',
 	qr/holds values that are not finite/, 'weights that are no model');
@@ -271,7 +280,7 @@ foreach my $background ('false', 'true')
 	$id = wait_name($name, q{state = 'running' AND step > 5});
 	my $offset = -s $node->logfile;
 	kill 'KILL', job($id, 'pid');
-	ok(wait_log($node, qr/all server processes terminated; reinitializing/, $offset), "$name: the server restarts");
+	ok($node->wait_for_log(qr/all server processes terminated; reinitializing/, $offset), "$name: the server restarts");
 	eval { $session->quit };
 	$node->poll_query_until('postgres', 'SELECT true');
 	is(job($id, q{state, step BETWEEN 1 AND 399}), 'interrupted|t', "$name: interrupted after the restart");

@@ -164,7 +164,7 @@ eval { $fill->quit };
 ($fill, $id) = begin_stop('killed');
 my $offset = -s $node->logfile;
 kill 'KILL', sql("SELECT pid FROM dlm_jobs WHERE job_id = $id");
-wait_log($node, qr/all server processes terminated; reinitializing/, $offset) or die 'the server does not restart';
+$node->wait_for_log(qr/all server processes terminated; reinitializing/, $offset);
 eval { $_->quit } for $fill, $holder, $other;
 $node->poll_query_until('postgres', 'SELECT true');
 $holder = $node->background_psql('postgres', on_error_stop => 0);

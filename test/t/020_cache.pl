@@ -155,7 +155,7 @@ foreach my $preload ('', q{shared_preload_libraries = 'dlm'})
 	usleep(500_000);
 	kill 'KILL', $pid;
 	eval { $victim->quit };
-	ok(wait_log($node, qr/all server processes terminated; reinitializing/), "$kind: a killed session restarts the server");
+	ok($node->wait_for_log(qr/all server processes terminated; reinitializing/), "$kind: a killed session restarts the server");
 	$node->poll_query_until('postgres', 'SELECT true');
 	is(value('SELECT answers FROM dlm_cache_info()'), '0', "$kind: nothing of before is known");
 	is(value($labels), $answer, "$kind: the answers are the same");

@@ -157,7 +157,7 @@ my $stats = $node2->data_dir . '/pg_stat/dlm.stat';
 
 symlink("$full/stats", "$stats.tmp") or die $!;
 $node2->stop;
-ok(wait_log($node2, qr/LOG: .*could not write file "pg_stat\/dlm\.stat\.tmp": No space left on device/), 'disk full at shutdown: it is said');
+ok($node2->wait_for_log(qr/LOG: .*could not write file "pg_stat\/dlm\.stat\.tmp": No space left on device/), 'disk full at shutdown: it is said');
 ok(!-e $stats && !-l "$stats.tmp", 'disk full at shutdown: no half of a file');
 unlink "$full/filler", "$full/stats";
 $node2->start;

@@ -9,7 +9,7 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-our @EXPORT = qw(new_node tiny load_tiny fails_with bundled_file percentile slurp_log wait_log
+our @EXPORT = qw(new_node tiny load_tiny fails_with bundled_file percentile slurp_log
   overshoots reaction_ms in_time worker_gone start_query at_rest);
 
 # A running cluster with the extension; extra lines go to postgresql.conf.
@@ -78,19 +78,6 @@ sub slurp_log
 	my ($node) = @_;
 
 	return slurp_file($node->logfile);
-}
-
-# Wait up to three minutes for a line of the server's log behind an offset (its size, before what is waited for).
-sub wait_log
-{
-	my ($node, $pattern, $offset) = @_;
-
-	for (1 .. 1800)
-	{
-		return 1 if substr(slurp_log($node), $offset // 0) =~ $pattern;
-		select(undef, undef, undef, 0.1);
-	}
-	return 0;
 }
 
 # Run a statement n times with statement_timeout at random moments of [1, $longest]
